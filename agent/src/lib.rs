@@ -1,0 +1,1 @@
+//! The box: captures, scores, seals, stores and forwards.

@@ -1,0 +1,2 @@
+//! cardio-agent.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The sealed outbox of the box: SQLite, hash-chained lanes.

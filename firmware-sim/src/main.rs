@@ -1,0 +1,2 @@
+//! cardio-sim.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The receiving end: inbox, acknowledgements, patient record, alerts.

@@ -1,0 +1,2 @@
+//! cardio-gateway.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Rigs: the real programs, run and judged from outside.

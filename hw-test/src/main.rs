@@ -1,0 +1,2 @@
+//! cardio-rig.
+fn main() {}

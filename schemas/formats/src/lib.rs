@@ -1,0 +1,1 @@
+//! Files of cardiology, read and written exactly.

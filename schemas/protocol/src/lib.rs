@@ -1,0 +1,1 @@
+//! Bytes between a sensor and the box, both directions, without IO.

@@ -1,0 +1,1 @@
+//! Numbers of the signal: filters, R peaks, rhythm, signal quality, synthesis.

@@ -1,0 +1,1 @@
+//! Bytes between the box and the gateway: records, frames, acknowledgements, topics.
