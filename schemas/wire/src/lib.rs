@@ -1,1 +1,28 @@
 //! Bytes between the box and the gateway: records, frames, acknowledgements, topics.
+//!
+//! Both ends must agree on every byte here, so everything has exactly one encoding
+//! (canonical CBOR, described in `schemas/cddl`) and decoders refuse any other. Deliberately
+//! absent: sockets, MQTT packets, storage, clocks, and any meaning beyond the words of
+//! `cardio-core`.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`record`] | what is told: segments, gaps, assessments, box events, as plaintext |
+//! | [`envelope`] | a record sealed to the gateway and signed by the box: a frame |
+//! | [`message`] | hello, acknowledgement, command and state, signed |
+//! | [`topic`] | where each of them is published |
+//! | [`keys`] | signing keys and recipient keys |
+//! | [`lane`] | lanes, chains and the identity of a frame |
+//! | [`cbor`] | strict CBOR: one encoding per value |
+
+pub mod cbor;
+pub mod lane;
+pub mod record;
+pub mod topic;
+
+/// The largest frame or message that either end accepts, in bytes. An MQTT packet is held to
+/// the same size, which is why [`MAX_SEALED_BYTES`] leaves room for topic and properties.
+pub const MAX_FRAME_BYTES: usize = 256 * 1024;
+
+/// The largest frame that a box makes, in bytes.
+pub const MAX_SEALED_BYTES: usize = MAX_FRAME_BYTES - 512;
