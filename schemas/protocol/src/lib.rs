@@ -1,1 +1,20 @@
 //! Bytes between a sensor and the box, both directions, without IO.
+//!
+//! A profile is one kind of device: data that describes it, a [`decoder::Decoder`] and a
+//! [`session::Session`] for the box, an [`decoder::Encoder`] and a [`session::Peripheral`]
+//! for the simulator. Deliberately absent: ports, radios, clocks, files, and any opinion on
+//! what the samples mean for a patient.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`decoder`] | frames, events and errors that every profile shares |
+//! | [`session`] | the sans-IO state machines: box side and device side |
+//! | [`profile`] | the list of known devices, by stable name |
+//! | [`recognise`] | noticing a wrong speed, a silent device, or another device |
+//! | [`serial`] | devices on a serial line |
+
+pub mod decoder;
+pub mod profile;
+pub mod recognise;
+pub mod serial;
+pub mod session;

@@ -1,0 +1,65 @@
+//! Decoders of all profiles, in bytes of stream per second. Budget: 100 MB/s, which is
+//! some thousand times what one device sends.
+
+use cardio_protocol::decoder::FrameRows;
+use cardio_protocol::profile::{ALL, by_name};
+
+fn main() {
+    divan::main();
+}
+
+fn stream(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let Some(profile) = by_name(name) else {
+        return bytes;
+    };
+    let mut encoder = (profile.encoder)();
+    let leads = profile.waves.len();
+    for frame in 0..2000_i32 {
+        let samples: Vec<i32> = (0..leads * profile.samples_per_frame)
+            .zip(0_i32..)
+            .map(|(_, at)| (frame * 37 + at * 911) % 70_000 - 35_000)
+            .collect();
+        encoder.frame(
+            &FrameRows::planar(profile.samples_per_frame, &samples),
+            &mut bytes,
+        );
+    }
+    bytes
+}
+
+#[divan::bench(args = ALL.map(|profile| profile.name))]
+fn clean_stream(bencher: divan::Bencher, name: &str) {
+    let bytes = stream(name);
+    let decoder = by_name(name).map(|profile| profile.decoder);
+    bencher
+        .counter(divan::counter::BytesCount::new(bytes.len()))
+        .with_inputs(|| (decoder.map(|make| make()), Vec::with_capacity(4096)))
+        .bench_local_refs(|(decoder, out)| {
+            for part in bytes.chunks(512) {
+                out.clear();
+                if let Some(decoder) = decoder {
+                    decoder.push(part, out);
+                }
+            }
+        });
+}
+
+#[divan::bench(args = ALL.map(|profile| profile.name))]
+fn garbage(bencher: divan::Bencher, name: &str) {
+    let bytes: Vec<u8> = (0..100_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
+    let decoder = by_name(name).map(|profile| profile.decoder);
+    bencher
+        .counter(divan::counter::BytesCount::new(bytes.len()))
+        .with_inputs(|| (decoder.map(|make| make()), Vec::with_capacity(4096)))
+        .bench_local_refs(|(decoder, out)| {
+            for part in bytes.chunks(512) {
+                out.clear();
+                if let Some(decoder) = decoder {
+                    decoder.push(part, out);
+                }
+            }
+        });
+}

@@ -1,0 +1,5 @@
+//! Devices on a serial line: a byte stream without boundaries.
+
+pub mod framing;
+pub mod openbci_cyton;
+pub mod protocentral_openview;
