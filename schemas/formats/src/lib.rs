@@ -1,1 +1,33 @@
 //! Files of cardiology, read and written exactly.
+//!
+//! Every reader gives a [`cardio_core::recording::Recording`]: the file's own integers, a
+//! calibration per row, gaps as values, and what was wrong with the file. Deliberately
+//! absent: resampling, filtering, rounding to physical units, the network, and the disk
+//! (only [`fsource`] touches it; everything else reads through [`source::Source`]).
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`sniff`] | which format a file is, by its content |
+//! | [`read`] | any file to a recording, whole or block by block |
+//! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
+//! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
+//! | [`wfdb`], [`csv`] | one module per format |
+//! | [`error`] | why a file cannot be read, with format, field and offset |
+
+pub mod csv;
+pub mod error;
+pub mod fsource;
+pub mod read;
+pub mod rows;
+pub mod sniff;
+pub mod source;
+pub mod wfdb;
+
+mod fields;
+mod label;
+mod text;
+mod warnings;
+
+pub use error::FormatError;
+pub use read::{ReadOptions, RecordingReader, open_path, read_path};
+pub use sniff::{FormatId, sniff};

@@ -1,0 +1,272 @@
+//! Any file to a recording: whole, or block by block when it is long.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use cardio_core::recording::{Recording, Run};
+
+use crate::error::FormatError;
+use crate::fields::len64;
+use crate::fsource::DirSource;
+use crate::rows::Rows;
+use crate::sniff::{FormatId, HEAD_BYTES, sniff};
+use crate::source::{ReadSeek, Source};
+use crate::text::head_of;
+use crate::{csv, wfdb};
+
+/// How to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Refuse what would otherwise be read with warnings.
+    pub strict: bool,
+    /// The most samples that [`read_path`] holds in memory, over all rows.
+    pub max_samples: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            strict: false,
+            max_samples: 1 << 30,
+        }
+    }
+}
+
+/// A recording that is read block by block, in memory that does not grow with its length.
+pub trait RecordingReader: Send {
+    /// The format being read.
+    fn format(&self) -> FormatId;
+
+    /// What the source says before its samples: the waveforms are there without runs.
+    fn header(&self) -> &Recording;
+
+    /// Adds the next stretch of every waveform to `rows`, in the order of
+    /// [`RecordingReader::header`]; `false` when there is no more.
+    ///
+    /// # Errors
+    /// [`FormatError`] when the source cannot be read further.
+    fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError>;
+
+    /// What was wrong with the source so far although it could be read. Complete after
+    /// the last block.
+    fn warnings(&mut self) -> Vec<String>;
+}
+
+/// Reads a whole recording from the disk. A WFDB record may be named with or without
+/// `.hea`; files that a header names are looked for beside it.
+///
+/// # Errors
+/// [`FormatError`] says which format, field and offset.
+pub fn read_path(path: &Path, options: ReadOptions) -> Result<Recording, FormatError> {
+    collect(open_path(path, options)?, options)
+}
+
+/// Opens a recording from the disk to read it block by block.
+///
+/// # Errors
+/// As [`read_path`].
+pub fn open_path(
+    path: &Path,
+    options: ReadOptions,
+) -> Result<Box<dyn RecordingReader>, FormatError> {
+    let (source, name) = DirSource::beside(path);
+    open(Arc::new(source), &name, options)
+}
+
+/// Reads a whole recording from any source.
+///
+/// # Errors
+/// As [`read_path`].
+pub fn read(
+    source: Arc<dyn Source>,
+    name: &str,
+    options: ReadOptions,
+) -> Result<Recording, FormatError> {
+    collect(open(source, name, options)?, options)
+}
+
+/// Opens a recording from any source to read it block by block.
+///
+/// # Errors
+/// As [`read_path`].
+pub fn open(
+    source: Arc<dyn Source>,
+    name: &str,
+    options: ReadOptions,
+) -> Result<Box<dyn RecordingReader>, FormatError> {
+    let (name, head) = find(source.as_ref(), name)?;
+    let claims = FormatId::from_extension(Path::new(&name));
+    let Some(content) = sniff(&head, Path::new(&name)) else {
+        return Err(FormatError::Unrecognised {
+            head: head_of(&head),
+            name,
+            claims,
+        });
+    };
+    if let Some(claims) = claims.filter(|claims| *claims != content && options.strict) {
+        return Err(FormatError::Misnamed {
+            name,
+            claims,
+            content,
+        });
+    }
+    match content {
+        FormatId::Wfdb => wfdb::open(source, &name, options),
+        FormatId::Csv => csv::open(source.as_ref(), &name, options),
+        FormatId::WfdbAnnotations => Err(FormatError::Unsupported {
+            format: content,
+            field: "recording",
+            offset: 0,
+            found: "a list of marks without a header".to_owned(),
+        }),
+    }
+}
+
+/// The file that a caller means, and its first bytes. `100` is `100.hea`, and so is
+/// `100.dat` when that holds bare samples.
+fn find(source: &dyn Source, name: &str) -> Result<(String, Vec<u8>), FormatError> {
+    let stem = |extension: &str| {
+        name.strip_suffix(extension)
+            .map(|stem| format!("{stem}.hea"))
+    };
+    match head(source, name) {
+        Ok(head) => {
+            let bare = sniff(&head, Path::new(name)).is_none();
+            let header = [".dat", ".mat", ".atr"].into_iter().find_map(stem);
+            if let Some(header) = header.filter(|_| bare)
+                && let Ok(head) = self::head(source, &header)
+            {
+                return Ok((header, head));
+            }
+            Ok((name.to_owned(), head))
+        }
+        Err(error) => {
+            let header = format!("{name}.hea");
+            self::head(source, &header)
+                .map(|head| (header, head))
+                .map_err(|_| error)
+        }
+    }
+}
+
+fn head(source: &dyn Source, name: &str) -> Result<Vec<u8>, FormatError> {
+    let file = open_file(source, name)?;
+    read_up_to(file, name, len64(HEAD_BYTES))
+}
+
+/// Opens a file and says its name when that fails.
+pub(crate) fn open_file(source: &dyn Source, name: &str) -> Result<Box<dyn ReadSeek>, FormatError> {
+    source.open(name).map_err(|source| FormatError::Open {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// The first `limit` bytes of a file, or all of it.
+pub(crate) fn read_up_to(
+    file: Box<dyn ReadSeek>,
+    name: &str,
+    limit: u64,
+) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = Vec::new();
+    match file.take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(FormatError::Read {
+            name: name.to_owned(),
+            offset: len64(bytes.len()),
+            source,
+        }),
+    }
+}
+
+/// A whole file of a format whose files are small.
+pub(crate) fn read_whole(
+    source: &dyn Source,
+    name: &str,
+    format: FormatId,
+    limit: u64,
+) -> Result<Vec<u8>, FormatError> {
+    let bytes = read_up_to(open_file(source, name)?, name, limit.saturating_add(1))?;
+    if len64(bytes.len()) > limit {
+        return Err(FormatError::TooLarge {
+            format,
+            field: "file",
+            offset: 0,
+            asked: len64(bytes.len()),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// A recording that was read at once, given as one block.
+pub(crate) struct Whole {
+    format: FormatId,
+    header: Recording,
+    runs: Option<Vec<Vec<Run>>>,
+}
+
+impl Whole {
+    pub(crate) fn new(format: FormatId, mut recording: Recording) -> Self {
+        let waveforms = recording.waveforms.iter_mut();
+        let runs = waveforms.map(|row| std::mem::take(&mut row.runs)).collect();
+        Self {
+            format,
+            header: recording,
+            runs: Some(runs),
+        }
+    }
+}
+
+impl RecordingReader for Whole {
+    fn format(&self) -> FormatId {
+        self.format
+    }
+
+    fn header(&self) -> &Recording {
+        &self.header
+    }
+
+    fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {
+        let Some(runs) = self.runs.take() else {
+            return Ok(false);
+        };
+        for (position, runs) in runs.into_iter().enumerate() {
+            if let Some(row) = rows.row(position) {
+                runs.into_iter().for_each(|run| row.adopt(run));
+            }
+        }
+        Ok(true)
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Reads all blocks into one recording, within the caller's limit.
+fn collect(
+    mut reader: Box<dyn RecordingReader>,
+    options: ReadOptions,
+) -> Result<Recording, FormatError> {
+    let mut recording = reader.header().clone();
+    let mut rows = Rows::new(recording.waveforms.len());
+    while reader.next_block(&mut rows)? {
+        let held = rows.held();
+        if held > options.max_samples {
+            return Err(FormatError::TooLarge {
+                format: reader.format(),
+                field: "samples",
+                offset: 0,
+                asked: held,
+                limit: options.max_samples,
+            });
+        }
+    }
+    for (waveform, runs) in recording.waveforms.iter_mut().zip(rows.take()) {
+        waveform.runs = runs;
+    }
+    recording.warnings.extend(reader.warnings());
+    Ok(recording)
+}
