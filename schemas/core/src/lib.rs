@@ -11,6 +11,7 @@
 //! | [`limb`] | the four limb leads that follow from I and II |
 //! | [`acquisition`], [`subject`], [`device`], [`ids`] | who, when, with what |
 //! | [`clock`] | instants of the box, of the world, and how they are tied together |
+//! | [`timeline`] | placing frames in time, losses as gaps |
 //! | [`annotation`], [`rr`], [`quality`] | what was found in the signal |
 
 pub mod acquisition;
@@ -32,4 +33,5 @@ pub mod sample;
 pub mod segment;
 pub mod site;
 pub mod subject;
+pub mod timeline;
 pub mod units;
