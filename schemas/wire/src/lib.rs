@@ -16,7 +16,11 @@
 //! | [`cbor`] | strict CBOR: one encoding per value |
 
 pub mod cbor;
+mod cose;
+pub mod envelope;
+pub mod keys;
 pub mod lane;
+pub mod message;
 pub mod record;
 pub mod topic;
 

@@ -19,8 +19,10 @@ use serde_cbor::Value;
 
 pub use acquisition::{AcquisitionEndedV1, AcquisitionStartedV1, EndReason};
 pub use assessment::{AssessmentV1, HeartRateFactsV1, QualityFactsV1};
+pub(crate) use notice::read_lane;
 pub use notice::{BoxEventV1, LaneGapV1};
 pub use segment::{GapV1, SegmentV1};
+pub(crate) use vocabulary::{clock_reading, read_clock_reading};
 
 use crate::cbor::{self, CborError, Field, Fields};
 

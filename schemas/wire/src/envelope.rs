@@ -1,0 +1,420 @@
+//! Frame, version 1: one record, sealed to the gateway and signed by the box.
+//!
+//! - A frame is a tagged COSE_Sign1 with the external data `ecg/1 frame`, signed with the
+//!   box's Ed25519 key. Its payload is the CBOR array `[hdr, enc, ct]`.
+//! - `hdr = [1, suite, recipient, device, lane, chain, seq, prev]`; `prev` is the SHA-256 of
+//!   the lane's previous frame, 32 zero bytes at `seq` 1.
+//! - Suite 1 is HPKE in base mode (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
+//!   ChaCha20-Poly1305; one encapsulation per frame, `info` is `ecg/1 record`, and the
+//!   associated data are the exact bytes of `hdr`. Suite 2 is reserved for X-Wing.
+//! - The plaintext is padded with 0x80 and zeros to a multiple of 256 bytes.
+//!
+//! A frame never changes after it is made. Deliberately absent: the box cannot open what it
+//! sealed; nothing here stores or sends.
+
+use cardio_core::ids::BoxId;
+use hpke::rand_core::{CryptoRng, TryCryptoRng, TryRng};
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_cbor::Value;
+use zeroize::Zeroizing;
+
+pub use crate::cose::SignedError;
+pub use crate::lane::FrameIdentity;
+
+use crate::MAX_SEALED_BYTES;
+use crate::cbor::{self, CborError, Field};
+use crate::cose::{self, Unchecked};
+use crate::keys::{
+    KeyId, RecipientPublicKey, RecipientSecretKey, SigningKey, SuiteKem, VerifyingKey,
+};
+use crate::lane::{ChainId, Lane};
+use crate::record::read_lane;
+
+/// HKDF-SHA256, 0x0001 (RFC 9180, 7.2).
+type SuiteKdf = hpke::kdf::HkdfSha256;
+/// ChaCha20-Poly1305, 0x0003 (RFC 9180, 7.3).
+type SuiteAead = hpke::aead::ChaCha20Poly1305;
+
+const FRAME_VERSION: u8 = 1;
+const PURPOSE: &[u8] = b"ecg/1 frame";
+const INFO: &[u8] = b"ecg/1 record";
+const PAD_BLOCK: usize = 256;
+
+/// The only suite of this version.
+pub const SUITE_X25519_CHACHA: u8 = 1;
+
+/// `prev` of the first frame of a chain.
+pub const NO_PREVIOUS: [u8; 32] = [0; 32];
+
+/// What a frame says in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// How the record is sealed.
+    pub suite: u8,
+    /// The key that it is sealed to.
+    pub recipient: KeyId,
+    /// The box that made it.
+    pub device: BoxId,
+    /// Its lane.
+    pub lane: Lane,
+    /// The life of the lane's database.
+    pub chain: ChainId,
+    /// Its place in the chain, from 1.
+    pub seq: u64,
+    /// Fingerprint of the lane's previous frame.
+    pub prev: [u8; 32],
+}
+
+impl FrameHeader {
+    /// What makes the frame that frame and no other.
+    pub const fn identity(&self) -> FrameIdentity {
+        FrameIdentity {
+            device: self.device,
+            lane: self.lane,
+            chain: self.chain,
+            seq: self.seq,
+        }
+    }
+
+    fn to_value(self) -> Value {
+        Value::Array(vec![
+            Value::from(FRAME_VERSION),
+            Value::from(self.suite),
+            cbor::bytes(&self.recipient.0),
+            cbor::bytes(&self.device.0),
+            Value::from(self.lane.number()),
+            cbor::bytes(&self.chain.0),
+            Value::from(self.seq),
+            cbor::bytes(&self.prev),
+        ])
+    }
+}
+
+/// Why a record could not be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The header names another suite or another recipient than the key that was given, or
+    /// a place in the chain that cannot be.
+    #[error("cannot seal: the header's {field} does not fit")]
+    Header {
+        /// Which field.
+        field: &'static str,
+    },
+    /// The record is larger than a frame may be.
+    #[error("cannot seal: the frame would have {bytes} bytes, more than {MAX_SEALED_BYTES}")]
+    TooLarge {
+        /// How many bytes the frame would have.
+        bytes: usize,
+    },
+    /// The recipient's key is no point that a secret can be agreed with.
+    #[error("cannot seal: the recipient's key {recipient} is unusable")]
+    Recipient {
+        /// Which key.
+        recipient: KeyId,
+    },
+    /// The system gave no random bytes.
+    #[error("cannot seal: the system gave no random bytes")]
+    Randomness,
+}
+
+impl SealError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Header { .. } => "seal.header",
+            Self::TooLarge { .. } => "seal.too-large",
+            Self::Recipient { .. } => "seal.recipient",
+            Self::Randomness => "seal.randomness",
+        }
+    }
+}
+
+/// Why bytes are not a frame, or cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Not signed as a frame must be.
+    #[error("cannot accept the frame")]
+    Signed(#[source] SignedError),
+    /// The payload is not `[hdr, enc, ct]`.
+    #[error("cannot read the frame")]
+    Unreadable(#[source] CborError),
+    /// A frame of a later version.
+    #[error("the frame has version {version}, which this version does not know")]
+    Version {
+        /// The number in its header.
+        version: u64,
+    },
+    /// Sealed in a way that this version does not know.
+    #[error("the frame is sealed with suite {suite}, which this version does not know")]
+    Suite {
+        /// The number in its header.
+        suite: u8,
+    },
+    /// Sealed to another key.
+    #[error("the frame is sealed to the key {have}, not to {want}")]
+    Recipient {
+        /// The key that was given.
+        want: KeyId,
+        /// The key that the frame names.
+        have: KeyId,
+    },
+    /// The sealed bytes do not open: damaged, or sealed by someone who lies about the header.
+    #[error("the frame does not open")]
+    Sealed,
+    /// Opened, but not padded as it must be.
+    #[error("the record in the frame is not padded as it must be")]
+    Padding,
+}
+
+impl FrameError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Signed(err) => err.code(),
+            Self::Unreadable(_) => "frame.unreadable",
+            Self::Version { .. } => "frame.version",
+            Self::Suite { .. } => "frame.suite",
+            Self::Recipient { .. } => "frame.recipient",
+            Self::Sealed => "frame.sealed",
+            Self::Padding => "frame.padding",
+        }
+    }
+}
+
+/// Seals one record.
+///
+/// # Errors
+/// [`SealError`]; nothing is written anywhere.
+pub fn seal(
+    plaintext: &[u8],
+    header: &FrameHeader,
+    to: &RecipientPublicKey,
+    signer: &SigningKey,
+) -> Result<Vec<u8>, SealError> {
+    let mut rng = SystemRng {
+        source: SystemRandom::new(),
+        failed: false,
+    };
+    let frame = seal_with(plaintext, header, to, signer, &mut rng);
+    if rng.failed {
+        return Err(SealError::Randomness);
+    }
+    frame
+}
+
+fn seal_with(
+    plaintext: &[u8],
+    header: &FrameHeader,
+    to: &RecipientPublicKey,
+    signer: &SigningKey,
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    check_header(header, to)?;
+    let unusable = |_| SealError::Recipient {
+        recipient: to.key_id(),
+    };
+    let recipient = <SuiteKem as Kem>::PublicKey::from_bytes(&to.0).map_err(unusable)?;
+    let header = header.to_value();
+    let (enc, ct) = hpke::single_shot_seal_with_rng::<SuiteAead, SuiteKdf, SuiteKem>(
+        &OpModeS::Base,
+        &recipient,
+        INFO,
+        &padded(plaintext),
+        &cbor::encode(&header),
+        rng,
+    )
+    .map_err(unusable)?;
+    let payload = Value::Array(vec![
+        header,
+        Value::Bytes(enc.to_bytes().to_vec()),
+        Value::Bytes(ct),
+    ]);
+    let frame = cose::sign(cbor::encode(&payload), PURPOSE, signer);
+    if frame.len() > MAX_SEALED_BYTES {
+        return Err(SealError::TooLarge { bytes: frame.len() });
+    }
+    Ok(frame)
+}
+
+fn check_header(header: &FrameHeader, to: &RecipientPublicKey) -> Result<(), SealError> {
+    let first = header.seq == 1;
+    let fits = [
+        ("suite", header.suite == SUITE_X25519_CHACHA),
+        ("recipient", header.recipient == to.key_id()),
+        ("seq", header.seq >= 1),
+        ("prev", first == (header.prev == NO_PREVIOUS)),
+    ];
+    match fits.into_iter().find(|(_, fits)| !fits) {
+        None => Ok(()),
+        Some((field, _)) => Err(SealError::Header { field }),
+    }
+}
+
+fn padded(plaintext: &[u8]) -> Zeroizing<Vec<u8>> {
+    let len = (plaintext.len() + 1).next_multiple_of(PAD_BLOCK);
+    let mut block = Zeroizing::new(Vec::with_capacity(len));
+    block.extend_from_slice(plaintext);
+    block.push(0x80);
+    block.resize(len, 0);
+    block
+}
+
+fn without_padding(mut block: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let whole = block.len().is_multiple_of(PAD_BLOCK);
+    let mark = block.iter().rposition(|byte| *byte != 0);
+    match mark.filter(|at| whole && block.get(*at) == Some(&0x80)) {
+        Some(at) if block.len() - at <= PAD_BLOCK => {
+            block.truncate(at);
+            Ok(block)
+        }
+        _ => Err(FrameError::Padding),
+    }
+}
+
+/// Randomness of the system for a library that cannot be told of a failure: the failure is
+/// remembered, and what was made with it is thrown away.
+struct SystemRng {
+    source: SystemRandom,
+    failed: bool,
+}
+
+impl TryRng for SystemRng {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
+        self.failed |= self.source.fill(dst).is_err();
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for SystemRng {}
+
+/// A frame whose signature is checked, and whose record is still sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedFrame {
+    /// What the frame says in the clear.
+    pub header: FrameHeader,
+    /// SHA-256 of the whole frame.
+    pub fingerprint: [u8; 32],
+    enc: Vec<u8>,
+    ct: Vec<u8>,
+}
+
+/// The header of a frame without trusting it: to find the key that checks it.
+///
+/// # Errors
+/// [`FrameError`] when the bytes are not a frame of this version.
+pub fn peek(frame: &[u8]) -> Result<FrameHeader, FrameError> {
+    let unchecked = Unchecked::parse(frame).map_err(FrameError::Signed)?;
+    let (header, _, _) = parts(unchecked.payload())?;
+    Ok(header)
+}
+
+/// Checks the signature of a frame.
+///
+/// # Errors
+/// [`FrameError`] when the bytes are not a frame of this version signed with `key`.
+pub fn verify(frame: &[u8], key: &VerifyingKey) -> Result<VerifiedFrame, FrameError> {
+    let payload = Unchecked::parse(frame)
+        .and_then(|unchecked| unchecked.verify(PURPOSE, key))
+        .map_err(FrameError::Signed)?;
+    let (header, enc, ct) = parts(&payload)?;
+    Ok(VerifiedFrame {
+        header,
+        fingerprint: fingerprint(frame),
+        enc,
+        ct,
+    })
+}
+
+/// Opens a frame: the record as the box wrote it.
+///
+/// # Errors
+/// [`FrameError`] when the frame is sealed to another key or does not open.
+pub fn open(
+    frame: &VerifiedFrame,
+    secret: &RecipientSecretKey,
+) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let want = secret.key_id();
+    let have = frame.header.recipient;
+    if want != have {
+        return Err(FrameError::Recipient { want, have });
+    }
+    let enc = <SuiteKem as Kem>::EncappedKey::from_bytes(&frame.enc);
+    let block = hpke::single_shot_open::<SuiteAead, SuiteKdf, SuiteKem>(
+        &OpModeR::Base,
+        &secret.secret,
+        &enc.map_err(|_| FrameError::Sealed)?,
+        INFO,
+        &frame.ct,
+        &cbor::encode(&frame.header.to_value()),
+    );
+    without_padding(Zeroizing::new(block.map_err(|_| FrameError::Sealed)?))
+}
+
+/// SHA-256 of a whole frame.
+pub fn fingerprint(frame: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, frame);
+    let raw = digest.as_ref().first_chunk().copied();
+    raw.expect("invariant: SHA-256 has 32 bytes")
+}
+
+fn parts(payload: &[u8]) -> Result<(FrameHeader, Vec<u8>, Vec<u8>), FrameError> {
+    let value = cbor::decode(payload).map_err(FrameError::Unreadable)?;
+    let read = || {
+        let mut items = Field::new("frame", value).items()?;
+        let (header, enc, ct) = (
+            items.required("hdr")?,
+            items.required("enc")?,
+            items.required("ct")?,
+        );
+        items.finish()?;
+        Ok((header, enc.bytes()?, ct.bytes()?))
+    };
+    let (header, enc, ct) = read().map_err(FrameError::Unreadable)?;
+    Ok((read_header(header)?, enc, ct))
+}
+
+fn read_header(field: Field) -> Result<FrameHeader, FrameError> {
+    let mut items = field.items().map_err(FrameError::Unreadable)?;
+    let version = items.required("version").and_then(|field| field.u64());
+    let version = version.map_err(FrameError::Unreadable)?;
+    if version != u64::from(FRAME_VERSION) {
+        return Err(FrameError::Version { version });
+    }
+    let mut read = || {
+        Ok(FrameHeader {
+            suite: items.required("suite")?.u8()?,
+            recipient: KeyId(items.required("recipient")?.array("a key id of 8 bytes")?),
+            device: BoxId(items.required("device")?.array("a box id of 16 bytes")?),
+            lane: read_lane(&items.required("lane")?)?,
+            chain: ChainId(items.required("chain")?.array("a chain of 8 bytes")?),
+            seq: items.required("seq")?.u64()?,
+            prev: items.required("prev")?.array("32 bytes")?,
+        })
+    };
+    let header = read().map_err(FrameError::Unreadable)?;
+    items.finish().map_err(FrameError::Unreadable)?;
+    match header.suite {
+        SUITE_X25519_CHACHA => Ok(header),
+        suite => Err(FrameError::Suite { suite }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
