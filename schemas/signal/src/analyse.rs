@@ -1,0 +1,490 @@
+//! Everything that can be told of a whole recording: pure data, ready to be written out.
+//!
+//! Deliberately absent: files and JSON; what cannot be analysed is named, not left out.
+
+use cardio_core::acquisition::WaveformKind;
+use cardio_core::annotation::Beat;
+use cardio_core::calibration::Calibration;
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::quality::{AlgorithmId, QualityVerdict, SignalQuality};
+use cardio_core::rate::SamplingRate;
+use cardio_core::recording::{Recording, Waveform};
+use cardio_core::units::PhysicalUnit;
+
+use crate::num;
+use crate::qrs::{self, QrsDetector};
+use crate::rhythm::{HeartRate, RATE_ALGORITHM, Undetermined, heart_rate};
+use crate::sqi::{self, EcgQuality, LeadSpec, QualityConfig};
+
+/// The rates at which an ECG can be analysed, in hertz.
+pub const RATES_HZ: (f64, f64) = (100.0, 2_000.0);
+/// Windows are told this far apart, in seconds.
+const WINDOW_STEP_S: u64 = 10;
+/// Samples are handed on in blocks of this length.
+const BLOCK: usize = 4_096;
+
+/// Why a waveform, or a recording, was not analysed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unanalysed {
+    /// No waveform is an ECG.
+    #[error("cannot analyse: the recording holds no ECG")]
+    NoEcg,
+    /// The rate is outside of what the methods were made for.
+    #[error("cannot analyse {label}: {rate_hz} Hz is outside of 100 to 2000 Hz")]
+    Rate {
+        /// The waveform.
+        label: String,
+        /// Its rate.
+        rate_hz: f64,
+    },
+    /// The rate differs from that of the first ECG lead.
+    #[error("cannot analyse {label}: its {rate_hz} Hz differ from the first lead's rate")]
+    OtherRate {
+        /// The waveform.
+        label: String,
+        /// Its rate.
+        rate_hz: f64,
+    },
+    /// There are no samples.
+    #[error("cannot analyse {label}: it holds no samples")]
+    Empty {
+        /// The waveform.
+        label: String,
+    },
+}
+
+impl Unanalysed {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoEcg => "analyse.no-ecg",
+            Self::Rate { .. } => "analyse.rate",
+            Self::OtherRate { .. } => "analyse.other-rate",
+            Self::Empty { .. } => "analyse.empty",
+        }
+    }
+}
+
+/// A lead that was analysed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnalysedLead {
+    /// Its place among the recording's waveforms.
+    pub waveform: usize,
+    /// Its label.
+    pub label: String,
+    /// Share of the windows in which it is good or acceptable.
+    pub analysable_share: f64,
+    /// The verdict over the whole recording.
+    pub acceptable: bool,
+}
+
+/// The beats of one lead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeatTrain {
+    /// The lead, as a place among the recording's waveforms.
+    pub waveform: usize,
+    /// Its label.
+    pub label: String,
+    /// The beats, in order of time, on the lead's own time line.
+    pub beats: Vec<Beat>,
+    /// Who found them.
+    pub algorithm: AlgorithmId,
+}
+
+/// What was found in a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// The rate of the leads below, if there are any.
+    pub rate: Option<SamplingRate>,
+    /// The leads, in the order of [`SignalQuality::per_lead`].
+    pub leads: Vec<AnalysedLead>,
+    /// What was left out, and why.
+    pub unanalysed: Vec<Unanalysed>,
+    /// Quality every ten seconds, and over the rest.
+    pub windows: Vec<SignalQuality>,
+    /// Beats of the first lead.
+    pub beats: Option<BeatTrain>,
+    /// Mean heart rate over all beats.
+    pub heart_rate: Result<HeartRate, Undetermined>,
+    /// Whether the recording as a whole is good enough to be read.
+    pub acceptable: bool,
+    /// Who said all this.
+    pub algorithms: Vec<AlgorithmId>,
+}
+
+/// Analyses a whole recording.
+pub fn analyse(recording: &Recording) -> Analysis {
+    let (chosen, mut unanalysed) = choose(recording);
+    let Some((_, first)) = chosen.first() else {
+        if unanalysed.is_empty() {
+            unanalysed.push(Unanalysed::NoEcg);
+        }
+        return nothing(unanalysed);
+    };
+    let rate = first.rate;
+    let specs: Vec<LeadSpec> = chosen.iter().map(|(_, wave)| lead_spec(wave)).collect();
+    let windows = windows(&chosen, rate, &specs);
+    let train = train(&chosen);
+    let leads = lead_summaries(&chosen, &windows);
+    let heart_rate = mean_rate(train.as_ref(), rate);
+    let acceptable = is_acceptable(&leads);
+    Analysis {
+        rate: Some(rate),
+        leads,
+        unanalysed,
+        windows,
+        beats: train,
+        heart_rate,
+        acceptable,
+        algorithms: vec![qrs::ALGORITHM, sqi::ALGORITHM, RATE_ALGORITHM],
+    }
+}
+
+fn nothing(unanalysed: Vec<Unanalysed>) -> Analysis {
+    Analysis {
+        rate: None,
+        leads: Vec::new(),
+        unanalysed,
+        windows: Vec::new(),
+        beats: None,
+        heart_rate: Err(Undetermined::TooFewBeats { have: 0 }),
+        acceptable: false,
+        algorithms: Vec::new(),
+    }
+}
+
+type Chosen<'a> = Vec<(usize, &'a Waveform)>;
+
+/// The ECG leads that share the rate of the first one, and what is left out.
+fn choose(recording: &Recording) -> (Chosen<'_>, Vec<Unanalysed>) {
+    let mut chosen: Chosen<'_> = Vec::new();
+    let mut unanalysed = Vec::new();
+    for (place, wave) in recording.waveforms.iter().enumerate() {
+        if !matches!(wave.kind, WaveformKind::Ecg(_) | WaveformKind::EcgOther(_)) {
+            continue;
+        }
+        let rate_hz = wave.rate.as_hz();
+        let label = wave.label.clone();
+        if wave.sample_count().is_empty() {
+            unanalysed.push(Unanalysed::Empty { label });
+        } else if rate_hz < RATES_HZ.0 || rate_hz > RATES_HZ.1 {
+            unanalysed.push(Unanalysed::Rate { label, rate_hz });
+        } else if chosen
+            .first()
+            .is_some_and(|(_, first)| first.rate != wave.rate)
+        {
+            unanalysed.push(Unanalysed::OtherRate { label, rate_hz });
+        } else {
+            chosen.push((place, wave));
+        }
+    }
+    (chosen, unanalysed)
+}
+
+/// What the quality needs to know of a waveform of a file, whose rails nobody states.
+fn lead_spec(wave: &Waveform) -> LeadSpec {
+    LeadSpec {
+        label: wave.label.clone(),
+        lead: wave.kind.lead(),
+        gain_adu_per_mv: gain_adu_per_mv(&wave.calibration),
+        baseline_adu: wave.calibration.baseline_adu(),
+        rails: None,
+    }
+}
+
+/// Counts per millivolt, for the spellings of volts that files use.
+fn gain_adu_per_mv(calibration: &Calibration) -> f64 {
+    let gain = calibration.gain_adu_per_unit();
+    match calibration.unit() {
+        PhysicalUnit::Other(unit) => match unit.as_str() {
+            "uV" | "µV" | "μV" => gain * 1_000.0,
+            "V" => gain / 1_000.0,
+            "nV" => gain * 1_000_000.0,
+            _ => gain,
+        },
+        _ => gain,
+    }
+}
+
+/// A stretch in which every chosen lead has samples, or in which one has none.
+enum Stretch<'a> {
+    Signal(Vec<&'a [i32]>),
+    Gap(SampleCount),
+}
+
+/// The common time line of the chosen leads.
+fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
+    let mut edges: Vec<u64> = chosen
+        .iter()
+        .flat_map(|(_, wave)| &wave.runs)
+        .flat_map(|run| [run.first.0, run.end().0])
+        .collect();
+    edges.push(0);
+    edges.sort_unstable();
+    edges.dedup();
+    let mut all = Vec::new();
+    for pair in edges.windows(2) {
+        let [from, to] = pair else { continue };
+        let rows: Option<Vec<&[i32]>> = chosen
+            .iter()
+            .map(|(_, wave)| slice(wave, *from, *to))
+            .collect();
+        match rows {
+            Some(rows) => all.push(Stretch::Signal(rows)),
+            None => all.push(Stretch::Gap(SampleCount(to - from))),
+        }
+    }
+    all
+}
+
+fn slice(wave: &Waveform, from: u64, to: u64) -> Option<&[i32]> {
+    let run = wave
+        .runs
+        .iter()
+        .find(|run| run.first.0 <= from && run.end().0 >= to)?;
+    let start = SampleCount(from - run.first.0).len();
+    let end = SampleCount(to - run.first.0).len();
+    run.samples.get(start..end)
+}
+
+fn windows(chosen: &Chosen<'_>, rate: SamplingRate, specs: &[LeadSpec]) -> Vec<SignalQuality> {
+    let mut quality = EcgQuality::new(rate, specs, QualityConfig::default());
+    let mut told: Vec<SignalQuality> = Vec::new();
+    let mut latest: Option<SignalQuality> = None;
+    for stretch in stretches(chosen) {
+        match stretch {
+            Stretch::Gap(len) => {
+                told.extend(latest.take());
+                quality.gap(len);
+            }
+            Stretch::Signal(rows) => {
+                let length = rows.first().map_or(0, |row| row.len());
+                let mut from = 0;
+                while from < length {
+                    let to = length.min(from + BLOCK);
+                    let block: Vec<&[i32]> = rows
+                        .iter()
+                        .map(|row| row.get(from..to).unwrap_or_default())
+                        .collect();
+                    for window in quality.push(&block) {
+                        keep_window(&mut told, &mut latest, window, rate);
+                    }
+                    from = to;
+                }
+            }
+        }
+    }
+    told.extend(latest);
+    told
+}
+
+/// Keeps the windows that end a step after the one kept before; the newest waits in case it
+/// is the last.
+fn keep_window(
+    told: &mut Vec<SignalQuality>,
+    latest: &mut Option<SignalQuality>,
+    window: SignalQuality,
+    rate: SamplingRate,
+) {
+    let end = window.first.after(window.len);
+    let before = told
+        .last()
+        .map_or(SampleIndex(0), |kept| kept.first.after(kept.len));
+    let start = before.max(window.first);
+    let step = rate.count_in_micros(WINDOW_STEP_S * 1_000_000);
+    if end.since(start).is_some_and(|span| span >= step) {
+        *latest = None;
+        told.push(window);
+    } else {
+        *latest = Some(window);
+    }
+}
+
+fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
+    let (waveform, wave) = chosen.first()?;
+    let mut detector = QrsDetector::new(wave.rate, gain_adu_per_mv(&wave.calibration));
+    let mut found = Vec::new();
+    for run in &wave.runs {
+        if let Some(len) = run
+            .first
+            .since(detector.end())
+            .filter(|len| !len.is_empty())
+        {
+            found.extend(detector.gap(len));
+        }
+        found.extend(detector.push(&run.samples));
+    }
+    found.extend(detector.finish());
+    Some(BeatTrain {
+        waveform: *waveform,
+        label: wave.label.clone(),
+        beats: found
+            .into_iter()
+            .map(|at| Beat { at, class: None })
+            .collect(),
+        algorithm: qrs::ALGORITHM,
+    })
+}
+
+fn lead_summaries(chosen: &Chosen<'_>, windows: &[SignalQuality]) -> Vec<AnalysedLead> {
+    chosen
+        .iter()
+        .enumerate()
+        .map(|(row, (waveform, wave))| {
+            let usable = windows
+                .iter()
+                .filter_map(|window| window.per_lead.get(row))
+                .filter(|lead| lead.verdict > QualityVerdict::Insufficient)
+                .count();
+            let share = num::float(usable) / num::float(windows.len().max(1));
+            AnalysedLead {
+                waveform: *waveform,
+                label: wave.label.clone(),
+                analysable_share: share,
+                acceptable: share >= 0.5,
+            }
+        })
+        .collect()
+}
+
+/// A 12-lead may have one bad lead; a Holter of up to three leads needs one good one.
+fn is_acceptable(leads: &[AnalysedLead]) -> bool {
+    let bad = leads.iter().filter(|lead| !lead.acceptable).count();
+    if leads.len() > 3 {
+        bad <= 1
+    } else {
+        bad < leads.len()
+    }
+}
+
+fn mean_rate(train: Option<&BeatTrain>, rate: SamplingRate) -> Result<HeartRate, Undetermined> {
+    let beats: Vec<SampleIndex> = train
+        .map(|train| train.beats.iter().map(|beat| beat.at).collect())
+        .unwrap_or_default();
+    let (Some(first), Some(last)) = (beats.first(), beats.last()) else {
+        return Err(Undetermined::TooFewBeats { have: 0 });
+    };
+    if beats.len() <= 9 {
+        return heart_rate(&beats, rate, *last);
+    }
+    let intervals = beats.len() - 1;
+    let span_us = num::float_u64(rate.micros_at(*last) - rate.micros_at(*first));
+    let mut each: Vec<f64> = cardio_core::rr::intervals(&beats, rate)
+        .iter()
+        .map(|interval| interval.millis.max(1.0))
+        .collect();
+    let fast = 60_000.0 / num::quantile(&mut each, 0.05);
+    let slow = 60_000.0 / num::quantile(&mut each, 0.95);
+    Ok(HeartRate {
+        bpm: 60e6 * num::float(intervals) / span_us.max(1.0),
+        spread: fast - slow,
+        intervals,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Recording, SamplingRate, Unanalysed, Waveform, WaveformKind, analyse};
+    use crate::synth::{EcgSynth, SynthConfig, to_adu, twelve};
+    use cardio_core::calibration::Calibration;
+    use cardio_core::index::SampleIndex;
+    use cardio_core::lead::Lead;
+    use cardio_core::recording::Run;
+
+    fn recording(config: SynthConfig, seconds: u32) -> Recording {
+        let rate = config.rate;
+        let calibration = Calibration::millivolts(200.0, 0.0).unwrap();
+        let mut synth = EcgSynth::new(config);
+        let count = crate::num::round_usize(rate.as_hz() * f64::from(seconds));
+        let mut rows = vec![Vec::new(); 12];
+        for _ in 0..count {
+            for (row, value) in rows.iter_mut().zip(twelve(&synth.next_measured())) {
+                row.push(to_adu(value, &calibration, (-32_768, 32_767)));
+            }
+        }
+        Recording {
+            format: "test",
+            waveforms: Lead::ALL
+                .into_iter()
+                .zip(rows)
+                .map(|(lead, samples)| Waveform {
+                    label: lead.name().to_owned(),
+                    kind: WaveformKind::Ecg(lead),
+                    rate,
+                    calibration: calibration.clone(),
+                    runs: vec![Run {
+                        first: SampleIndex(0),
+                        samples,
+                    }],
+                })
+                .collect(),
+            ..Recording::default()
+        }
+    }
+
+    fn calm() -> Recording {
+        recording(SynthConfig::calm(5, SamplingRate::hz(500).unwrap()), 10)
+    }
+
+    #[test]
+    fn a_calm_strip_is_acceptable_with_its_rate_and_beats() {
+        let told = analyse(&calm());
+        assert!(told.acceptable, "{:?}", told.windows);
+        assert_eq!(told.windows.len(), 1);
+        let rate = told.heart_rate.unwrap();
+        assert!((rate.bpm - 70.0).abs() < 5.0, "{rate:?}");
+        assert!(told.beats.unwrap().beats.len() >= 10);
+    }
+
+    #[test]
+    fn two_flat_leads_make_a_strip_unacceptable() {
+        let mut flat = calm();
+        for wave in flat.waveforms.iter_mut().skip(7).take(2) {
+            wave.runs[0].samples.fill(0);
+        }
+        assert!(!analyse(&flat).acceptable);
+    }
+
+    #[test]
+    fn what_cannot_be_analysed_is_named() {
+        let told = analyse(&Recording::default());
+        assert_eq!(told.unanalysed, [Unanalysed::NoEcg]);
+        let mut slow = calm();
+        for wave in &mut slow.waveforms {
+            wave.rate = SamplingRate::hz(50).unwrap();
+        }
+        slow.waveforms[0].runs.clear();
+        let told = analyse(&slow);
+        assert_eq!(told.unanalysed.len(), 12);
+        assert_eq!(told.unanalysed[0].code(), "analyse.empty");
+        assert_eq!(told.unanalysed[1].code(), "analyse.rate");
+    }
+
+    #[test]
+    fn a_gap_in_one_lead_parts_the_windows() {
+        let mut gapped = recording(SynthConfig::calm(5, SamplingRate::hz(250).unwrap()), 30);
+        let late: Vec<i32> = gapped.waveforms[2].runs[0].samples.split_off(3_000);
+        gapped.waveforms[2].runs.push(Run {
+            first: SampleIndex(3_500),
+            samples: late[500..].to_vec(),
+        });
+        let told = analyse(&gapped);
+        assert!(told.windows.iter().all(|window| {
+            let end = window.first.after(window.len);
+            end.0 <= 3_000 || window.first.0 >= 3_500
+        }));
+        assert!(told.windows.len() >= 2);
+    }
+
+    #[test]
+    fn one_sample_is_a_result() {
+        let mut tiny = calm();
+        for wave in &mut tiny.waveforms {
+            wave.runs[0].samples.truncate(1);
+        }
+        let told = analyse(&tiny);
+        assert!(!told.acceptable);
+        assert!(told.windows.is_empty());
+    }
+}

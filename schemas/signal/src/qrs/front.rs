@@ -1,0 +1,221 @@
+//! From samples to candidates: places where the signal moves as a QRS does.
+//!
+//! Works at [`WORK_HZ`]. All filters are running means, so their phase is linear and every
+//! place can be told exactly. Deliberately absent: any decision.
+
+use crate::filter::RunningMean;
+use crate::num;
+use crate::ring::Ring;
+
+/// The rate at which the detector works, whatever the source's rate is.
+pub(crate) const WORK_HZ: u32 = 250;
+
+/// Samples kept for refinement and for measurements around a candidate: 8 s.
+const KEPT: usize = 2_000;
+/// Low-pass: means over 5 and 4 samples, first zeros at 50 and 62.5 Hz.
+const LOW_PASS: (usize, usize) = (5, 4);
+/// Baseline for the high-pass: a mean over 132 ms, which leaves 5 to 20 Hz.
+const BASELINE: usize = 33;
+/// The slope is taken over this many samples.
+const SLOPE: u64 = 2;
+/// The energy is averaged over 80 ms, about one QRS.
+const ENERGY: usize = 20;
+/// No two candidates are nearer than this: 160 ms.
+pub(crate) const APART: u64 = 40;
+/// The front's own delay from an R peak to its place in the energy.
+const ENERGY_DELAY: u64 = 28;
+/// The R peak lies within this of the energy's centre: 80 ms.
+const REFINE: u64 = 20;
+
+/// A place where the signal moves fast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    /// Place of the largest energy, on the working grid, filter delay taken off.
+    pub(crate) at: u64,
+    /// The R peak nearest to it, on the working grid, between samples.
+    pub(crate) peak: f64,
+    /// Height of the energy, in millivolts a sample.
+    pub(crate) energy: f64,
+    /// Steepest slope within the QRS, in millivolts a sample.
+    pub(crate) slope: f64,
+    /// Height of the peak over the band-passed baseline, with its sign, in millivolts.
+    pub(crate) height: f64,
+    /// Peak to peak within 150 ms of the peak, in millivolts.
+    pub(crate) span: f64,
+}
+
+/// The running filters.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    low_a: RunningMean,
+    low_b: RunningMean,
+    baseline: RunningMean,
+    energy_mean: RunningMean,
+    /// The low-passed signal, delayed by its filters.
+    low: Ring,
+    /// The band-passed signal.
+    band: Ring,
+    energy: Ring,
+    raw: Ring,
+    /// The next place that may become a candidate.
+    next: u64,
+    started: bool,
+    /// From where the level of the band is taken next.
+    level_from: u64,
+}
+
+impl Front {
+    pub(crate) fn new() -> Self {
+        Self {
+            low_a: RunningMean::new(LOW_PASS.0),
+            low_b: RunningMean::new(LOW_PASS.1),
+            baseline: RunningMean::new(BASELINE),
+            energy_mean: RunningMean::new(ENERGY),
+            low: Ring::new(KEPT),
+            band: Ring::new(KEPT),
+            energy: Ring::new(KEPT),
+            raw: Ring::new(KEPT),
+            next: 0,
+            started: false,
+            level_from: 0,
+        }
+    }
+
+    /// The position after the newest sample.
+    pub(crate) const fn end(&self) -> u64 {
+        self.raw.end()
+    }
+
+    /// Starts again at position zero.
+    pub(crate) fn clear(&mut self) {
+        for ring in [
+            &mut self.low,
+            &mut self.band,
+            &mut self.energy,
+            &mut self.raw,
+        ] {
+            ring.clear();
+        }
+        self.next = 0;
+        self.started = false;
+        self.level_from = 0;
+    }
+
+    /// Takes one working sample.
+    pub(crate) fn push(&mut self, x: f64) -> Option<Candidate> {
+        if !self.started {
+            self.started = true;
+            self.low_a.settle(x);
+            self.low_b.settle(x);
+            self.baseline.settle(x);
+            self.energy_mean.settle(0.0);
+        }
+        self.raw.push(x);
+        let low = self.low_b.step(self.low_a.step(x));
+        self.low.push(low);
+        let baseline = self.baseline.step(low);
+        let n = self.low.end() - 1;
+        // The baseline's centre lies 16 samples back; before that many, use what there is.
+        let centre = self.low.at(n.saturating_sub(num::count(BASELINE / 2)));
+        let band = if n < num::count(BASELINE / 2) {
+            0.0
+        } else {
+            centre - baseline
+        };
+        self.band.push(band);
+        let slope = band - self.band.at(n.saturating_sub(SLOPE));
+        self.energy.push(self.energy_mean.step(slope.abs()));
+        self.candidate()
+    }
+
+    /// The place [`APART`] samples back, if its energy is the largest around it.
+    fn candidate(&mut self) -> Option<Candidate> {
+        let newest = self.energy.end() - 1;
+        let at = newest.checked_sub(APART)?;
+        if at < self.next {
+            return None;
+        }
+        let here = self.energy.at(at);
+        if here <= self.energy.at(at.saturating_sub(1)) && at > 0 || here < self.energy.at(at + 1) {
+            return None;
+        }
+        let from = at.saturating_sub(APART);
+        if (from..at).any(|n| self.energy.at(n) > here)
+            || (at + 1..=newest).any(|n| self.energy.at(n) >= here && self.energy.at(n) > here)
+        {
+            return None;
+        }
+        self.next = at + 1;
+        (here > 0.0).then(|| self.measured(at, here))
+    }
+
+    fn measured(&self, at: u64, energy: f64) -> Candidate {
+        let centre = at.saturating_sub(ENERGY_DELAY);
+        // The band-passed signal lags the working signal by its low-pass and its baseline.
+        let lag = num::count((LOW_PASS.0 + LOW_PASS.1) / 2 - 1) + num::count(BASELINE / 2);
+        let from = (centre + lag).saturating_sub(REFINE);
+        let to = centre + lag + REFINE;
+        let mut best = from;
+        let mut slope: f64 = 0.0;
+        for n in from..=to {
+            if self.band.at(n).abs() > self.band.at(best).abs() {
+                best = n;
+            }
+            slope = slope.max((self.band.at(n) - self.band.at(n.saturating_sub(SLOPE))).abs());
+        }
+        let peak = num::float_u64(best)
+            + vertex(
+                self.band.at(best.saturating_sub(1)).abs(),
+                self.band.at(best).abs(),
+                self.band.at(best + 1).abs(),
+            )
+            - LAG;
+        Candidate {
+            at: centre,
+            peak: peak.max(0.0),
+            energy,
+            slope,
+            height: self.band.at(best),
+            span: self.span(best),
+        }
+    }
+}
+
+impl Front {
+    /// Peak to peak of the band around a place.
+    fn span(&self, place: u64) -> f64 {
+        let around = place.saturating_sub(SPAN_REACH)..=place + SPAN_REACH;
+        let (low, high) = around.fold((f64::MAX, f64::MIN), |(low, high), n| {
+            (low.min(self.band.at(n)), high.max(self.band.at(n)))
+        });
+        high - low
+    }
+
+    /// Middle value of the band without sign since the last call, at most two seconds.
+    pub(crate) fn take_band_level(&mut self) -> f64 {
+        let from = self
+            .level_from
+            .max(self.band.end().saturating_sub(2 * u64::from(WORK_HZ)));
+        let mut sizes: Vec<f64> = (from..self.band.end())
+            .map(|n| self.band.at(n).abs())
+            .collect();
+        self.level_from = self.band.end();
+        num::median(&mut sizes)
+    }
+}
+
+/// The QRS with its neighbourhood: 150 ms to either side.
+const SPAN_REACH: u64 = 37;
+
+/// Delay of the band-passed signal: half the means, and the baseline's centre.
+const LAG: f64 = 2.0 + 1.5 + 16.0;
+
+/// Place of the vertex of the parabola through three values, from the middle one.
+fn vertex(left: f64, middle: f64, right: f64) -> f64 {
+    let bend = left - 2.0 * middle + right;
+    if bend.abs() < f64::MIN_POSITIVE {
+        0.0
+    } else {
+        (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
+    }
+}

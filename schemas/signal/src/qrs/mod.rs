@@ -1,0 +1,159 @@
+//! R peaks of one lead, sample by sample.
+//!
+//! Deliberately absent: beat classes (see [`crate::beat`]), rhythm, and whether the signal
+//! is good enough to be believed (see [`crate::sqi`]).
+
+mod decide;
+mod front;
+
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::quality::AlgorithmId;
+use cardio_core::rate::SamplingRate;
+
+use crate::filter::Resampler;
+use crate::num;
+use decide::Judge;
+use front::{Front, WORK_HZ};
+
+/// Who says where the R peaks are.
+pub const ALGORITHM: AlgorithmId = AlgorithmId {
+    name: "qrs",
+    version: 1,
+};
+
+/// An R peak and what was measured at it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Peak {
+    /// Where it is.
+    pub(crate) at: SampleIndex,
+    /// Peak to peak of the QRS in 5 to 20 Hz, in millivolts.
+    pub(crate) span_mv: f64,
+}
+
+fn places(peaks: Vec<Peak>) -> Vec<SampleIndex> {
+    peaks.into_iter().map(|peak| peak.at).collect()
+}
+
+/// Finds the R peaks of one lead.
+///
+/// A peak is told 0.9 s after it, and those of the first seconds once 2.4 s are there;
+/// always in order of time, and the same whatever the size of the blocks.
+#[derive(Clone, Debug)]
+pub struct QrsDetector {
+    rate: SamplingRate,
+    mv_per_adu: f64,
+    resampler: Resampler,
+    front: Front,
+    judge: Judge,
+    /// The instant of the first sample since the last gap, and after the newest sample.
+    base: SampleIndex,
+    end: SampleIndex,
+    last_sample: f64,
+    /// Working samples on their way from the resampler to the front.
+    ready: Vec<f64>,
+    last_peak: Option<SampleIndex>,
+}
+
+impl QrsDetector {
+    /// A detector for a lead of any rate. A gain that is not a number, or is zero, counts
+    /// as 1000 adu/mV; the detector adapts to the size of the beats.
+    pub fn new(rate: SamplingRate, gain_adu_per_mv: f64) -> Self {
+        Self {
+            rate,
+            mv_per_adu: crate::mv_per_adu(gain_adu_per_mv),
+            resampler: Resampler::new(rate.as_ratio(), WORK_HZ),
+            front: Front::new(),
+            judge: Judge::new(),
+            base: SampleIndex(0),
+            end: SampleIndex(0),
+            last_sample: 0.0,
+            ready: Vec::new(),
+            last_peak: None,
+        }
+    }
+
+    /// The instant after the newest sample.
+    pub const fn end(&self) -> SampleIndex {
+        self.end
+    }
+
+    /// Takes the next samples and gives the R peaks that are sure by now.
+    pub fn push(&mut self, samples: &[i32]) -> Vec<SampleIndex> {
+        places(self.push_peaks(samples))
+    }
+
+    /// As [`QrsDetector::push`], with what was measured at each peak.
+    pub(crate) fn push_peaks(&mut self, samples: &[i32]) -> Vec<Peak> {
+        let mut found = Vec::new();
+        for sample in samples {
+            self.step(f64::from(*sample) * self.mv_per_adu, &mut found);
+        }
+        self.end = self.end.after(SampleCount::of(samples));
+        found
+    }
+
+    /// Signal is missing: gives the peaks before the gap that were not told yet, and goes
+    /// on after it without looking across.
+    pub fn gap(&mut self, len: SampleCount) -> Vec<SampleIndex> {
+        let found = self.finish();
+        self.end = self.end.after(len);
+        self.base = self.end;
+        self.resampler = Resampler::new(self.rate.as_ratio(), WORK_HZ);
+        self.front.clear();
+        self.judge.restart();
+        found
+    }
+
+    /// The signal has ended: gives the peaks that were not told yet.
+    pub fn finish(&mut self) -> Vec<SampleIndex> {
+        let mut found = Vec::new();
+        // Enough of the last value for the last peak to pass the filters.
+        let span = num::float_u64(2 * front::APART) / f64::from(WORK_HZ);
+        let extra = num::round_usize(span * self.rate.as_hz()).min(4_000_000);
+        let last = self.last_sample;
+        for _ in 0..extra {
+            self.step(last, &mut found);
+        }
+        self.tell(true, &mut found);
+        found.retain(|peak| peak.at < self.end);
+        places(found)
+    }
+
+    /// Middle value of the band of the QRS, without sign, since the last call, in millivolts.
+    pub(crate) fn take_band_level(&mut self) -> f64 {
+        self.front.take_band_level()
+    }
+
+    /// Takes one sample in millivolts.
+    fn step(&mut self, millivolts: f64, found: &mut Vec<Peak>) {
+        self.last_sample = millivolts;
+        let mut ready = std::mem::take(&mut self.ready);
+        self.resampler.push(millivolts, |x| ready.push(x));
+        for x in ready.drain(..) {
+            if let Some(candidate) = self.front.push(x) {
+                self.judge.push(candidate);
+            }
+            self.tell(false, found);
+        }
+        self.ready = ready;
+    }
+
+    fn tell(&mut self, all: bool, found: &mut Vec<Peak>) {
+        let (base, resampler) = (self.base, &self.resampler);
+        let previous = &mut self.last_peak;
+        self.judge.judge(self.front.end(), all, |candidate| {
+            let offset = num::round_u64(resampler.input_position(candidate.peak));
+            let at = base.after(SampleCount(offset));
+            if previous.is_none_or(|before| at > before) {
+                *previous = Some(at);
+                found.push(Peak {
+                    at,
+                    span_mv: candidate.span,
+                });
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

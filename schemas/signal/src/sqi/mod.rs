@@ -1,0 +1,9 @@
+//! How good a signal is, who says so, and what to fix first.
+//!
+//! Deliberately absent: the words that a nurse reads; causes are codes here.
+
+mod ecg;
+mod second;
+mod verdict;
+
+pub use ecg::{ALGORITHM, EcgQuality, LeadSpec, QualityConfig};
