@@ -1,1 +1,11 @@
 //! The receiving end: inbox, acknowledgements, patient record, alerts.
+pub mod ack;
+pub mod boxes;
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod db;
+pub mod inbox;
+pub mod keys;
+pub mod mqtt;
+pub mod tls;

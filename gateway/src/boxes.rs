@@ -1,0 +1,205 @@
+//! Which boxes may connect, and which are connected now.
+//!
+//! The allow-list is a copy in memory of what the inbox stores; it is asked at every TLS
+//! handshake. One box has at most one live session: a newer one ends the older. Deliberately
+//! absent: storing. [`crate::inbox`] does that.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use cardio_core::clock::UtcMicros;
+use cardio_core::ids::BoxId;
+use cardio_wire::keys::VerifyingKey;
+use rumqttc::mqttbytes::v5::DisconnectReasonCode;
+use tokio::sync::watch;
+
+/// A box on the allow-list.
+#[derive(Clone, Debug)]
+pub struct KnownBox {
+    /// Its name for ever.
+    pub id: BoxId,
+    /// What people call it.
+    pub name: String,
+    /// Verifies its frames and its hello.
+    pub frame_key: VerifyingKey,
+    /// SHA-256 of its certificate's public key.
+    pub cert_key_hash: [u8; 32],
+}
+
+/// What is known of a live session.
+#[derive(Clone, Debug)]
+pub struct LiveSession {
+    /// When it began.
+    pub since: UtcMicros,
+    /// What the box last published as its state, if anything.
+    pub state: Option<String>,
+    generation: u64,
+    end: watch::Sender<Option<DisconnectReasonCode>>,
+}
+
+/// The allow-list and the live sessions.
+#[derive(Debug, Default)]
+pub struct Boxes {
+    admitted: RwLock<HashMap<[u8; 32], Arc<KnownBox>>>,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    sessions: HashMap<BoxId, LiveSession>,
+    generations: u64,
+}
+
+/// A session's own place among the live ones; leaving is dropping it.
+#[derive(Debug)]
+pub struct Presence {
+    boxes: Arc<Boxes>,
+    id: BoxId,
+    generation: u64,
+    /// Becomes `Some(reason)` when the session must end.
+    pub ended: watch::Receiver<Option<DisconnectReasonCode>>,
+}
+
+impl Boxes {
+    /// A list that admits `boxes`.
+    pub fn new(boxes: impl IntoIterator<Item = KnownBox>) -> Self {
+        let list = Self::default();
+        for known in boxes {
+            list.admit(known);
+        }
+        list
+    }
+
+    /// Puts a box on the allow-list.
+    pub fn admit(&self, known: KnownBox) {
+        self.admitted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(known.cert_key_hash, Arc::new(known));
+    }
+
+    /// The box whose certificate has this public key, if it is on the allow-list.
+    pub fn admitted(&self, cert_key_hash: &[u8; 32]) -> Option<Arc<KnownBox>> {
+        self.admitted
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(cert_key_hash)
+            .cloned()
+    }
+
+    /// Takes a box off the allow-list and ends its live session.
+    pub fn revoke(&self, id: BoxId) {
+        self.admitted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, known| known.id != id);
+        if let Some(session) = self.lock().sessions.get(&id) {
+            session
+                .end
+                .send_replace(Some(DisconnectReasonCode::NotAuthorized));
+        }
+    }
+
+    /// Ends every live session.
+    pub fn end_all(&self, reason: DisconnectReasonCode) {
+        for session in self.lock().sessions.values() {
+            session.end.send_replace(Some(reason));
+        }
+    }
+
+    /// Enters a session; an older one of the same box is taken over.
+    pub fn enter(self: &Arc<Self>, id: BoxId, now: UtcMicros) -> Presence {
+        let (end, ended) = watch::channel(None);
+        let mut live = self.lock();
+        live.generations += 1;
+        let generation = live.generations;
+        let session = LiveSession {
+            since: now,
+            state: None,
+            generation,
+            end,
+        };
+        if let Some(older) = live.sessions.insert(id, session) {
+            older
+                .end
+                .send_replace(Some(DisconnectReasonCode::SessionTakenOver));
+        }
+        drop(live);
+        Presence {
+            boxes: Arc::clone(self),
+            id,
+            generation,
+            ended,
+        }
+    }
+
+    /// The live sessions.
+    pub fn live(&self) -> HashMap<BoxId, LiveSession> {
+        self.lock().sessions.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// Notes what the box publishes as its state.
+    pub fn note_state(&self, state: String) {
+        if let Some(session) = self.boxes.lock().sessions.get_mut(&self.id)
+            && session.generation == self.generation
+        {
+            session.state = Some(state);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut live = self.boxes.lock();
+        if live
+            .sessions
+            .get(&self.id)
+            .is_some_and(|session| session.generation == self.generation)
+        {
+            live.sessions.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Boxes;
+    use cardio_core::clock::UtcMicros;
+    use cardio_core::ids::BoxId;
+    use rumqttc::mqttbytes::v5::DisconnectReasonCode;
+    use std::sync::Arc;
+
+    const BOX: BoxId = BoxId([7; 16]);
+
+    #[test]
+    fn a_newer_session_takes_over_and_the_older_leaves_it_in_place() {
+        let boxes = Arc::new(Boxes::default());
+        let older = boxes.enter(BOX, UtcMicros(1));
+        let newer = boxes.enter(BOX, UtcMicros(2));
+        assert_eq!(
+            *older.ended.borrow(),
+            Some(DisconnectReasonCode::SessionTakenOver)
+        );
+        drop(older);
+        assert_eq!(boxes.live()[&BOX].since, UtcMicros(2));
+        drop(newer);
+        assert!(boxes.live().is_empty());
+    }
+
+    #[test]
+    fn revoking_ends_the_live_session() {
+        let boxes = Arc::new(Boxes::default());
+        let presence = boxes.enter(BOX, UtcMicros(1));
+        boxes.revoke(BOX);
+        assert_eq!(
+            *presence.ended.borrow(),
+            Some(DisconnectReasonCode::NotAuthorized)
+        );
+    }
+}

@@ -1,0 +1,337 @@
+//! What an operator sets: one TOML file, read once at start.
+//!
+//! Unknown keys are errors that name the nearest known key. Deliberately absent: secrets;
+//! they live in the key folder below the state directory and are never written here.
+
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Format as _, Toml};
+use serde::Deserialize;
+
+pub use units::{Size, Span, UnitError};
+
+/// The commented default configuration, as `config default` prints it.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder of keys, inbox and record.
+    pub state: PathBuf,
+    /// Names under which boxes and readers reach this gateway, for its certificate.
+    pub names: Vec<String>,
+    /// The listener for boxes.
+    pub mqtt: MqttConfig,
+    /// The listener for readers of the record.
+    pub https: HttpsConfig,
+    /// Alert rules.
+    pub alerts: AlertsConfig,
+    /// Log output.
+    pub log: LogConfig,
+}
+
+/// The MQTT listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttConfig {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Address that boxes are told, `host:port`; the listening address when absent.
+    pub endpoint: Option<String>,
+    /// Boxes connected at once.
+    pub connections: usize,
+    /// Frames that may wait for the disk, over all boxes.
+    pub queue: usize,
+    /// Frames per second and box above which reading is slowed down.
+    pub frames_per_s: u32,
+    /// Longest time for TLS and CONNECT together.
+    pub handshake: Span,
+    /// How long an acknowledgement outside the alert lane may wait for more frames.
+    pub ack_wait: Span,
+    /// Frames after which such an acknowledgement goes at once.
+    pub ack_frames: u64,
+}
+
+/// The HTTPS listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpsConfig {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Readers connected at once.
+    pub connections: usize,
+    /// Longest time for one answer.
+    pub timeout: Span,
+    /// Largest request body.
+    pub body_limit: Size,
+    /// Resources on a page when the reader does not say.
+    pub page: u32,
+    /// Most resources on a page.
+    pub page_max: u32,
+}
+
+/// Alert rules.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsConfig {
+    /// File of rules; the built-in rules when absent.
+    pub rules: Option<PathBuf>,
+}
+
+/// Log output.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Least severe level that is written: error, warn, info, debug or trace.
+    pub level: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON document per line.
+    Json,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A key is not known.
+    #[error("the configuration {origin} has an unknown key `{key}`{}", suggestion(nearest.as_deref()))]
+    UnknownKey {
+        /// Where the text came from.
+        origin: String,
+        /// The key, with its section.
+        key: String,
+        /// The known key nearest to it.
+        nearest: Option<String>,
+    },
+    /// A value is missing or of the wrong kind.
+    #[error("the configuration {origin} cannot be used{}: {why}", at_key(key))]
+    BadValue {
+        /// Where the text came from.
+        origin: String,
+        /// The key, with its section; empty when the text is not TOML.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A value is of the right kind but impossible.
+    #[error("the configuration sets `{key}` to {value}, but {why}")]
+    Impossible {
+        /// The key, with its section.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
+}
+
+fn at_key(key: &str) -> String {
+    if key.is_empty() {
+        String::new()
+    } else {
+        format!(" at `{key}`")
+    }
+}
+
+impl ConfigError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config.unreadable",
+            Self::UnknownKey { .. } => "config.key.unknown",
+            Self::BadValue { .. } => "config.value.bad",
+            Self::Impossible { .. } => "config.value.impossible",
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file over the defaults, or the defaults alone.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key at fault.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            return Self::from_toml("", "(built in)");
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads a text over the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key at fault.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let config: Self = Figment::new()
+            .merge(Toml::string(DEFAULT_TOML))
+            .merge(Toml::string(text))
+            .extract()
+            .map_err(|error| classify(error, origin))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let at_least_one = [
+            ("mqtt.connections", self.mqtt.connections == 0),
+            ("mqtt.queue", self.mqtt.queue == 0),
+            ("mqtt.frames_per_s", self.mqtt.frames_per_s == 0),
+            ("mqtt.ack_frames", self.mqtt.ack_frames == 0),
+            ("https.connections", self.https.connections == 0),
+            ("https.page", self.https.page == 0),
+            ("https.page_max", self.https.page_max == 0),
+        ];
+        if let Some((key, _)) = at_least_one.into_iter().find(|(_, zero)| *zero) {
+            return Err(ConfigError::Impossible {
+                key,
+                value: "0".to_owned(),
+                why: "at least 1 is needed",
+            });
+        }
+        if self.names.is_empty() {
+            return Err(ConfigError::Impossible {
+                key: "names",
+                value: "[]".to_owned(),
+                why: "the certificate needs at least one name",
+            });
+        }
+        for (key, span) in [
+            ("mqtt.handshake", self.mqtt.handshake),
+            ("https.timeout", self.https.timeout),
+        ] {
+            if span.0 < Duration::from_millis(100) {
+                return Err(ConfigError::Impossible {
+                    key,
+                    value: format!("{} ms", span.0.as_millis()),
+                    why: "nobody can answer that fast; use at least 100ms",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the keys are.
+    pub fn key_folder(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+
+    /// Where the inbox is.
+    pub fn inbox_file(&self) -> PathBuf {
+        self.state.join("inbox.sqlite")
+    }
+
+    /// Where the patient record is.
+    pub fn record_file(&self) -> PathBuf {
+        self.state.join("record.sqlite")
+    }
+
+    /// Where the running program listens for its own command line.
+    pub fn control_socket(&self) -> PathBuf {
+        self.state.join("control.sock")
+    }
+}
+
+fn classify(error: figment::Error, origin: &str) -> ConfigError {
+    let mut path = error.path.clone();
+    if let figment::error::Kind::UnknownField(field, known) = &error.kind {
+        path.push(field.clone());
+        return ConfigError::UnknownKey {
+            origin: origin.to_owned(),
+            key: path.join("."),
+            nearest: nearest(field, known),
+        };
+    }
+    ConfigError::BadValue {
+        origin: origin.to_owned(),
+        key: path.join("."),
+        why: error.kind.to_string(),
+    }
+}
+
+fn nearest(word: &str, known: &[&str]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 3 + 1)
+        .min()
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError, LogFormat};
+
+    #[test]
+    fn the_printed_default_is_the_default() {
+        let config = Config::from_toml("", "test").unwrap();
+        assert_eq!(config.log.format, LogFormat::Text);
+        assert_eq!(config.mqtt.ack_frames, 32);
+        assert_eq!(config.mqtt.ack_wait.0.as_millis(), 200);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_and_the_right_one_suggested() {
+        let err = Config::from_toml("[mqtt]\nlistn = \"127.0.0.1:0\"", "a.toml").unwrap_err();
+        assert_eq!(err.code(), "config.key.unknown");
+        assert_eq!(
+            err.to_string(),
+            "the configuration a.toml has an unknown key `mqtt.listn`; did you mean `listen`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_unit_names_the_key_and_the_units() {
+        let err = Config::from_toml("[mqtt]\nack_wait = \"3 moons\"", "a.toml").unwrap_err();
+        assert!(matches!(&err, ConfigError::BadValue { key, .. } if key == "mqtt.ack_wait"));
+        assert!(err.to_string().contains("ms, s, min"), "{err}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let err = Config::load(Some(std::path::Path::new("/no/such/file.toml"))).unwrap_err();
+        assert!(err.to_string().contains("/no/such/file.toml"));
+    }
+
+    #[test]
+    fn an_impossible_value_is_refused() {
+        for (text, key) in [
+            ("[mqtt]\nconnections = 0", "mqtt.connections"),
+            ("[https]\ntimeout = \"1ms\"", "https.timeout"),
+            ("names = []", "names"),
+        ] {
+            let err = Config::from_toml(text, "a.toml").unwrap_err();
+            assert!(err.to_string().contains(key), "{err}");
+        }
+    }
+}

@@ -1,0 +1,565 @@
+//! One connection of one box: from CONNECT to the end.
+//!
+//! One task owns the connection. It reads packets, waits for commits in order, and sends
+//! PUBACKs, acknowledgements and commands. Every wait has an end: CONNECT, keep-alive, writes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use cardio_wire::topic::Topic;
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v5::{
+    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode,
+    LastWill, Packet, PubAck, PubAckReason, Publish, SubAck, Subscribe, SubscribeReasonCode,
+    UnsubAck, UnsubAckReason, Unsubscribe,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+
+use super::{Shared, packet};
+use crate::ack::{AckPace, AckPlan};
+use crate::boxes::{KnownBox, Presence};
+use crate::db::DbError;
+use crate::inbox::Receipt;
+
+/// Frames that a box may have under way without PUBACK.
+const RECEIVE_MAX: u16 = 64;
+/// Publishes to a box that may wait for its PUBACK.
+const DOWN_MAX: usize = 32;
+/// Refused frames after which a connection is closed.
+const REFUSED_MAX: u32 = 16;
+/// Keep-alive for clients that ask for none, in seconds.
+const KEEP_ALIVE_DEFAULT_S: u16 = 60;
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+const READ_CHUNK_BYTES: usize = 16 * 1024;
+
+/// A publish that is not answered yet. Answers go in the order of the publishes.
+pub(super) struct Pending {
+    pub(super) packet_id: Option<u16>,
+    pub(super) answer: Answer,
+}
+
+/// What decides the answer to a publish.
+pub(super) enum Answer {
+    /// Its frame is on its way to the disk.
+    Storing(oneshot::Receiver<Result<Receipt, DbError>>),
+    /// It is decided.
+    Decided(PubAckReason),
+}
+
+/// The answer to the oldest publish.
+pub(super) enum Outcome {
+    /// What became of its frame.
+    Stored(Result<Receipt, DbError>),
+    /// It was decided before.
+    Decided(PubAckReason),
+}
+
+/// Which of its topics the box listens to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listening {
+    acks: bool,
+    commands: bool,
+}
+
+/// A connection's state.
+pub(super) struct Session<S> {
+    stream: S,
+    inbound: BytesMut,
+    outbound: BytesMut,
+    pub(super) shared: Shared,
+    pub(super) known: Arc<KnownBox>,
+    pub(super) presence: Presence,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) plan: AckPlan,
+    pub(super) commands: VecDeque<Vec<u8>>,
+    listening: Listening,
+    down_window: usize,
+    down_waiting: VecDeque<u16>,
+    down_last: u16,
+    silent_after_us: u64,
+    heard_us: u64,
+    refused: u32,
+    budget: Budget,
+}
+
+/// Frames per second that one box may send before reading slows down.
+struct Budget {
+    per_s: u64,
+    left: u64,
+    second: u64,
+}
+
+impl Budget {
+    /// Takes one frame; answers the time until which reading pauses when nothing is left.
+    fn take(&mut self, now_us: u64) {
+        let second = now_us / 1_000_000;
+        if second != self.second {
+            self.second = second;
+            self.left = self.per_s;
+        }
+        self.left = self.left.saturating_sub(1);
+    }
+
+    const fn paused_until(&self, now_us: u64) -> Option<u64> {
+        let end = (self.second + 1) * 1_000_000;
+        if self.left == 0 && now_us < end {
+            Some(end)
+        } else {
+            None
+        }
+    }
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer said goodbye or went away.
+    Gone,
+    /// We close, with a reason.
+    Close(DisconnectReasonCode),
+}
+
+enum Woken {
+    Ended,
+    Answered(Outcome),
+    Read(std::io::Result<usize>),
+    Time,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn run<S>(mut stream: S, known: Arc<KnownBox>, shared: Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut inbound = BytesMut::with_capacity(READ_CHUNK_BYTES);
+    let limit = shared.config.handshake.0;
+    let hello = tokio::time::timeout(limit, first_packet(&mut stream, &mut inbound)).await;
+    let accepted = match hello {
+        Ok(Ok(Packet::Connect(connect, will, _))) => accept(&connect, will.as_ref(), &known),
+        Ok(Ok(_)) => Err(ConnectReturnCode::ProtocolError),
+        Ok(Err(code)) => Err(code),
+        Err(_) => return,
+    };
+    let (keep_alive_s, window) = match accepted {
+        Ok(accepted) => accepted,
+        Err(code) => {
+            shared.counters.packets_refused.add_one();
+            tracing::info!(event = "MqttConnectRefused", reason = ?code, box_name = %known.name);
+            let refusal = connack(code, None, &known);
+            let _ = send_all(&mut stream, &[Packet::ConnAck(refusal)]).await;
+            return;
+        }
+    };
+    let now = shared.clock.read();
+    let presence = shared.boxes.enter(known.id, now.utc);
+    if shared.boxes.admitted(&known.cert_key_hash).is_none() {
+        return;
+    }
+    let welcome = connack(ConnectReturnCode::Success, Some(keep_alive_s), &known);
+    if send_all(&mut stream, &[Packet::ConnAck(welcome)]).await.is_err() {
+        return;
+    }
+    shared.counters.sessions_begun.add_one();
+    tracing::info!(event = "BoxConnected", box_name = %known.name);
+    let mut session = Session {
+        stream,
+        inbound,
+        outbound: BytesMut::new(),
+        pending: VecDeque::new(),
+        plan: AckPlan::new(AckPace {
+            wait_us: micros(shared.config.ack_wait.0),
+            frames: shared.config.ack_frames,
+        }),
+        commands: VecDeque::new(),
+        listening: Listening::default(),
+        down_window: window.min(DOWN_MAX),
+        down_waiting: VecDeque::new(),
+        down_last: 0,
+        silent_after_us: u64::from(keep_alive_s) * 1_500_000,
+        heard_us: now.box_instant.micros,
+        refused: 0,
+        budget: Budget {
+            per_s: u64::from(shared.config.frames_per_s),
+            left: u64::from(shared.config.frames_per_s),
+            second: 0,
+        },
+        shared,
+        known,
+        presence,
+    };
+    let end = session.serve().await;
+    session.finish(end).await;
+}
+
+async fn first_packet<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbound: &mut BytesMut,
+) -> Result<Packet, ConnectReturnCode> {
+    loop {
+        match packet::next(inbound) {
+            Ok(Some(packet)) => return Ok(packet),
+            Ok(None) => {}
+            Err(DisconnectReasonCode::PacketTooLarge) => {
+                return Err(ConnectReturnCode::PacketTooLarge);
+            }
+            Err(_) => return Err(ConnectReturnCode::MalformedPacket),
+        }
+        inbound.reserve(READ_CHUNK_BYTES);
+        if !matches!(stream.read_buf(inbound).await, Ok(1..)) {
+            return Err(ConnectReturnCode::UnspecifiedError);
+        }
+    }
+}
+
+/// Checks CONNECT; answers the keep-alive in seconds and the client's receive maximum.
+fn accept(
+    connect: &Connect,
+    will: Option<&LastWill>,
+    known: &KnownBox,
+) -> Result<(u16, usize), ConnectReturnCode> {
+    let properties = connect.properties.as_ref();
+    if properties.is_some_and(|p| p.authentication_method.is_some()) {
+        return Err(ConnectReturnCode::BadAuthenticationMethod);
+    }
+    if let Some(will) = will {
+        let own = std::str::from_utf8(&will.topic)
+            .ok()
+            .and_then(|topic| topic.parse::<Topic>().ok());
+        if own != Some(Topic::State(known.id)) {
+            return Err(ConnectReturnCode::NotAuthorized);
+        }
+        if will.qos == QoS::ExactlyOnce {
+            return Err(ConnectReturnCode::QoSNotSupported);
+        }
+    }
+    let keep_alive_s = match connect.keep_alive {
+        0 => KEEP_ALIVE_DEFAULT_S,
+        asked => asked,
+    };
+    let window = properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX);
+    Ok((keep_alive_s, usize::from(window.max(1))))
+}
+
+fn connack(code: ConnectReturnCode, keep_alive_s: Option<u16>, known: &KnownBox) -> ConnAck {
+    let properties = keep_alive_s.map(|server_keep_alive| ConnAckProperties {
+        session_expiry_interval: Some(0),
+        receive_max: Some(RECEIVE_MAX),
+        max_qos: Some(1),
+        retain_available: Some(1),
+        max_packet_size: Some(packet::PACKET_MAX_BYTES),
+        assigned_client_identifier: Some(known.id.to_string()),
+        topic_alias_max: Some(0),
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: Some(1),
+        subscription_identifiers_available: Some(0),
+        shared_subscription_available: Some(0),
+        server_keep_alive: Some(server_keep_alive),
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
+    });
+    ConnAck {
+        session_present: false,
+        code,
+        properties,
+    }
+}
+
+async fn send_all<S: AsyncWrite + Unpin>(stream: &mut S, packets: &[Packet]) -> Result<(), End> {
+    let mut bytes = BytesMut::new();
+    for packet in packets {
+        packet.write(&mut bytes, None).map_err(|_| End::Gone)?;
+    }
+    write_all(stream, &bytes).await
+}
+
+async fn write_all<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), End> {
+    let writing = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    match tokio::time::timeout(WRITE_LIMIT, writing).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(End::Gone),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), End> {
+        while !self.reading_pauses() {
+            match packet::next(&mut self.inbound).map_err(End::Close)? {
+                Some(packet) => self.on_packet(packet).await?,
+                None => break,
+            }
+        }
+        self.send_down();
+        self.flush().await?;
+        match self.wait().await {
+            Woken::Ended => {
+                let reason = *self.presence.ended.borrow();
+                Err(End::Close(reason.unwrap_or(DisconnectReasonCode::ServerShuttingDown)))
+            }
+            Woken::Answered(outcome) => self.on_answered(outcome),
+            Woken::Read(Ok(1..)) => {
+                self.heard_us = self.now_us();
+                Ok(())
+            }
+            Woken::Read(_) => Err(End::Gone),
+            Woken::Time => {
+                if self.now_us() >= self.heard_us.saturating_add(self.silent_after_us) {
+                    self.shared.counters.sessions_silent.add_one();
+                    return Err(End::Close(DisconnectReasonCode::KeepAliveTimeout));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let now_us = self.now_us();
+        let paused = self.budget.paused_until(now_us);
+        let mut next_us = self.heard_us.saturating_add(self.silent_after_us);
+        if let Some(end) = paused {
+            next_us = next_us.min(end);
+        }
+        if let Some(due) = self.plan.next_due()
+            && self.may_send_down()
+            && self.listening.acks
+        {
+            next_us = next_us.min(due);
+        }
+        let nap = Duration::from_micros(next_us.saturating_sub(now_us));
+        self.inbound.reserve(READ_CHUNK_BYTES);
+        tokio::select! {
+            biased;
+            _ = self.presence.ended.wait_for(Option::is_some) => Woken::Ended,
+            outcome = front(&mut self.pending) => Woken::Answered(outcome),
+            read = self.stream.read_buf(&mut self.inbound), if paused.is_none() => Woken::Read(read),
+            () = tokio::time::sleep(nap) => Woken::Time,
+        }
+    }
+
+    fn reading_pauses(&self) -> bool {
+        self.budget.paused_until(self.now_us()).is_some()
+    }
+
+    async fn on_packet(&mut self, packet: Packet) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(publish).await,
+            Packet::PubAck(ack) => {
+                self.down_waiting.retain(|id| *id != ack.pkid);
+                Ok(())
+            }
+            Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
+            Packet::PingReq => self.queue(&Packet::PingResp),
+            Packet::Disconnect(_) => Err(End::Gone),
+            _ => Err(End::Close(DisconnectReasonCode::ProtocolError)),
+        }
+    }
+
+    async fn on_publish(&mut self, publish: Publish) -> Result<(), End> {
+        if publish.qos == QoS::ExactlyOnce {
+            return Err(End::Close(DisconnectReasonCode::QoSNotSupported));
+        }
+        if self.pending.len() >= usize::from(RECEIVE_MAX) {
+            return Err(End::Close(DisconnectReasonCode::ReceiveMaximumExceeded));
+        }
+        let topic = std::str::from_utf8(&publish.topic)
+            .ok()
+            .and_then(|topic| topic.parse::<Topic>().ok())
+            .filter(|topic| topic.device() == self.known.id && topic.is_from_box());
+        let Some(topic) = topic else {
+            self.shared.counters.topics_foreign.add_one();
+            tracing::warn!(event = "MqttTopicRefused", code = "mqtt.topic.foreign", box_name = %self.known.name);
+            return Err(End::Close(DisconnectReasonCode::NotAuthorized));
+        };
+        self.budget.take(self.now_us());
+        let packet_id = (publish.qos == QoS::AtLeastOnce).then_some(publish.pkid);
+        self.on_topic(topic, publish.payload, packet_id).await
+    }
+
+    fn on_subscribe(&mut self, subscribe: &Subscribe) -> Result<(), End> {
+        let (acks, commands) = (
+            Topic::DownAck(self.known.id).to_string(),
+            Topic::DownCommand(self.known.id).to_string(),
+        );
+        let both = Topic::down_filter(self.known.id);
+        let mut answers = Vec::new();
+        for filter in &subscribe.filters {
+            let (to_acks, to_commands) = (
+                filter.path == acks || filter.path == both,
+                filter.path == commands || filter.path == both,
+            );
+            self.listening.acks |= to_acks;
+            self.listening.commands |= to_commands;
+            answers.push(if to_acks || to_commands {
+                SubscribeReasonCode::Success(QoS::AtLeastOnce)
+            } else {
+                self.shared.counters.topics_foreign.add_one();
+                SubscribeReasonCode::NotAuthorized
+            });
+        }
+        self.queue(&Packet::SubAck(SubAck {
+            pkid: subscribe.pkid,
+            return_codes: answers,
+            properties: None,
+        }))
+    }
+
+    fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), End> {
+        let (acks, commands) = (
+            Topic::DownAck(self.known.id).to_string(),
+            Topic::DownCommand(self.known.id).to_string(),
+        );
+        let both = Topic::down_filter(self.known.id);
+        let mut answers = Vec::new();
+        for filter in &unsubscribe.filters {
+            let (from_acks, from_commands) = (
+                *filter == acks || *filter == both,
+                *filter == commands || *filter == both,
+            );
+            self.listening.acks &= !from_acks;
+            self.listening.commands &= !from_commands;
+            answers.push(if from_acks || from_commands {
+                UnsubAckReason::Success
+            } else {
+                UnsubAckReason::NoSubscriptionExisted
+            });
+        }
+        self.queue(&Packet::UnsubAck(UnsubAck {
+            pkid: unsubscribe.pkid,
+            reasons: answers,
+            properties: None,
+        }))
+    }
+
+    /// Counts a refused publish; too many end the session.
+    pub(super) fn count_refused(&mut self) -> Result<(), End> {
+        self.refused += 1;
+        if self.refused >= REFUSED_MAX {
+            return Err(End::Close(DisconnectReasonCode::PayloadFormatInvalid));
+        }
+        Ok(())
+    }
+
+    /// Answers a publish behind those before it.
+    pub(super) fn decide(&mut self, packet_id: Option<u16>, reason: PubAckReason) {
+        self.pending.push_back(Pending {
+            packet_id,
+            answer: Answer::Decided(reason),
+        });
+    }
+
+    pub(super) fn puback(
+        &mut self,
+        packet_id: Option<u16>,
+        reason: PubAckReason,
+    ) -> Result<(), End> {
+        let Some(packet_id) = packet_id else {
+            return Ok(());
+        };
+        let mut ack = PubAck::new(packet_id, None);
+        ack.reason = reason;
+        self.queue(&Packet::PubAck(ack))
+    }
+
+    fn queue(&mut self, packet: &Packet) -> Result<(), End> {
+        packet
+            .write(&mut self.outbound, None)
+            .map(|_| ())
+            .map_err(|_| End::Close(DisconnectReasonCode::ImplementationSpecificError))
+    }
+
+    fn may_send_down(&self) -> bool {
+        self.down_waiting.len() < self.down_window
+    }
+
+    /// Queues acknowledgements and commands that are due, as far as the box's window allows.
+    fn send_down(&mut self) {
+        while self.listening.acks && self.may_send_down() {
+            let now = self.shared.clock.read();
+            let Some(due) = self.plan.take_due(now.box_instant.micros) else {
+                break;
+            };
+            if let Some(bytes) = self.signed_ack(due, now.utc) {
+                self.publish_down(&Topic::DownAck(self.known.id), bytes);
+                self.shared.counters.acks_sent.add_one();
+            }
+        }
+        while self.listening.commands && self.may_send_down() {
+            let Some(bytes) = self.commands.pop_front() else {
+                break;
+            };
+            self.publish_down(&Topic::DownCommand(self.known.id), bytes);
+            self.shared.counters.commands_sent.add_one();
+        }
+    }
+
+    fn publish_down(&mut self, topic: &Topic, payload: Vec<u8>) {
+        self.down_last = match self.down_last.checked_add(1) {
+            Some(next) => next,
+            None => 1,
+        };
+        let mut publish = Publish::new(topic.to_string(), QoS::AtLeastOnce, payload, None);
+        publish.pkid = self.down_last;
+        if publish.write(&mut self.outbound).is_ok() {
+            self.down_waiting.push_back(self.down_last);
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.outbound.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.outbound.split();
+        write_all(&mut self.stream, &bytes).await
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.shared.clock.read().box_instant.micros
+    }
+
+    async fn finish(mut self, end: End) {
+        if let End::Close(reason) = end {
+            let counters = &self.shared.counters;
+            match reason {
+                DisconnectReasonCode::SessionTakenOver => counters.sessions_taken_over.add_one(),
+                DisconnectReasonCode::KeepAliveTimeout
+                | DisconnectReasonCode::ServerShuttingDown => {}
+                _ => counters.packets_refused.add_one(),
+            }
+            let _ = self.queue(&Packet::Disconnect(Disconnect::new(reason)));
+            let _ = self.flush().await;
+        }
+        let _ = tokio::time::timeout(WRITE_LIMIT, self.stream.shutdown()).await;
+        tracing::info!(event = "BoxDisconnected", box_name = %self.known.name, end = ?end);
+    }
+}
+
+async fn front(pending: &mut VecDeque<Pending>) -> Outcome {
+    match pending.front_mut().map(|first| &mut first.answer) {
+        Some(Answer::Storing(receipt)) => {
+            Outcome::Stored(receipt.await.unwrap_or(Err(DbError::Closed)))
+        }
+        Some(Answer::Decided(reason)) => Outcome::Decided(*reason),
+        None => std::future::pending().await,
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
