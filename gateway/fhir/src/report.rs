@@ -1,0 +1,532 @@
+//! The exam as a whole: its report, its original file, and where both come from.
+//!
+//! A report stays preliminary until a doctor signs. The original file is exactly what the box
+//! sent; nothing is encoded again. The SHA-1 of an attachment is a field of the format and
+//! proves nothing: integrity is the chain that the Provenance names.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cardio_core::clock::UtcMicros;
+use cardio_core::gap::Gap;
+use cardio_core::ids::AcquisitionId;
+use cardio_core::rate::SamplingRate;
+use serde_json::{Value, json};
+
+use crate::codes::{CONFIDENTIALITY, DIAGNOSTIC_SECTION, LOINC, own};
+use crate::element::{
+    coding, meta, push, reference, reference_to, resource, set, shown, test_label,
+};
+use crate::measure::gap_micros;
+use crate::time::{Effective, instant, period};
+use crate::waveform::{Context, subject};
+
+/// How far a report has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportStatus {
+    /// The recording goes on.
+    Partial,
+    /// The recording is complete, nobody has read it.
+    Preliminary,
+    /// A doctor signed it.
+    Final,
+}
+
+impl ReportStatus {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Partial => "partial",
+            Self::Preliminary => "preliminary",
+            Self::Final => "final",
+        }
+    }
+}
+
+/// Which exam a recording is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExamKind {
+    /// An ECG of any number of leads.
+    Ecg,
+    /// A 12-lead ECG.
+    Ecg12,
+    /// A Holter recording.
+    Holter,
+}
+
+impl ExamKind {
+    fn concept(self) -> Value {
+        match self {
+            Self::Ecg => shown(LOINC, "11524-6", "EKG study"),
+            Self::Ecg12 => json!({"coding": [
+                coding(LOINC, "11524-6", "EKG study"),
+                coding(LOINC, "34534-8", "12 lead EKG panel"),
+            ]}),
+            Self::Holter => shown(LOINC, "18754-2", "Holter monitor study"),
+        }
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ecg => ("Enregistrement ECG", "ECG recording"),
+            Self::Ecg12 => ("ECG 12 dérivations", "12-lead ECG"),
+            Self::Holter => ("Enregistrement Holter", "Holter recording"),
+        }
+    }
+}
+
+/// What is known of an exam.
+#[derive(Clone, Debug)]
+pub struct ReportFacts<'a> {
+    /// Logical id, see [`crate::ids::report`].
+    pub id: String,
+    /// The acquisition.
+    pub acquisition: AcquisitionId,
+    /// Which exam it is.
+    pub kind: ExamKind,
+    /// Who and what it is about.
+    pub context: &'a Context,
+    /// How far it has come.
+    pub status: ReportStatus,
+    /// When it was recorded.
+    pub effective: Effective,
+    /// When this version was made.
+    pub issued: UtcMicros,
+    /// The team, as a reference such as `Organization/ess`.
+    pub organisation: Option<&'a str>,
+    /// The request, as a reference such as `ServiceRequest/req1`.
+    pub request: Option<&'a str>,
+    /// Logical ids of the observations: spans, rates, qualities, gaps.
+    pub results: &'a [String],
+    /// What is missing.
+    pub gaps: &'a [Gap],
+    /// The rate of the acquisition.
+    pub rate: SamplingRate,
+}
+
+/// The report of an exam. Its conclusion states in French and English what is missing and
+/// that nobody has confirmed it.
+pub fn diagnostic_report(facts: &ReportFacts<'_>) -> Value {
+    let mut report = resource("DiagnosticReport", &facts.id);
+    meta(&mut report, &[], test_label(facts.context.simulated));
+    let exam = json!({"system": own::SID_EXAM, "value": facts.acquisition.to_string()});
+    push(&mut report, "identifier", exam);
+    set(
+        &mut report,
+        "basedOn",
+        facts.request.map(|request| json!([reference_to(request)])),
+    );
+    report.insert("status".to_owned(), json!(facts.status.code()));
+    let display = "Electrocardiac (e.g., EKG,  EEC, Holter)";
+    report.insert(
+        "category".to_owned(),
+        json!([shown(DIAGNOSTIC_SECTION, "EC", display)]),
+    );
+    report.insert("code".to_owned(), facts.kind.concept());
+    set(&mut report, "subject", subject(facts.context));
+    facts.effective.write_into(&mut report);
+    report.insert("issued".to_owned(), json!(instant(facts.issued)));
+    set(
+        &mut report,
+        "performer",
+        facts.organisation.map(|who| json!([reference_to(who)])),
+    );
+    for id in facts.results {
+        push(&mut report, "result", reference("Observation", id));
+    }
+    report.insert("conclusion".to_owned(), json!(conclusion(facts)));
+    Value::Object(report)
+}
+
+fn conclusion(facts: &ReportFacts<'_>) -> String {
+    let total: u64 = facts
+        .gaps
+        .iter()
+        .map(|gap| gap_micros(*gap, facts.rate))
+        .sum();
+    let count = facts.gaps.len();
+    let (fr_total, en_total) = seconds(total);
+    let (fr_gaps, en_gaps) = match count {
+        0 => (
+            "Aucune interruption du tracé.".to_owned(),
+            "No gap in the recording.".to_owned(),
+        ),
+        1 => (
+            format!("1 interruption du tracé, {fr_total}\u{a0}s."),
+            format!("1 gap in the recording, {en_total} s."),
+        ),
+        _ => (
+            format!("{count} interruptions du tracé, {fr_total}\u{a0}s au total."),
+            format!("{count} gaps in the recording, {en_total} s in all."),
+        ),
+    };
+    let (fr_read, en_read) = match facts.status {
+        ReportStatus::Final => ("", ""),
+        ReportStatus::Partial => (
+            " Enregistrement en cours. Non validé par un médecin.",
+            " Recording in progress. Not confirmed by a physician.",
+        ),
+        ReportStatus::Preliminary => (
+            " Non validé par un médecin.",
+            " Not confirmed by a physician.",
+        ),
+    };
+    format!("{fr_gaps}{fr_read} / {en_gaps}{en_read}")
+}
+
+/// Seconds to a thousandth, with the decimal sign of French and of English.
+fn seconds(micros: u64) -> (String, String) {
+    let english = format!("{}.{:03}", micros / 1_000_000, micros / 1_000 % 1_000);
+    let english = english
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned();
+    (english.replace('.', ","), english)
+}
+
+/// An original file.
+#[derive(Clone, Debug)]
+pub struct DocumentFacts<'a> {
+    /// Logical id, see [`crate::ids::document`].
+    pub id: String,
+    /// Logical id of the Binary, see [`crate::ids::binary`].
+    pub binary: String,
+    /// The acquisition.
+    pub acquisition: AcquisitionId,
+    /// Which exam it is.
+    pub kind: ExamKind,
+    /// Who and what it is about.
+    pub context: &'a Context,
+    /// Media type, for instance `application/cbor-seq`.
+    pub media_type: &'a str,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-1 of the bytes.
+    pub sha1: [u8; 20],
+    /// When the file was complete.
+    pub created: UtcMicros,
+    /// What it covers, when a clock vouches for it.
+    pub period: Option<(UtcMicros, UtcMicros)>,
+    /// The team, as a reference such as `Organization/ess`.
+    pub organisation: Option<&'a str>,
+    /// Logical id of the report that it belongs to.
+    pub report: &'a str,
+}
+
+/// The reference to an original file, with the fields of French document sharing.
+pub fn document_reference(facts: &DocumentFacts<'_>) -> Value {
+    let mut document = resource("DocumentReference", &facts.id);
+    meta(&mut document, &[], test_label(facts.context.simulated));
+    document.insert(
+        "masterIdentifier".to_owned(),
+        json!({"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{}", facts.id)}),
+    );
+    let exam = json!({"system": own::SID_EXAM, "value": facts.acquisition.to_string()});
+    push(&mut document, "identifier", exam);
+    document.insert("status".to_owned(), json!("current"));
+    document.insert("docStatus".to_owned(), json!("preliminary"));
+    let (french, english) = facts.kind.words();
+    document.insert(
+        "type".to_owned(),
+        json!({
+            "coding": [{"system": own::DOCUMENT_TYPE, "code": "ecg-recording"}],
+            "text": format!("{french} / {english}"),
+        }),
+    );
+    let display = "Electrocardiac (e.g., EKG,  EEC, Holter)";
+    document.insert(
+        "category".to_owned(),
+        json!([shown(DIAGNOSTIC_SECTION, "EC", display)]),
+    );
+    set(&mut document, "subject", subject(facts.context));
+    document.insert("date".to_owned(), json!(instant(facts.created)));
+    push(
+        &mut document,
+        "author",
+        reference("Device", &facts.context.box_device),
+    );
+    if let Some(who) = &facts.context.performer {
+        push(&mut document, "author", reference_to(who));
+    }
+    set(
+        &mut document,
+        "custodian",
+        facts.organisation.map(reference_to),
+    );
+    let normal = shown(CONFIDENTIALITY, "N", "normal");
+    document.insert("securityLabel".to_owned(), json!([normal]));
+    document.insert(
+        "content".to_owned(),
+        json!([{"attachment": attachment(facts)}]),
+    );
+    document.insert("context".to_owned(), document_context(facts));
+    Value::Object(document)
+}
+
+fn attachment(facts: &DocumentFacts<'_>) -> Value {
+    let (french, english) = facts.kind.words();
+    json!({
+        "contentType": facts.media_type,
+        "language": "fr-FR",
+        "url": format!("Binary/{}", facts.binary),
+        "size": facts.size,
+        "hash": STANDARD.encode(facts.sha1),
+        "title": format!("{french} / {english}"),
+        "creation": instant(facts.created),
+    })
+}
+
+fn document_context(facts: &DocumentFacts<'_>) -> Value {
+    let mut context = serde_json::Map::new();
+    let covered = facts.period.map(|(start, end)| period(start, end));
+    set(&mut context, "period", covered);
+    push(
+        &mut context,
+        "related",
+        reference("DiagnosticReport", facts.report),
+    );
+    Value::Object(context)
+}
+
+/// The bytes of a file as a resource. Whoever can, serves the bytes themselves instead.
+pub fn binary(id: &str, media_type: &str, security_context: &str, bytes: &[u8]) -> Value {
+    json!({
+        "resourceType": "Binary",
+        "id": id,
+        "contentType": media_type,
+        "securityContext": reference("DocumentReference", security_context),
+        "data": STANDARD.encode(bytes),
+    })
+}
+
+/// A stretch of a box's chain, as proof of origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainStretch {
+    /// Box, lane, chain and sequence numbers, for instance `<box>/1/<chain>/17-203`.
+    pub position: String,
+    /// SHA-256 of the last frame, which covers all before it.
+    pub head: [u8; 32],
+}
+
+/// Where resources come from.
+#[derive(Clone, Debug)]
+pub struct ProvenanceFacts<'a> {
+    /// Logical id, see [`crate::ids::provenance`].
+    pub id: String,
+    /// Who and what it is about.
+    pub context: &'a Context,
+    /// The resources, as references such as `DiagnosticReport/ecg`.
+    pub targets: &'a [String],
+    /// When it was recorded, if a clock vouches for it.
+    pub period: Option<(UtcMicros, UtcMicros)>,
+    /// When it was filed.
+    pub recorded: UtcMicros,
+    /// The stretches of chain that hold it.
+    pub chain: &'a [ChainStretch],
+}
+
+/// Where resources come from: who recorded, which box assembled, where in its chain.
+pub fn provenance(facts: &ProvenanceFacts<'_>) -> Value {
+    let mut provenance = resource("Provenance", &facts.id);
+    meta(&mut provenance, &[], test_label(facts.context.simulated));
+    for target in facts.targets {
+        push(&mut provenance, "target", reference_to(target));
+    }
+    let covered = facts.period.map(|(start, end)| period(start, end));
+    set(&mut provenance, "occurredPeriod", covered);
+    provenance.insert("recorded".to_owned(), json!(instant(facts.recorded)));
+    let create = shown(
+        "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
+        "CREATE",
+        "create",
+    );
+    provenance.insert("activity".to_owned(), create);
+    let box_device = reference("Device", &facts.context.box_device);
+    push(
+        &mut provenance,
+        "agent",
+        agent("assembler", "Assembler", box_device),
+    );
+    if let Some(who) = &facts.context.performer {
+        push(
+            &mut provenance,
+            "agent",
+            agent("performer", "Performer", reference_to(who)),
+        );
+    }
+    for stretch in facts.chain {
+        let head = crate::device::hex(&stretch.head, "").to_lowercase();
+        let value = format!("{}:sha256:{head}", stretch.position);
+        push(
+            &mut provenance,
+            "entity",
+            json!({"role": "source", "what": {"identifier": {"system": own::SID_CHAIN, "value": value}}}),
+        );
+    }
+    Value::Object(provenance)
+}
+
+fn agent(code: &str, display: &str, who: Value) -> Value {
+    let system = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
+    json!({"type": shown(system, code, display), "who": who})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cardio_core::gap::GapCause;
+    use cardio_core::index::{SampleCount, SampleIndex};
+    use cardio_core::subject::SubjectRef;
+
+    fn context() -> Context {
+        Context {
+            patient: Some(SubjectRef::new("p1").unwrap()),
+            box_device: "phg".to_owned(),
+            sensor: "ecg".to_owned(),
+            performer: Some("PractitionerRole/nurse1".to_owned()),
+            simulated: false,
+        }
+    }
+
+    fn report<'a>(context: &'a Context, results: &'a [String], gaps: &'a [Gap]) -> ReportFacts<'a> {
+        ReportFacts {
+            id: "ecg".to_owned(),
+            acquisition: AcquisitionId([4; 16]),
+            kind: ExamKind::Ecg,
+            context,
+            status: ReportStatus::Preliminary,
+            effective: Effective::At(UtcMicros(1_772_439_300_000_000)),
+            issued: UtcMicros(1_772_439_360_000_000),
+            organisation: Some("Organization/ess"),
+            request: Some("ServiceRequest/req1"),
+            results,
+            gaps,
+            rate: SamplingRate::hz(250).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_report_that_nobody_read_has_the_shape_of_the_reference() {
+        let context = context();
+        let results = ["ecg12".to_owned(), "quality".to_owned()];
+        let want = json!({
+            "resourceType": "DiagnosticReport",
+            "id": "ecg",
+            "identifier": [{"system": "https://ess-cardio.example/fhir/sid/exam", "value": "04040404-0404-0404-0404-040404040404"}],
+            "status": "preliminary",
+            "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "EC", "display": "Electrocardiac (e.g., EKG,  EEC, Holter)"}]}],
+            "code": {"coding": [{"system": "http://loinc.org", "code": "11524-6", "display": "EKG study"}]},
+            "subject": {"reference": "Patient/p1"},
+            "effectiveDateTime": "2026-03-02T08:15:00.000Z",
+            "issued": "2026-03-02T08:16:00.000Z",
+            "performer": [{"reference": "Organization/ess"}],
+            "basedOn": [{"reference": "ServiceRequest/req1"}],
+            "result": [{"reference": "Observation/ecg12"}, {"reference": "Observation/quality"}],
+            "conclusion": "Aucune interruption du tracé. Non validé par un médecin. / No gap in the recording. Not confirmed by a physician.",
+        });
+        assert_eq!(diagnostic_report(&report(&context, &results, &[])), want);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_both_languages() {
+        let context = context();
+        let gap = |len| Gap {
+            from: SampleIndex(0),
+            len: SampleCount(len),
+            uncertainty: SampleCount(0),
+            cause: GapCause::FramesLost,
+        };
+        let got = diagnostic_report(&report(&context, &[], &[gap(125), gap(500)]));
+        let text = got["conclusion"].as_str().unwrap();
+        assert!(
+            text.contains("2 interruptions du tracé, 2,5\u{a0}s au total."),
+            "{text}"
+        );
+        assert!(
+            text.contains("2 gaps in the recording, 2.5 s in all."),
+            "{text}"
+        );
+        let got = diagnostic_report(&report(&context, &[], &[gap(250)]));
+        let text = got["conclusion"].as_str().unwrap();
+        assert!(text.contains("1 gap in the recording, 1 s."), "{text}");
+    }
+
+    #[test]
+    fn an_original_file_has_the_shape_of_the_reference() {
+        let context = context();
+        let got = document_reference(&DocumentFacts {
+            id: "0190b3a2-7d3f-7c11-8d52-2f3a5b6c7d90".to_owned(),
+            binary: "ecg-1".to_owned(),
+            acquisition: AcquisitionId([4; 16]),
+            kind: ExamKind::Ecg12,
+            context: &context,
+            media_type: "application/cbor-seq",
+            size: 12,
+            sha1: [0; 20],
+            created: UtcMicros(1_772_439_630_000_000),
+            period: Some((
+                UtcMicros(1_772_439_600_000_000),
+                UtcMicros(1_772_439_620_000_000),
+            )),
+            organisation: Some("Organization/ess"),
+            report: "ecg",
+        });
+        let want = json!({
+            "resourceType": "DocumentReference",
+            "id": "0190b3a2-7d3f-7c11-8d52-2f3a5b6c7d90",
+            "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:0190b3a2-7d3f-7c11-8d52-2f3a5b6c7d90"},
+            "identifier": [{"system": "https://ess-cardio.example/fhir/sid/exam", "value": "04040404-0404-0404-0404-040404040404"}],
+            "status": "current",
+            "docStatus": "preliminary",
+            "type": {"coding": [{"system": "https://ess-cardio.example/fhir/CodeSystem/document-type", "code": "ecg-recording"}], "text": "ECG 12 dérivations / 12-lead ECG"},
+            "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "EC", "display": "Electrocardiac (e.g., EKG,  EEC, Holter)"}]}],
+            "subject": {"reference": "Patient/p1"},
+            "date": "2026-03-02T08:20:30.000Z",
+            "author": [{"reference": "Device/phg"}, {"reference": "PractitionerRole/nurse1"}],
+            "custodian": {"reference": "Organization/ess"},
+            "securityLabel": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N", "display": "normal"}]}],
+            "content": [{"attachment": {"contentType": "application/cbor-seq", "language": "fr-FR", "url": "Binary/ecg-1", "size": 12, "hash": "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "title": "ECG 12 dérivations / 12-lead ECG", "creation": "2026-03-02T08:20:30.000Z"}}],
+            "context": {"period": {"start": "2026-03-02T08:20:00.000Z", "end": "2026-03-02T08:20:20.000Z"}, "related": [{"reference": "DiagnosticReport/ecg"}]},
+        });
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn provenance_names_the_chain_that_proves_the_origin() {
+        let context = context();
+        let got = provenance(&ProvenanceFacts {
+            id: "pr1".to_owned(),
+            context: &context,
+            targets: &["DiagnosticReport/ecg".to_owned()],
+            period: None,
+            recorded: UtcMicros(1_772_439_360_000_000),
+            chain: &[ChainStretch {
+                position: "box-0007/1/0a/1-23".to_owned(),
+                head: [0x9f; 32],
+            }],
+        });
+        assert_eq!(
+            got["agent"],
+            json!([
+                {"type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type", "code": "assembler", "display": "Assembler"}]}, "who": {"reference": "Device/phg"}},
+                {"type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type", "code": "performer", "display": "Performer"}]}, "who": {"reference": "PractitionerRole/nurse1"}},
+            ])
+        );
+        let value = got["entity"][0]["what"]["identifier"]["value"]
+            .as_str()
+            .unwrap();
+        assert!(
+            value.starts_with("box-0007/1/0a/1-23:sha256:9f9f"),
+            "{value}"
+        );
+        assert_eq!(got["activity"]["coding"][0]["code"], json!("CREATE"));
+    }
+
+    #[test]
+    fn a_file_travels_as_base64_when_it_travels_as_a_resource() {
+        let got = binary("b1", "application/cbor-seq", "d1", b"\x01\x02\x03");
+        assert_eq!(got["data"], json!("AQID"));
+        assert_eq!(
+            got["securityContext"]["reference"],
+            json!("DocumentReference/d1")
+        );
+    }
+}
