@@ -1,0 +1,315 @@
+//! Holds what was filed against what the sensor sent: every sample, every absence.
+//!
+//! Samples are matched by their values alone, in order: the judge believes neither side's
+//! numbering. Deliberately absent: FHIR and the ledger's file format.
+
+use std::collections::BTreeMap;
+
+/// How many rows must agree to find a filed stretch again after an absence.
+const ANCHOR_ROWS: usize = 25;
+
+/// One row that the sensor put on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SentRow {
+    /// Its place on the sensor's own time line, in samples since its stream began; rows that
+    /// the sensor made but a fault kept off the wire leave holes in this numbering.
+    pub(crate) at: u64,
+    /// Which stream: a sensor that is stopped and started again begins a new one.
+    pub(crate) stream: u32,
+    /// Counts of the measured leads, in the ledger's order.
+    pub(crate) counts: Vec<i32>,
+}
+
+/// A contiguous stretch as the record shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct FiledSpan {
+    /// Where it is shown, for messages.
+    pub(crate) reference: String,
+    /// Counts by lead.
+    pub(crate) leads: BTreeMap<String, Vec<i64>>,
+}
+
+/// An absence as the record states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StatedGap {
+    /// Samples that are missing.
+    pub(crate) len: u64,
+    /// How far `len` may be wrong.
+    pub(crate) uncertainty: u64,
+    /// Stable name of the cause.
+    pub(crate) cause: String,
+    /// Samples filed before it.
+    pub(crate) after: u64,
+}
+
+/// An absence as the comparison found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundGap {
+    /// Samples filed before it.
+    pub(crate) after: u64,
+    /// Samples missing on the sensor's time line; `None` when it began a new stream in between.
+    pub(crate) len: Option<u64>,
+    /// Rows of these that were on the wire.
+    pub(crate) sent_unfiled: u64,
+}
+
+/// What the comparison says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict {
+    /// Rows that were sent.
+    pub(crate) sent: u64,
+    /// Rows that were filed and are equal, every lead.
+    pub(crate) equal: u64,
+    /// Leads compared, the derived ones among them.
+    pub(crate) leads: Vec<String>,
+    /// Absences that were found.
+    pub(crate) gaps: Vec<FoundGap>,
+    /// What is wrong, one line each. Empty: all is well.
+    pub(crate) differences: Vec<String>,
+}
+
+/// Compares `sent`, in the order of sending, with `filed`, in the order of time. `measured`
+/// names the leads of each row.
+pub(crate) fn compare(
+    measured: &[String],
+    sent: &[SentRow],
+    filed: &[FiledSpan],
+    stated: &[StatedGap],
+) -> Verdict {
+    let mut verdict = Verdict { sent: count(sent.len()), ..Verdict::default() };
+    let mut next = 0_usize;
+    let mut before_first = true;
+    for span in filed {
+        check_derived(span, &mut verdict);
+        let Some(rows) = rows_of(span, measured, &mut verdict) else { continue };
+        let Some(found) = find(sent, next, &rows) else {
+            verdict.differences.push(format!(
+                "{}: {} sample(s) that the sensor never sent after sample {}",
+                span.reference,
+                rows.len(),
+                verdict.equal
+            ));
+            continue;
+        };
+        note_gap(sent, next, found, before_first, &mut verdict);
+        let equal = rows
+            .iter()
+            .zip(sent.iter().skip(found))
+            .take_while(|(row, sent)| **row == sent.counts)
+            .count();
+        verdict.equal += count(equal);
+        if equal < rows.len() {
+            verdict.differences.push(format!(
+                "{}: sample {} differs from what was sent",
+                span.reference, equal
+            ));
+        }
+        next = found + equal;
+        before_first = false;
+    }
+    note_tail(sent, next, &mut verdict);
+    check_gaps(stated, &mut verdict);
+    verdict
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// The measured leads of a span as rows, in the ledger's order.
+fn rows_of(span: &FiledSpan, measured: &[String], verdict: &mut Verdict) -> Option<Vec<Vec<i32>>> {
+    let mut columns = Vec::new();
+    for lead in measured {
+        let Some(column) = span.leads.get(lead) else {
+            verdict.differences.push(format!("{}: lead {lead} is missing", span.reference));
+            return None;
+        };
+        columns.push(column);
+    }
+    let len = columns.first().map_or(0, |column| column.len());
+    if let Some((lead, _)) = measured.iter().zip(&columns).find(|(_, column)| column.len() != len) {
+        verdict.differences.push(format!("{}: lead {lead} has another length", span.reference));
+        return None;
+    }
+    (0..len)
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| column.get(row).and_then(|value| i32::try_from(*value).ok()))
+                .collect()
+        })
+        .collect()
+}
+
+/// Where `rows` begin in `sent`, at `from` or later.
+fn find(sent: &[SentRow], from: usize, rows: &[Vec<i32>]) -> Option<usize> {
+    let anchor = rows.get(..ANCHOR_ROWS.min(rows.len()))?;
+    let fits = |start: usize| {
+        sent.get(start..start + anchor.len())
+            .is_some_and(|run| run.iter().zip(anchor).all(|(sent, row)| sent.counts == *row))
+    };
+    // The next row in line first: nothing was lost. A flat lead fits everywhere.
+    (from..sent.len()).find(|start| fits(*start))
+}
+
+fn note_gap(sent: &[SentRow], next: usize, found: usize, first: bool, verdict: &mut Verdict) {
+    let Some(begin) = sent.get(found) else { return };
+    let unfiled = count(found - next);
+    let previous = next.checked_sub(1).and_then(|last| sent.get(last));
+    let Some(previous) = previous.filter(|_| !first) else {
+        if unfiled > 0 {
+            verdict.differences.push(format!("the first {unfiled} sample(s) sent were not filed"));
+        }
+        return;
+    };
+    let len = (previous.stream == begin.stream).then(|| begin.at - previous.at - 1);
+    if len != Some(0) {
+        verdict.gaps.push(FoundGap { after: verdict.equal, len, sent_unfiled: unfiled });
+    }
+}
+
+fn note_tail(sent: &[SentRow], next: usize, verdict: &mut Verdict) {
+    let unfiled = sent.len().saturating_sub(next);
+    if unfiled > 0 {
+        verdict.differences.push(format!("the last {unfiled} sample(s) sent were not filed"));
+    }
+}
+
+/// Every absence must be stated at its place and with its length, and no other may be.
+fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
+    let mut unmatched: Vec<&StatedGap> = stated.iter().collect();
+    let mut differences = Vec::new();
+    for found in &verdict.gaps {
+        let matching = unmatched.iter().position(|gap| {
+            let right_length = found.len.is_none_or(|len| gap.len.abs_diff(len) <= gap.uncertainty);
+            gap.after == found.after && right_length
+        });
+        match matching {
+            Some(position) => {
+                unmatched.remove(position);
+            }
+            None => differences.push(format!(
+                "after sample {} {} sample(s) are missing and no gap says so",
+                found.after,
+                found.len.map_or_else(|| "some".to_owned(), |len| len.to_string()),
+            )),
+        }
+    }
+    differences.extend(unmatched.iter().map(|gap| {
+        format!("a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing", gap.len, gap.cause, gap.after)
+    }));
+    verdict.differences.append(&mut differences);
+}
+
+/// The four limb leads that follow from I and II, in counts of twice the gain for the
+/// augmented ones, computed here anew.
+fn check_derived(span: &FiledSpan, verdict: &mut Verdict) {
+    for lead in span.leads.keys() {
+        if !verdict.leads.contains(lead) {
+            verdict.leads.push(lead.clone());
+        }
+    }
+    let (Some(one), Some(two)) = (span.leads.get("I"), span.leads.get("II")) else { return };
+    let weights = [("III", -1, 1), ("aVR", -1, -1), ("aVL", 2, -1), ("aVF", -1, 2)];
+    for (lead, of_one, of_two) in weights {
+        let Some(derived) = span.leads.get(lead) else {
+            verdict.differences.push(format!("{}: lead {lead} is missing", span.reference));
+            continue;
+        };
+        let right = one.len() == derived.len()
+            && one
+                .iter()
+                .zip(two)
+                .zip(derived)
+                .all(|((one, two), got)| of_one * one + of_two * two == *got);
+        if !right {
+            verdict.differences.push(format!("{}: lead {lead} does not follow from I and II", span.reference));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FiledSpan, SentRow, StatedGap, Verdict, compare};
+
+    fn sent(range: std::ops::Range<u64>) -> Vec<SentRow> {
+        range
+            .map(|at| SentRow {
+                at,
+                stream: 0,
+                counts: vec![i32::try_from(at * 7 % 101).unwrap(), i32::try_from(at).unwrap()],
+            })
+            .collect()
+    }
+
+    fn filed(rows: &[SentRow]) -> FiledSpan {
+        let column = |lead: usize| rows.iter().map(|row| i64::from(row.counts[lead])).collect();
+        FiledSpan {
+            reference: "Observation/x".to_owned(),
+            leads: [("V1".to_owned(), column(0)), ("V2".to_owned(), column(1))].into(),
+        }
+    }
+
+    fn judge(sent: &[SentRow], filed: &[FiledSpan], stated: &[StatedGap]) -> Verdict {
+        compare(&["V1".to_owned(), "V2".to_owned()], sent, filed, stated)
+    }
+
+    #[test]
+    fn the_same_samples_in_two_spans_are_equal() {
+        let rows = sent(0..100);
+        let verdict = judge(&rows, &[filed(&rows[..60]), filed(&rows[60..])], &[]);
+        assert_eq!((verdict.equal, verdict.differences), (100, vec![]));
+    }
+
+    #[test]
+    fn one_changed_count_is_found() {
+        let rows = sent(0..100);
+        let mut span = filed(&rows);
+        span.leads.get_mut("V2").unwrap()[70] += 1;
+        assert!(!judge(&rows, &[span], &[]).differences.is_empty());
+    }
+
+    #[test]
+    fn a_lost_tail_and_a_lost_head_are_found() {
+        let rows = sent(0..100);
+        assert!(!judge(&rows, &[filed(&rows[..99])], &[]).differences.is_empty());
+        assert!(!judge(&rows, &[filed(&rows[1..])], &[]).differences.is_empty());
+    }
+
+    #[test]
+    fn a_gap_must_be_stated_at_its_place_with_its_length() {
+        let mut rows = sent(0..40);
+        rows.extend(sent(50..100));
+        let spans = [filed(&rows[..40]), filed(&rows[40..])];
+        let gap = |after, len| StatedGap { len, uncertainty: 0, cause: "frames-lost".to_owned(), after };
+        assert_eq!(judge(&rows, &spans, &[gap(40, 10)]).differences, Vec::<String>::new());
+        assert!(!judge(&rows, &spans, &[]).differences.is_empty());
+        assert!(!judge(&rows, &spans, &[gap(40, 11)]).differences.is_empty());
+        assert!(!judge(&rows, &spans, &[gap(39, 10)]).differences.is_empty());
+        assert!(!judge(&rows, &spans, &[gap(40, 10), gap(60, 5)]).differences.is_empty());
+    }
+
+    #[test]
+    fn samples_sent_but_not_filed_are_a_gap_that_must_be_stated() {
+        let rows = sent(0..100);
+        let spans = [filed(&rows[..40]), filed(&rows[50..])];
+        assert!(!judge(&rows, &spans, &[]).differences.is_empty());
+        let stated = StatedGap { len: 12, uncertainty: 3, cause: "box-stopped".to_owned(), after: 40 };
+        assert_eq!(judge(&rows, &spans, &[stated]).differences, Vec::<String>::new());
+    }
+
+    #[test]
+    fn derived_leads_are_computed_again() {
+        let mut span = FiledSpan {
+            reference: "Observation/x".to_owned(),
+            leads: [("I", vec![2]), ("II", vec![5]), ("III", vec![3]), ("aVR", vec![-7]), ("aVL", vec![-1]), ("aVF", vec![8])]
+                .map(|(lead, counts)| (lead.to_owned(), counts))
+                .into(),
+        };
+        let sent = [SentRow { at: 0, stream: 0, counts: vec![2, 5] }];
+        let leads = ["I".to_owned(), "II".to_owned()];
+        assert_eq!(compare(&leads, &sent, std::slice::from_ref(&span), &[]).differences, Vec::<String>::new());
+        span.leads.insert("aVF".to_owned(), vec![9]);
+        assert_eq!(compare(&leads, &sent, &[span], &[]).differences.len(), 1);
+    }
+}

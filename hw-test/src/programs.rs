@@ -1,0 +1,66 @@
+//! The product's programs: built by cargo, found beside this one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+/// Where the programs under test are.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    /// The box.
+    pub(crate) agent: PathBuf,
+    /// The receiving end.
+    pub(crate) gateway: PathBuf,
+    /// The devices that do not exist.
+    pub(crate) sim: PathBuf,
+}
+
+impl Programs {
+    /// Builds the programs in the profile of this one, unless they lie ready in `ready`.
+    pub(crate) fn prepare(ready: Option<&Path>) -> anyhow::Result<Self> {
+        let folder = match ready {
+            Some(folder) => folder.to_path_buf(),
+            None => build()?,
+        };
+        let program = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() {
+                Ok(path)
+            } else {
+                bail!("{} is missing: build the workspace first", path.display())
+            }
+        };
+        Ok(Self {
+            agent: program("cardio-agent")?,
+            gateway: program("cardio-gateway")?,
+            sim: program("cardio-sim")?,
+        })
+    }
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where this program lies")?;
+    let folder = own
+        .parent()
+        .context("this program lies in no folder")?
+        .to_path_buf();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet", "--bins"])
+        .args(["-p", "cardio-agent", "-p", "cardio-gateway"])
+        .args(["-p", "cardio-firmware-sim"]);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = command
+        .current_dir(root)
+        .status()
+        .context("cannot run cargo to build the programs")?;
+    if !status.success() {
+        bail!("the programs do not build");
+    }
+    Ok(folder)
+}

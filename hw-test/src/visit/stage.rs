@@ -1,0 +1,205 @@
+//! Everything that a visit needs before it starts: folders, ports, configurations, enrolment.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::child::Program;
+use crate::clock::wait_for;
+use crate::judge::fhir::FhirServer;
+use crate::programs::Programs;
+
+/// The fictitious patient's logical id, the only thing that the box knows of the patient.
+pub(crate) const SUBJECT: &str = "p-demo";
+
+/// The source's name in the box's configuration.
+const SOURCE: &str = "ecg12-a";
+
+/// How long a program may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where a visit takes place.
+pub(crate) struct Stage {
+    folder: PathBuf,
+    programs: Programs,
+    mqtt_port: u16,
+    https_port: u16,
+}
+
+impl Stage {
+    /// Prepares `folder` for a visit: free ports, configurations of both programs.
+    pub(crate) fn set(folder: &Path, programs: Programs) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let stage = Self {
+            folder: folder.to_path_buf(),
+            programs,
+            mqtt_port: free_port()?,
+            https_port: free_port()?,
+        };
+        stage.write("gateway.toml", &stage.gateway_config())?;
+        stage.write("rules.toml", RULES)?;
+        Ok(stage)
+    }
+
+    /// The visit's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the record is read.
+    pub(crate) fn fhir_base(&self) -> String {
+        format!("https://localhost:{}/fhir", self.https_port)
+    }
+
+    /// The certificate of the authority that vouches for the gateway.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join("gateway/keys/ca.pem")
+    }
+
+    /// The file that holds the right to read the record.
+    pub(crate) fn token(&self) -> PathBuf {
+        self.folder.join("gateway/keys/api.token")
+    }
+
+    /// The port of the simulated sensor.
+    pub(crate) fn port_link(&self) -> PathBuf {
+        self.folder.join("ecg12-a.port")
+    }
+
+    /// The simulator's account of what it did.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.folder.join("ledger.jsonl")
+    }
+
+    /// Makes the box known to the gateway and configures it with what the gateway says.
+    /// `leads` names what the sensor's rows show, in order.
+    pub(crate) fn enrol(&self, device: &str, leads: &[String]) -> anyhow::Result<()> {
+        let enrolment = self.folder.join("enrolment.toml");
+        let output = Command::new(&self.programs.gateway)
+            .args(["boxes", "add", "--name", "FR75-012", "--out"])
+            .arg(&enrolment)
+            .arg("--config")
+            .arg(self.folder.join("gateway.toml"))
+            .output()
+            .context("cannot run cardio-gateway boxes add")?;
+        if !output.status.success() {
+            bail!("the box cannot be enrolled: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        self.write("agent.toml", &self.agent_config(device, leads))
+    }
+
+    /// Starts the gateway and waits until it answers.
+    pub(crate) fn start_gateway(&self) -> anyhow::Result<Program> {
+        let ready = self.folder.join("gateway.ready");
+        let _ = std::fs::remove_file(&ready);
+        let mut command = Command::new(&self.programs.gateway);
+        command.arg("run").arg("--config").arg(self.folder.join("gateway.toml"));
+        command.arg("--ready-file").arg(&ready);
+        let mut gateway = Program::start("gateway", command, &self.folder)?;
+        wait_for("the gateway to answer", START_LIMIT, || {
+            gateway.must_run()?;
+            Ok(ready.is_file().then_some(()))
+        })?;
+        Ok(gateway)
+    }
+
+    /// Starts the simulated sensor and waits for its port.
+    pub(crate) fn start_sim(&self, arguments: &[String]) -> anyhow::Result<Program> {
+        let mut command = Command::new(&self.programs.sim);
+        command.arg("play").args(arguments);
+        command.arg("--link").arg(self.port_link());
+        command.arg("--ledger").arg(self.ledger());
+        let mut sim = Program::start("sim", command, &self.folder)?;
+        wait_for("the sensor's port", START_LIMIT, || {
+            sim.must_run()?;
+            Ok(self.port_link().exists().then_some(()))
+        })?;
+        Ok(sim)
+    }
+
+    /// Starts the box.
+    pub(crate) fn start_agent(&self) -> anyhow::Result<Program> {
+        let mut command = Command::new(&self.programs.agent);
+        command.arg("run").arg("--config").arg(self.folder.join("agent.toml"));
+        Program::start("agent", command, &self.folder)
+    }
+
+    /// What a program says of itself with `--json`; `None` when it is not running.
+    pub(crate) fn status(&self, of: Side) -> anyhow::Result<Option<serde_json::Value>> {
+        let (program, config) = match of {
+            Side::Agent => (&self.programs.agent, "agent.toml"),
+            Side::Gateway => (&self.programs.gateway, "gateway.toml"),
+        };
+        let output = Command::new(program)
+            .args(["status", "--json", "--config"])
+            .arg(self.folder.join(config))
+            .output()
+            .context("cannot ask a program for its status")?;
+        if output.status.code() == Some(3) {
+            return Ok(None);
+        }
+        serde_json::from_slice(&output.stdout)
+            .map(Some)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+            .context("a status is no JSON")
+    }
+
+    /// The record, with the right to read and to register patients.
+    pub(crate) fn record(&self) -> anyhow::Result<FhirServer> {
+        FhirServer::new(&self.fhir_base(), &self.authority(), &self.token())
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn gateway_config(&self) -> String {
+        format!(
+            "state = \"{folder}/gateway\"\n\
+             [mqtt]\nlisten = \"127.0.0.1:{mqtt}\"\n\
+             [https]\nlisten = \"127.0.0.1:{https}\"\n\
+             [alerts]\nrules = \"{folder}/rules.toml\"\n",
+            folder = self.folder.display(),
+            mqtt = self.mqtt_port,
+            https = self.https_port,
+        )
+    }
+
+    fn agent_config(&self, device: &str, leads: &[String]) -> String {
+        let leads: Vec<String> = leads.iter().map(|lead| format!("\"{lead}\"")).collect();
+        format!(
+            "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
+             [store]\ncap = \"1GiB\"\n\
+             [uplink]\nretry_last = \"2s\"\n\
+             [[source]]\nname = \"{SOURCE}\"\nkind = \"serial\"\ndevice = \"{device}\"\n\
+             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{SUBJECT}\"\nattendance = \"attended\"\n",
+            folder = self.folder.display(),
+            port = self.port_link().display(),
+            leads = leads.join(", "),
+        )
+    }
+}
+
+/// A program that can be asked for its status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    /// The box.
+    Agent,
+    /// The receiving end.
+    Gateway,
+}
+
+/// A loopback port that nobody holds at this moment.
+fn free_port() -> anyhow::Result<u16> {
+    let probe = TcpListener::bind("127.0.0.1:0").context("no loopback port can be had")?;
+    Ok(probe.local_addr().context("a port without an address")?.port())
+}
+
+/// The rules of the visit: clinical limits set for the fictitious patient, with spans that fit
+/// a short visit.
+const RULES: &str = "";
