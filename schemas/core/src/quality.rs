@@ -88,11 +88,21 @@ pub enum QualityCause {
     LimbSwap = 10,
     /// Part of the window is missing.
     Gap = 11,
+    /// Too little of it yet to be judged.
+    TooShort = 12,
+    /// Heart sounds too faint to be heard above the converter's own steps.
+    TooQuiet = 13,
+    /// Rubbing or handling of the stethoscope: impulses that follow no beat.
+    Friction = 14,
+    /// Speech or the room: sound above the heart's band.
+    Ambient = 15,
+    /// Nothing repeats as a heart does.
+    NoRhythm = 16,
 }
 
 impl QualityCause {
     /// All causes, most urgent first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::LeadOff,
         Self::Flat,
         Self::Saturation,
@@ -104,6 +114,11 @@ impl QualityCause {
         Self::Noise,
         Self::LimbSwap,
         Self::Gap,
+        Self::TooShort,
+        Self::TooQuiet,
+        Self::Friction,
+        Self::Ambient,
+        Self::NoRhythm,
     ];
 
     /// Stable name in JSON and exchange files.
@@ -120,6 +135,11 @@ impl QualityCause {
             Self::Noise => "noise",
             Self::LimbSwap => "limb-swap",
             Self::Gap => "gap",
+            Self::TooShort => "too-short",
+            Self::TooQuiet => "too-quiet",
+            Self::Friction => "friction",
+            Self::Ambient => "ambient",
+            Self::NoRhythm => "no-rhythm",
         }
     }
 
@@ -162,4 +182,23 @@ pub struct SignalQuality {
     pub per_lead: Vec<LeadQuality>,
     /// Who says so.
     pub algorithm: AlgorithmId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QualityCause;
+
+    #[test]
+    fn every_cause_has_its_own_name_and_a_number_that_finds_it() {
+        for (at, cause) in QualityCause::ALL.into_iter().enumerate() {
+            assert_eq!(QualityCause::from_number(cause.number()), Some(cause));
+            assert_eq!(usize::from(cause.number()), at + 1);
+            let same = QualityCause::ALL
+                .iter()
+                .filter(|c| c.name() == cause.name());
+            assert_eq!(same.count(), 1);
+        }
+        assert_eq!(QualityCause::from_number(0), None);
+        assert_eq!(QualityCause::from_number(17), None);
+    }
 }
