@@ -26,7 +26,7 @@ use crate::sniff::FormatId;
 use crate::source::Source;
 use crate::text::lossless;
 use crate::warnings::Warnings;
-use table::{Place, Table};
+use table::Table;
 
 /// The longest file that is read.
 const FILE_LIMIT: u64 = 1 << 30;
@@ -128,7 +128,8 @@ fn row(
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Table, decode};
+    use super::table::Place;
+    use super::{Table, decode};
     use crate::read::ReadOptions;
     use cardio_core::index::SampleIndex;
     use proptest::prelude::*;

@@ -11,18 +11,21 @@
 //! | [`read`] | any file to a recording, whole or block by block |
 //! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
-//! | [`wfdb`], [`csv`] | one module per format |
+//! | [`wfdb`], [`csv`], [`edf`], [`scp`] | one module per format |
 //! | [`error`] | why a file cannot be read, with format, field and offset |
 
 pub mod csv;
+pub mod edf;
 pub mod error;
 pub mod fsource;
 pub mod read;
 pub mod rows;
+pub mod scp;
 pub mod sniff;
 pub mod source;
 pub mod wfdb;
 
+mod crc;
 mod fields;
 mod label;
 mod text;

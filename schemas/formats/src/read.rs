@@ -13,7 +13,7 @@ use crate::rows::Rows;
 use crate::sniff::{FormatId, HEAD_BYTES, sniff};
 use crate::source::{ReadSeek, Source};
 use crate::text::head_of;
-use crate::{csv, wfdb};
+use crate::{csv, edf, scp, wfdb};
 
 /// How to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub trait RecordingReader: Send {
     /// [`FormatError`] when the source cannot be read further.
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError>;
 
-    /// What was wrong with the source so far although it could be read. Complete after
-    /// the last block.
-    fn warnings(&mut self) -> Vec<String>;
+    /// Completes a copy of the header with what is known after the last block: marks that
+    /// lie between the samples, and what was wrong although it could be read.
+    fn finish(&mut self, recording: &mut Recording);
 }
 
 /// Reads a whole recording from the disk. A WFDB record may be named with or without
@@ -113,6 +113,8 @@ pub fn open(
     }
     match content {
         FormatId::Wfdb => wfdb::open(source, &name, options),
+        FormatId::Edf | FormatId::Bdf => edf::open(source.as_ref(), &name, options),
+        FormatId::Scp => scp::open(source.as_ref(), &name, options),
         FormatId::Csv => csv::open(source.as_ref(), &name, options),
         FormatId::WfdbAnnotations => Err(FormatError::Unsupported {
             format: content,
@@ -240,9 +242,7 @@ impl RecordingReader for Whole {
         Ok(true)
     }
 
-    fn warnings(&mut self) -> Vec<String> {
-        Vec::new()
-    }
+    fn finish(&mut self, _recording: &mut Recording) {}
 }
 
 /// Reads all blocks into one recording, within the caller's limit.
@@ -267,6 +267,6 @@ fn collect(
     for (waveform, runs) in recording.waveforms.iter_mut().zip(rows.take()) {
         waveform.runs = runs;
     }
-    recording.warnings.extend(reader.warnings());
+    reader.finish(&mut recording);
     Ok(recording)
 }

@@ -73,6 +73,15 @@ impl Row {
         self.at = self.at.after(SampleCount::of(samples));
     }
 
+    /// Adds samples at the row's place as they are computed.
+    pub(crate) fn extend(&mut self, samples: impl ExactSizeIterator<Item = Adu>) {
+        let count = u64::try_from(samples.len()).unwrap_or(u64::MAX);
+        if count > 0 {
+            self.open_run().samples.extend(samples);
+            self.at = self.at.after(SampleCount(count));
+        }
+    }
+
     /// Adds samples at an instant that does not lie before the row's place; what lies
     /// between becomes a gap. Samples from before the place are left out.
     pub fn place(&mut self, first: SampleIndex, samples: &[Adu]) {

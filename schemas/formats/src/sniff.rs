@@ -15,6 +15,12 @@ pub enum FormatId {
     WfdbAnnotations,
     /// Comma-separated values.
     Csv,
+    /// European Data Format, EDF and EDF+.
+    Edf,
+    /// BioSemi's 24-bit EDF, BDF and BDF+.
+    Bdf,
+    /// SCP-ECG (EN 1064).
+    Scp,
 }
 
 impl FormatId {
@@ -24,6 +30,18 @@ impl FormatId {
             Self::Wfdb => "wfdb",
             Self::WfdbAnnotations => "wfdb-annotations",
             Self::Csv => "csv",
+            Self::Edf => "edf",
+            Self::Bdf => "bdf",
+            Self::Scp => "scp",
+        }
+    }
+
+    /// The member of the EDF family that these first bytes begin.
+    pub(crate) fn of_edf(bytes: &[u8]) -> Self {
+        if bytes.first() == Some(&0xFF) {
+            Self::Bdf
+        } else {
+            Self::Edf
         }
     }
 
@@ -34,6 +52,9 @@ impl FormatId {
             "hea" => Some(Self::Wfdb),
             "atr" | "qrs" | "ann" => Some(Self::WfdbAnnotations),
             "csv" | "tsv" => Some(Self::Csv),
+            "edf" | "rec" => Some(Self::Edf),
+            "bdf" => Some(Self::Bdf),
+            "scp" => Some(Self::Scp),
             _ => None,
         }
     }
@@ -45,6 +66,9 @@ impl std::fmt::Display for FormatId {
             Self::Wfdb => "WFDB",
             Self::WfdbAnnotations => "WFDB annotations",
             Self::Csv => "CSV",
+            Self::Edf => "EDF",
+            Self::Bdf => "BDF",
+            Self::Scp => "SCP-ECG",
         })
     }
 }
@@ -55,6 +79,9 @@ pub const HEAD_BYTES: usize = 4096;
 /// The format of a file that starts with `head`. The name only decides between formats
 /// whose content does not tell.
 pub fn sniff(head: &[u8], name: &Path) -> Option<FormatId> {
+    if let Some(format) = by_magic(head) {
+        return Some(format);
+    }
     if !looks_like_text(head) {
         return None;
     }
@@ -72,6 +99,26 @@ pub fn sniff(head: &[u8], name: &Path) -> Option<FormatId> {
         .next()
         .is_some_and(|line| line.contains("rate_hz"));
     (separated && (named || marked)).then_some(FormatId::Csv)
+}
+
+/// Formats that begin with bytes of their own.
+fn by_magic(head: &[u8]) -> Option<FormatId> {
+    if head.starts_with(b"\xFFBIOSEMI") {
+        return Some(FormatId::Bdf);
+    }
+    // The reserved field of section 0, whose length is 6 + 10 bytes per pointer.
+    if head.get(16..22) == Some(b"SCPECG") {
+        return Some(FormatId::Scp);
+    }
+    // EDF begins with a version that is always 0; its header holds numbers at fixed places.
+    let number = |at: usize, len: usize| {
+        let field = head.get(at..at.saturating_add(len)).map(lossless);
+        field.is_some_and(|text| text.trim().parse::<i64>().is_ok())
+    };
+    if head.starts_with(b"0       ") && number(184, 8) && number(252, 4) {
+        return Some(FormatId::Edf);
+    }
+    None
 }
 
 /// A record line: a name, a number of signals, perhaps a rate.

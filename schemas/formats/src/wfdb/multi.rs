@@ -194,7 +194,7 @@ impl MultiReader {
     }
 
     /// Ends every row where the record ends.
-    fn finish(&mut self, rows: &mut Rows) {
+    fn end(&mut self, rows: &mut Rows) {
         self.done = true;
         for (position, planned) in self.plan.rows.iter().enumerate() {
             let end = self.plan.frames.saturating_mul(len64(planned.per_frame));
@@ -219,7 +219,7 @@ impl RecordingReader for MultiReader {
             return Ok(false);
         }
         let Some(step) = self.plan.steps.get(self.next_step) else {
-            self.finish(rows);
+            self.end(rows);
             return Ok(true);
         };
         if self.open.is_none() {
@@ -248,7 +248,7 @@ impl RecordingReader for MultiReader {
         Ok(true)
     }
 
-    fn warnings(&mut self) -> Vec<String> {
-        self.warnings.take()
+    fn finish(&mut self, recording: &mut Recording) {
+        recording.warnings.extend(self.warnings.take());
     }
 }

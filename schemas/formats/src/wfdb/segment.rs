@@ -109,7 +109,7 @@ impl RecordingReader for SegmentReader {
         self.groups.next(rows, &mut self.warnings)
     }
 
-    fn warnings(&mut self) -> Vec<String> {
-        self.warnings.take()
+    fn finish(&mut self, recording: &mut Recording) {
+        recording.warnings.extend(self.warnings.take());
     }
 }

@@ -1,0 +1,83 @@
+"""EDF, EDF+ and BDF against edfio and pyEDFlib; an EDF+D file against the record it was made of."""
+import glob
+import os
+
+import edfio
+import numpy as np
+import pyedflib
+import wfdb
+
+from common import data, ours, same, verdict
+
+# pyEDFlib refuses these: a start time or a date outside the standard, discontinuous files.
+PYEDFLIB_REFUSES = {"contec_0000050.ECG.edf", "luna_mitdb100s_discontinuous.edf",
+                    "mne_test_edf_stim_channel.edf", "mne_test_uneven_samp.edf"}
+
+
+def flat(row):
+    return np.concatenate([part for _, part in row.runs]) if row.runs else np.zeros(0, np.int32)
+
+
+def check_edfio(path):
+    mine = ours(path)
+    read = edfio.read_bdf if path.endswith(".bdf") else edfio.read_edf
+    theirs = read(path)
+    assert len(mine.rows) == len(theirs.signals), f"{len(mine.rows)} / {len(theirs.signals)} rows"
+    for row, signal in zip(mine.rows, theirs.signals):
+        same(flat(row), signal.digital.astype(np.int64), row.label)
+        rate = row.rate[0] / row.rate[1]
+        assert abs(rate - signal.sampling_frequency) < 1e-6 * rate, f"rate {rate}"
+        if signal.physical_max != signal.physical_min:
+            factor = {"uV": 1e3, "µV": 1e3, "V": 1e-3, "nV": 1e6}.get(signal.physical_dimension, 1.0)
+            mid = float(flat(row)[0]) if len(flat(row)) else 0.0
+            got = (mid - row.baseline) / row.gain * factor
+            slope = (signal.physical_max - signal.physical_min) / (signal.digital_max - signal.digital_min)
+            want = (mid - signal.digital_min) * slope + signal.physical_min
+            assert abs(got - want) <= 1e-6 * max(1.0, abs(want)), f"{row.label}: {got} / {want}"
+    theirs_marks = list(theirs.annotations)
+    assert len(mine.marks) == len(theirs_marks), f"{len(mine.marks)} / {len(theirs_marks)} marks"
+    rate = mine.rows[0].rate if mine.rows else [1000, 1]
+    for got, want in zip(sorted(mine.marks, key=lambda m: (m[0], m[1])),
+                         sorted(theirs_marks, key=lambda m: (round(m.onset * rate[0] / rate[1]), m.text))):
+        assert got[1] == want.text, f"{got[1]!r} / {want.text!r}"
+        words = dict(word.split("=", 1) for word in (got[5] or "").split())
+        onset = got[0] * rate[1] / rate[0]
+        assert abs(onset - want.onset) <= 0.5 * rate[1] / rate[0] + 1e-6, f"{got} / {want}"
+        assert float(words.get("duration_s") or 0) == (want.duration or 0), f"{got} / {want}"
+    return f"{len(mine.rows)} rows and {len(mine.marks)} marks equal"
+
+
+def check_pyedflib(path):
+    mine = ours(path)
+    with pyedflib.EdfReader(path) as theirs:
+        assert len(mine.rows) == theirs.signals_in_file
+        for at, row in enumerate(mine.rows):
+            same(flat(row), theirs.readSignal(at, digital=True), row.label)
+            assert row.label == theirs.getLabel(at).strip(), row.label
+    return f"{len(mine.rows)} rows equal"
+
+
+def check_discontinuous():
+    """The records of the luna file lie at 10..20 s and 35..40 s of record 100s."""
+    mine = ours(data("edf", "luna_mitdb100s_discontinuous.edf"))
+    source = wfdb.rdrecord(data("wfdb", "formats", "100s"), physical=True)
+    row = mine.rows[0]
+    places = [(first / 360, len(part) / 360) for first, part in row.runs]
+    assert places == [(10, 10), (35, 5)], places
+    for at, row in enumerate(mine.rows):
+        for first, part in row.runs:
+            value = (part - row.baseline) / row.gain
+            want = source.p_signal[first : first + len(part), at]
+            worst = np.max(np.abs(value - want))
+            assert worst <= 1.0 / row.gain + 1e-9, f"{row.label}: off by {worst} mV"
+    return "times as stated, samples within one count"
+
+
+def run():
+    for path in sorted(glob.glob(data("edf", "*"))):
+        name = os.path.basename(path)
+        form = "BDF" if name.endswith(".bdf") else "EDF"
+        verdict(form, "read", "edfio", name, lambda p=path: check_edfio(p))
+        if name not in PYEDFLIB_REFUSES:
+            verdict(form, "read", "pyEDFlib", name, lambda p=path: check_pyedflib(p))
+    verdict("EDF+D", "read", "luna's file, wfdb-python", "times and samples", check_discontinuous)
