@@ -1,1 +1,34 @@
 //! The sealed outbox of the box: SQLite, hash-chained lanes.
+//!
+//! Whoever captured something appends it here as a record and waits for the commit; whoever
+//! has a network takes frames from here and gives acknowledgements back. Deliberately absent:
+//! the network, tokio, and any key that opens what is stored.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`outbox`] | the handle, and the rules that the outbox is reviewed against |
+//! | [`space`] | what is refused and deleted as the space runs out |
+//! | [`bookkeeping`] | which acquisitions are running, for a restart |
+//! | [`show`] | reading an outbox without opening it for writing |
+//! | [`error`] | what can go wrong |
+
+pub mod bookkeeping;
+mod database;
+pub mod error;
+mod lanes;
+mod migrate;
+pub mod outbox;
+pub mod show;
+pub mod space;
+mod store;
+mod store_sending;
+mod writer;
+
+pub use bookkeeping::OpenAcquisition;
+pub use error::OutboxError;
+pub use outbox::{
+    AckOutcome, AckRefusal, KeyRing, LaneSummary, OutFrame, Outbox, OutboxConfig, OutboxSummary,
+    Pending, Resent, Stored,
+};
+pub use show::{OutboxRow, rows_read_only};
+pub use space::{Space, SpaceLevel};

@@ -1,0 +1,174 @@
+//! Which acquisitions are running, so that a box that was cut off knows where it was.
+//!
+//! Written in the same transaction as the records that it follows from, so it never says
+//! more or less than what is stored. Holds counters, times and the subject's opaque
+//! reference; never a sample and never an identity.
+
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::ids::{AcquisitionId, BootId, SourceId};
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::rate::SamplingRate;
+use cardio_core::subject::SubjectRef;
+use cardio_wire::record::{AcquisitionStartedV1, GapV1, Record, SegmentV1};
+use rusqlite::{Connection, Row, params};
+
+use crate::error::OutboxError;
+use crate::lanes::{signed, unsigned};
+
+/// An acquisition that has begun and not ended, as far as its stored records say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenAcquisition {
+    /// Which one.
+    pub acquisition: AcquisitionId,
+    /// The sensor.
+    pub source: SourceId,
+    /// The patient's opaque reference, if there is one.
+    pub subject: Option<SubjectRef>,
+    /// The rate of every row.
+    pub rate: SamplingRate,
+    /// The instant just after the last stored sample or gap.
+    pub next_sample: SampleIndex,
+    /// The place of the next segment among the acquisition's segments.
+    pub next_ordinal: u64,
+    /// How many samples per row are stored.
+    pub samples: SampleCount,
+    /// How many gaps are stored.
+    pub gaps: u64,
+    /// How many samples per row these gaps miss.
+    pub missing: SampleCount,
+    /// The anchor of the last stored segment: its first sample.
+    pub last_anchor: Option<TimeAnchor>,
+}
+
+/// Follows one record that is being stored.
+pub(crate) fn follow(conn: &Connection, record: &Record) -> Result<(), OutboxError> {
+    let changed = match record {
+        Record::AcquisitionStarted(started) => begin(conn, started),
+        Record::Segment(segment) => add_segment(conn, segment),
+        Record::Gap(gap) => add_gap(conn, gap),
+        Record::AcquisitionEnded(ended) => conn
+            .prepare_cached("DELETE FROM open_acquisition WHERE acquisition = ?1")
+            .and_then(|mut statement| statement.execute([ended.acquisition.0])),
+        Record::Assessment(_) | Record::LaneGap(_) | Record::BoxEvent(_) => Ok(0),
+    };
+    changed
+        .map(drop)
+        .map_err(|source| OutboxError::database("follow an acquisition", source))
+}
+
+fn begin(conn: &Connection, started: &AcquisitionStartedV1) -> rusqlite::Result<usize> {
+    let acquisition = &started.acquisition;
+    let (samples, seconds) = acquisition.rate.as_ratio();
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO open_acquisition (acquisition, source, subject, rate_samples,
+         rate_seconds, next_sample, next_ordinal, samples, gaps, missing)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, 0)",
+    )?
+    .execute(params![
+        acquisition.id.0,
+        acquisition.source.as_str(),
+        acquisition.subject.as_ref().map(SubjectRef::as_str),
+        samples,
+        seconds
+    ])
+}
+
+fn add_segment(conn: &Connection, record: &SegmentV1) -> rusqlite::Result<usize> {
+    let segment = &record.segment;
+    let anchor = &segment.anchor;
+    let error = match anchor.at.quality {
+        ClockQuality::Unsynchronised => None,
+        ClockQuality::Synchronised { error_us } => Some(signed(error_us)),
+    };
+    conn.prepare_cached(
+        "UPDATE open_acquisition SET next_sample = ?2, next_ordinal = ?3,
+         samples = samples + ?4, anchor_index = ?5, anchor_boot = ?6, anchor_us = ?7,
+         anchor_utc = ?8, anchor_error = ?9, anchor_uncertainty = ?10 WHERE acquisition = ?1",
+    )?
+    .execute(params![
+        segment.acquisition.0,
+        signed(segment.end().0),
+        signed(segment.ordinal.saturating_add(1)),
+        signed(segment.block.count().0),
+        signed(anchor.index.0),
+        anchor.at.box_instant.boot.0,
+        signed(anchor.at.box_instant.micros),
+        anchor.at.utc.0,
+        error,
+        signed(anchor.uncertainty_us)
+    ])
+}
+
+fn add_gap(conn: &Connection, record: &GapV1) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE open_acquisition SET next_sample = max(next_sample, ?2), gaps = gaps + 1,
+         missing = missing + ?3 WHERE acquisition = ?1",
+    )?
+    .execute(params![
+        record.acquisition.0,
+        signed(record.gap.end().0),
+        signed(record.gap.len.0)
+    ])
+}
+
+/// All acquisitions that have not ended.
+pub(crate) fn open_acquisitions(conn: &Connection) -> Result<Vec<OpenAcquisition>, OutboxError> {
+    conn.prepare("SELECT * FROM open_acquisition ORDER BY acquisition")
+        .and_then(|mut statement| {
+            let rows = statement.query_map([], read)?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(|source| OutboxError::database("read the open acquisitions", source))?
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .ok_or(OutboxError::Damaged {
+            what: "an open acquisition has an impossible source, subject or rate".to_owned(),
+        })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<OpenAcquisition>> {
+    let number = |column: &str| row.get(column).map(unsigned);
+    let source: String = row.get("source")?;
+    let subject: Option<String> = row.get("subject")?;
+    let rate = SamplingRate::ratio(row.get("rate_samples")?, row.get("rate_seconds")?);
+    let (Ok(source), Ok(rate)) = (SourceId::new(&source), rate) else {
+        return Ok(None);
+    };
+    let Ok(subject) = subject.as_deref().map(SubjectRef::new).transpose() else {
+        return Ok(None);
+    };
+    Ok(Some(OpenAcquisition {
+        acquisition: AcquisitionId(row.get("acquisition")?),
+        source,
+        subject,
+        rate,
+        next_sample: SampleIndex(number("next_sample")?),
+        next_ordinal: number("next_ordinal")?,
+        samples: SampleCount(number("samples")?),
+        gaps: number("gaps")?,
+        missing: SampleCount(number("missing")?),
+        last_anchor: read_anchor(row)?,
+    }))
+}
+
+fn read_anchor(row: &Row<'_>) -> rusqlite::Result<Option<TimeAnchor>> {
+    let Some(boot) = row.get::<_, Option<[u8; 16]>>("anchor_boot")? else {
+        return Ok(None);
+    };
+    let error: Option<i64> = row.get("anchor_error")?;
+    Ok(Some(TimeAnchor {
+        index: SampleIndex(row.get("anchor_index").map(unsigned)?),
+        at: ClockReading {
+            box_instant: BoxInstant {
+                boot: BootId(boot),
+                micros: row.get("anchor_us").map(unsigned)?,
+            },
+            utc: UtcMicros(row.get("anchor_utc")?),
+            quality: error.map_or(ClockQuality::Unsynchronised, |error| {
+                let error_us = unsigned(error);
+                ClockQuality::Synchronised { error_us }
+            }),
+        },
+        uncertainty_us: row.get("anchor_uncertainty").map(unsigned)?,
+    }))
+}

@@ -1,0 +1,221 @@
+//! Opening the file: directory, lock, modes, pragmas, check, and setting a damaged one aside.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use cardio_wire::envelope;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use crate::error::OutboxError;
+use crate::lanes::Lanes;
+use crate::migrate;
+
+/// Files up to this size are read whole when they are opened; of larger ones the edges of
+/// each lane are checked, and every frame again when it is sent.
+const WHOLE_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What a write-ahead log is cut back to after a checkpoint.
+const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
+
+/// The path with a suffix after the file name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the directory if there is none, and takes the lock that keeps others out. The lock
+/// ends with the process, however it ends.
+pub(crate) fn lock(path: &Path) -> Result<File, OutboxError> {
+    let directory = directory(path);
+    if !directory.exists() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| OutboxError::file("make the directory", directory, source))?;
+    }
+    let lock = beside(path, ".lock");
+    let file =
+        private_file(&lock).map_err(|source| OutboxError::file("make the lock", &lock, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OutboxError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(OutboxError::file("take the lock", &lock, source)),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A file that only its owner may read, made if there is none.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Opens or makes the database and brings it to the known schema.
+pub(crate) fn connect(path: &Path, max_bytes: u64) -> Result<Connection, OutboxError> {
+    let cannot_make = |source| OutboxError::file("make the outbox", path, source);
+    let is_new = !path.exists();
+    private_file(path).map_err(cannot_make)?;
+    if is_new {
+        let synced = File::open(directory(path)).and_then(|dir| dir.sync_all());
+        synced.map_err(cannot_make)?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags)
+        .map_err(|source| OutboxError::database("open the database", source))?;
+    set_pragmas(&conn, max_bytes)
+        .map_err(|source| OutboxError::database("set the pragmas", source))?;
+    migrate::migrate(&mut conn, path)?;
+    Ok(conn)
+}
+
+fn set_pragmas(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |r| r.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(code = "outbox.journal", mode, "OutboxJournalModeError");
+    }
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update_and_check(None, "journal_size_limit", JOURNAL_SIZE_LIMIT, |_| Ok(()))?;
+    set_cap(conn, max_bytes)
+}
+
+/// Holds the file to a size; a file that is larger already stays as it is.
+pub(crate) fn set_cap(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / page.max(1);
+    conn.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
+}
+
+/// Bytes in pages that hold something.
+pub(crate) fn used_bytes(conn: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")? - pragma("freelist_count")?;
+    Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
+}
+
+/// Reads the lanes and refuses what contradicts itself; `None` when the file is new.
+pub(crate) fn checked_lanes(conn: &Connection, path: &Path) -> Result<Option<Lanes>, OutboxError> {
+    let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let whole = bytes <= WHOLE_CHECK_MAX_BYTES;
+    if whole {
+        let failed = |source| OutboxError::database("check the database", source);
+        let said: String = conn
+            .pragma_query_value(None, "quick_check", |row| row.get(0))
+            .map_err(failed)?;
+        if said != "ok" {
+            return Err(OutboxError::Damaged { what: said });
+        }
+    }
+    let lanes = Lanes::load(conn)?;
+    if let Some(lanes) = &lanes {
+        check_edges(conn, lanes)?;
+        if whole {
+            check_frames(conn, lanes)?;
+        }
+    }
+    Ok(lanes)
+}
+
+/// The counters of each lane against the frames that are there.
+pub(crate) fn check_edges(conn: &Connection, lanes: &Lanes) -> Result<(), OutboxError> {
+    let failed = |source| OutboxError::database("compare lanes and frames", source);
+    for row in lanes.iter() {
+        let newest = row.place(row.next - 1);
+        let (first, last): (Option<i64>, Option<i64>) = conn
+            .query_row(
+                "SELECT (SELECT min(place) FROM frame WHERE place BETWEEN ?1 AND ?2),
+                 (SELECT max(place) FROM frame WHERE place BETWEEN ?1 AND ?2)",
+                [row.place(0), row.place(u64::MAX)],
+                |r| Ok((r.get(0)?, r.get(1)?)),
+            )
+            .map_err(failed)?;
+        let kept = row.next - row.oldest;
+        let range = (kept > 0).then(|| (row.place(row.oldest), newest));
+        let head = fingerprint_at(conn, newest)?;
+        let fits = first.zip(last) == range && (kept == 0 || head == Some(row.head));
+        if !fits {
+            let what = format!(
+                "the frames of the {} lane do not fit its counters",
+                row.lane
+            );
+            return Err(OutboxError::Damaged { what });
+        }
+    }
+    Ok(())
+}
+
+/// The stored fingerprint of a frame, if the frame is there.
+pub(crate) fn fingerprint_at(
+    conn: &Connection,
+    place: i64,
+) -> Result<Option<[u8; 32]>, OutboxError> {
+    conn.prepare_cached("SELECT fingerprint FROM frame WHERE place = ?1")
+        .and_then(|mut statement| statement.query_row([place], |row| row.get(0)).optional())
+        .map_err(|source| OutboxError::database("read a fingerprint", source))
+}
+
+/// Every frame against its fingerprint, and that none is missing between the edges.
+fn check_frames(conn: &Connection, lanes: &Lanes) -> Result<(), OutboxError> {
+    let failed = |source| OutboxError::database("check the frames", source);
+    let mut statement = conn
+        .prepare("SELECT place, fingerprint, bytes FROM frame ORDER BY place")
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let places = lanes
+        .iter()
+        .flat_map(|row| (row.oldest..row.next).map(|seq| row.place(seq)));
+    for expected in places {
+        let Some(row) = rows.next().map_err(failed)? else {
+            let what = format!("the frame at place {expected} is missing");
+            return Err(OutboxError::Damaged { what });
+        };
+        let place: i64 = row.get(0).map_err(failed)?;
+        let fingerprint: [u8; 32] = row.get(1).map_err(failed)?;
+        let bytes = row.get_ref(2).map_err(failed)?;
+        let bytes = bytes.as_blob().unwrap_or_default();
+        if place != expected || envelope::fingerprint(bytes) != fingerprint {
+            let what = format!("the frame at place {expected} is not what was stored");
+            return Err(OutboxError::Damaged { what });
+        }
+    }
+    Ok(())
+}
+
+/// Moves a damaged database and its journals out of the way. Nothing is deleted: a person
+/// may still read them.
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, OutboxError> {
+    let free = (1_u32..).map(|number| beside(path, &format!(".damaged-{number}")));
+    let aside = free
+        .take(10_000)
+        .find(|candidate| !candidate.exists())
+        .unwrap_or_else(|| beside(path, ".damaged"));
+    for journal in ["-wal", "-shm", ""] {
+        let from = beside(path, journal);
+        if from.exists() {
+            std::fs::rename(&from, beside(&aside, journal))
+                .map_err(|source| OutboxError::file("set aside", &from, source))?;
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,538 @@
+//! What the writer thread does with its connection: seal and insert, acknowledge, delete,
+//! send again, recover. One transaction per change; the counters in memory follow a commit,
+//! never precede it.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use cardio_core::clock::{Clock, UtcMicros};
+use cardio_wire::envelope::{self, FrameHeader, SUITE_X25519_CHACHA};
+use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::record::{LaneGapV1, Record, RecordHead, record_id};
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::{Connection, params};
+use zeroize::Zeroizing;
+
+use crate::bookkeeping;
+use crate::database;
+use crate::error::OutboxError;
+use crate::lanes::{LaneRow, Lanes};
+use crate::outbox::{KeyRing, OutboxConfig, Stored};
+use crate::space::{Ballast, Space, SpaceLevel};
+
+/// The outbox as its one thread sees it.
+pub(crate) struct Store {
+    pub(crate) config: OutboxConfig,
+    pub(crate) keys: KeyRing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) lanes: Lanes,
+    /// The lanes as the file has them; refusals on a full disk are counted in `lanes` first.
+    durable: Lanes,
+    ballast: Ballast,
+    /// A recovery that meets damage again gives up instead of going round.
+    recovering: bool,
+    /// None after an error, until the file is opened again.
+    conn: Option<Connection>,
+    /// Keeps others out as long as it is open.
+    _lock: File,
+}
+
+/// One record that waits for its place.
+pub(crate) type Entry = (Lane, Record);
+
+impl Store {
+    pub(crate) fn open(
+        config: OutboxConfig,
+        keys: KeyRing,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OutboxError> {
+        let lock = database::lock(&config.path)?;
+        let mut known = None;
+        let opened = database::connect(&config.path, config.cap_bytes).and_then(|conn| {
+            known = Lanes::load(&conn).ok().flatten();
+            let lanes = match database::checked_lanes(&conn, &config.path)? {
+                Some(lanes) => lanes,
+                None => create_lanes(&conn)?,
+            };
+            Ok((conn, lanes))
+        });
+        let (opened, damage) = match opened {
+            Ok(opened) => (opened, None),
+            Err(err) if err.is_damage() => (begin_again(&config, &err)?, Some(err)),
+            Err(err) => return Err(err),
+        };
+        let ballast = Ballast::take(database::beside(&config.path, ".ballast"), config.cap_bytes);
+        let mut store = Self {
+            config,
+            keys,
+            clock,
+            lanes: opened.1,
+            durable: opened.1,
+            ballast,
+            recovering: false,
+            conn: Some(opened.0),
+            _lock: lock,
+        };
+        if damage.is_some() {
+            store.name_damage(known)?;
+        }
+        Ok(store)
+    }
+
+    /// The connection; opens the file again if an error closed it.
+    pub(crate) fn conn(&mut self) -> Result<&Connection, OutboxError> {
+        if self.conn.is_none() {
+            self.reopen()?;
+        }
+        self.conn.as_ref().ok_or(OutboxError::Closed)
+    }
+
+    pub(crate) fn space(&mut self) -> Result<Space, OutboxError> {
+        let cap_bytes = self.config.cap_bytes;
+        let used_bytes = database::used_bytes(self.conn()?)
+            .map_err(|source| OutboxError::database("measure the space", source))?;
+        Ok(Space {
+            cap_bytes,
+            used_bytes,
+        })
+    }
+
+    /// Stores records in one transaction, in order. One answer per record.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Vec<Result<Stored, OutboxError>> {
+        if let Err(err) = self.make_room() {
+            tracing::warn!(code = err.code(), "OutboxEvictionError");
+        }
+        match self.commit(|store, lanes| store.insert_all(lanes, entries)) {
+            Ok(answers) => answers,
+            Err(err) if err.is_damage() => self
+                .commit(|store, lanes| store.insert_all(lanes, entries))
+                .unwrap_or_else(|err| entries.iter().map(|_| Err(err.clone())).collect()),
+            Err(err) if err.is_full_disk() => self.append_on_full_disk(entries, &err),
+            Err(err) => entries.iter().map(|_| Err(err.clone())).collect(),
+        }
+    }
+
+    /// Alerts get what the ballast held; everything else is refused, and counted.
+    fn append_on_full_disk(
+        &mut self,
+        entries: &[Entry],
+        err: &OutboxError,
+    ) -> Vec<Result<Stored, OutboxError>> {
+        for (lane, _) in entries.iter().filter(|(lane, _)| *lane != Lane::Alert) {
+            self.lanes.get_mut(*lane).refused += 1;
+        }
+        let alerts: Vec<Entry> = entries
+            .iter()
+            .filter(|(lane, _)| *lane == Lane::Alert)
+            .cloned()
+            .collect();
+        let stored = if alerts.is_empty() {
+            Vec::new()
+        } else {
+            let given_up = self.give_up_ballast();
+            let stored = given_up
+                .and_then(|()| self.commit(|store, lanes| store.insert_all(lanes, &alerts)));
+            stored.unwrap_or_else(|err| alerts.iter().map(|_| Err(err.clone())).collect())
+        };
+        let mut stored = stored.into_iter();
+        entries
+            .iter()
+            .map(|(lane, _)| match lane {
+                Lane::Alert => stored.next().unwrap_or(Err(OutboxError::Closed)),
+                _ => Err(err.clone()),
+            })
+            .collect()
+    }
+
+    fn give_up_ballast(&mut self) -> Result<(), OutboxError> {
+        if self.ballast.held {
+            self.ballast.give_up()?;
+            tracing::warn!(code = "outbox.ballast", "OutboxBallastGivenUp");
+        }
+        let room = self.config.cap_bytes.saturating_add(self.ballast.bytes);
+        database::set_cap(self.conn()?, room)
+            .map_err(|source| OutboxError::database("use the ballast's space", source))
+    }
+
+    fn insert_all(
+        &mut self,
+        lanes: &mut Lanes,
+        entries: &[Entry],
+    ) -> Result<Vec<Result<Stored, OutboxError>>, OutboxError> {
+        let mut space = self.space()?;
+        self.name_refusals(lanes, space.level())?;
+        let mut answers = Vec::with_capacity(entries.len());
+        for (lane, record) in entries {
+            let answer = if space.level().allows(*lane) {
+                self.insert(lanes, *lane, record)
+            } else {
+                lanes.get_mut(*lane).refused += 1;
+                Err(OutboxError::Full {
+                    lane: *lane,
+                    used_percent: space.used_percent(),
+                })
+            };
+            match answer {
+                Ok(stored) => {
+                    let bytes = u64::try_from(stored.bytes).unwrap_or(u64::MAX);
+                    space.used_bytes = space.used_bytes.saturating_add(bytes);
+                    answers.push(Ok(stored));
+                }
+                Err(err @ (OutboxError::Full { .. } | OutboxError::Seal { .. })) => {
+                    answers.push(Err(err));
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Seals one record and inserts its frame. Only within [`Store::commit`].
+    pub(crate) fn insert(
+        &mut self,
+        lanes: &mut Lanes,
+        lane: Lane,
+        record: &Record,
+    ) -> Result<Stored, OutboxError> {
+        let row = lanes.get_mut(lane);
+        let header = FrameHeader {
+            suite: SUITE_X25519_CHACHA,
+            recipient: self.keys.recipient.key_id(),
+            device: self.keys.device,
+            lane,
+            chain: row.chain,
+            seq: row.next,
+            prev: row.head,
+        };
+        let plaintext = Zeroizing::new(record.encode());
+        let bytes = envelope::seal(&plaintext, &header, &self.keys.recipient, &self.keys.signer)
+            .map_err(|source| OutboxError::Seal { lane, source })?;
+        let fingerprint = envelope::fingerprint(&bytes);
+        let stored_utc = self.clock.read().utc.0;
+        let place = row.place(header.seq);
+        let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
+        conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc, bytes]))
+            .map_err(|source| OutboxError::database("store a frame", source))?;
+        bookkeeping::follow(conn, record)?;
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        row.next += 1;
+        row.head = fingerprint;
+        row.kept_bytes += size;
+        row.waiting_bytes += size;
+        Ok(Stored {
+            identity: header.identity(),
+            fingerprint,
+            bytes: bytes.len(),
+        })
+    }
+
+    /// Runs a change in one transaction. The counters in memory change only with the commit;
+    /// after any error the file is opened again, because what a failed commit left behind
+    /// is for recovery to say.
+    pub(crate) fn commit<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self, &mut Lanes) -> Result<T, OutboxError>,
+    ) -> Result<T, OutboxError> {
+        self.conn()?;
+        let mut after = self.lanes;
+        let changed = self
+            .execute("begin", "BEGIN IMMEDIATE")
+            .and_then(|()| change(self, &mut after))
+            .and_then(|value| self.save_changed(&after).map(|()| value));
+        let value = match changed {
+            Ok(value) => value,
+            Err(err) => {
+                self.after_error(&err)?;
+                return Err(err);
+            }
+        };
+        if let Err(err) = self.execute("commit", "COMMIT") {
+            self.after_error(&err)?;
+            // Perhaps only the answer was lost: what is on the disk is what counts.
+            if self.durable != after {
+                return Err(err);
+            }
+        }
+        self.lanes = after;
+        self.durable = after;
+        Ok(value)
+    }
+
+    fn save_changed(&mut self, after: &Lanes) -> Result<(), OutboxError> {
+        let durable = self.durable;
+        let conn = self.conn()?;
+        let rows = durable.iter().zip(after.iter());
+        rows.filter(|(old, new)| old != new)
+            .try_for_each(|(_, new)| new.save(conn))
+    }
+
+    fn after_error(&mut self, err: &OutboxError) -> Result<(), OutboxError> {
+        tracing::warn!(code = err.code(), "OutboxTransactionError");
+        if err.is_damage() {
+            self.recover(err)
+        } else {
+            self.reopen()
+        }
+    }
+
+    fn execute(&mut self, act: &'static str, sql: &str) -> Result<(), OutboxError> {
+        self.conn()?
+            .execute_batch(sql)
+            .map_err(|source| OutboxError::database(act, source))
+    }
+
+    /// Opens the file again after an error and believes what it says. Refusals that could
+    /// not be written down are carried over.
+    fn reopen(&mut self) -> Result<(), OutboxError> {
+        self.conn = None;
+        let (path, cap_bytes) = (&self.config.path, self.config.cap_bytes);
+        let opened = database::connect(path, cap_bytes).and_then(|conn| {
+            let lanes = Lanes::load(&conn)?.ok_or_else(|| OutboxError::Damaged {
+                what: "the lanes are gone".to_owned(),
+            })?;
+            database::check_edges(&conn, &lanes)?;
+            Ok((conn, lanes))
+        });
+        match opened {
+            Ok((conn, mut lanes)) => {
+                self.durable = lanes;
+                for old in self.lanes.iter() {
+                    let row = lanes.get_mut(old.lane);
+                    row.refused = row.refused.max(old.refused);
+                }
+                self.lanes = lanes;
+                self.conn = Some(conn);
+                Ok(())
+            }
+            Err(err) if err.is_damage() => self.recover(&err),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Sets the damaged file aside, begins new chains, and names what is missing.
+    pub(crate) fn recover(&mut self, damage: &OutboxError) -> Result<(), OutboxError> {
+        self.conn = None;
+        if std::mem::replace(&mut self.recovering, true) {
+            return Err(damage.clone());
+        }
+        let known = self.durable;
+        let named = begin_again(&self.config, damage).and_then(|(conn, lanes)| {
+            self.conn = Some(conn);
+            self.lanes = lanes;
+            self.durable = lanes;
+            self.name_damage(Some(known))
+        });
+        self.recovering = false;
+        named
+    }
+
+    /// The first frame of each new chain names what the old chain lost. What the old one
+    /// had acknowledged is not lost.
+    fn name_damage(&mut self, known: Option<Lanes>) -> Result<(), OutboxError> {
+        let gaps: Vec<LaneGap> = match known {
+            Some(known) => known.iter().filter_map(LaneGap::of_waiting).collect(),
+            None => Lane::ALL.map(LaneGap::of_unknown).into(),
+        };
+        self.commit(|store, lanes| {
+            gaps.iter().try_for_each(|gap| {
+                let record = store.gap_record(gap)?;
+                store.insert(lanes, gap.lane, &record).map(drop)
+            })
+        })
+    }
+
+    /// Names on the alert lane what other lanes had to refuse, once they may store again.
+    fn name_refusals(&mut self, lanes: &mut Lanes, level: SpaceLevel) -> Result<(), OutboxError> {
+        for lane in Lane::ALL {
+            let row = *lanes.get(lane);
+            if row.refused > 0 && level.allows(lane) {
+                let gap = LaneGap {
+                    lane,
+                    chain: row.chain,
+                    from_seq: row.next,
+                    to_seq: row.next - 1,
+                    records: row.refused,
+                    reason: "space.refused",
+                };
+                lanes.get_mut(lane).refused = 0;
+                let record = self.gap_record(&gap)?;
+                self.insert(lanes, Lane::Alert, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gap_record(&self, gap: &LaneGap) -> Result<Record, OutboxError> {
+        let at = self.clock.read();
+        let mut random = [0; 10];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| OutboxError::Randomness { act: "name a gap" })?;
+        Ok(Record::LaneGap(LaneGapV1 {
+            head: RecordHead {
+                id: record_id(at.utc, random),
+                at,
+            },
+            lane: gap.lane,
+            chain: gap.chain,
+            from_seq: gap.from_seq,
+            to_seq: gap.to_seq,
+            records: gap.records,
+            reason: gap.reason.to_owned(),
+        }))
+    }
+
+    /// Deletes acknowledged frames while the space is scarce, then names refusals and takes
+    /// the ballast back if there is room for them.
+    pub(crate) fn make_room(&mut self) -> Result<(), OutboxError> {
+        let mut level = self.space()?.level();
+        while level >= SpaceLevel::Deleting && self.delete_a_batch()? {
+            level = self.space()?.level();
+        }
+        let refused = self
+            .lanes
+            .iter()
+            .any(|row| row.refused > 0 && level.allows(row.lane));
+        if refused {
+            self.commit(|store, lanes| store.name_refusals(lanes, level))?;
+        }
+        if level < SpaceLevel::Deleting && self.ballast.is_due(self.clock.read().box_instant) {
+            self.ballast.hold();
+            let cap_bytes = self.config.cap_bytes;
+            database::set_cap(self.conn()?, cap_bytes)
+                .map_err(|source| OutboxError::database("set the cap", source))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest acknowledged frames of the least urgent lane that has some.
+    fn delete_a_batch(&mut self) -> Result<bool, OutboxError> {
+        const BATCH: u64 = 64;
+        const ORDER: [Lane; 4] = [Lane::Bulk, Lane::Log, Lane::Routine, Lane::Alert];
+        let deletable = |lane: &Lane| {
+            let row = self.lanes.get(*lane);
+            row.oldest <= row.acked
+        };
+        let Some(lane) = ORDER.into_iter().find(deletable) else {
+            return Ok(false);
+        };
+        let row = self.lanes.get(lane);
+        let last = row.acked.min(row.oldest + BATCH - 1);
+        self.commit(|store, lanes| delete_up_to(store.conn()?, lanes.get_mut(lane), last))?;
+        Ok(true)
+    }
+
+    /// Deletes acknowledged frames of one lane that were stored before an instant; a bounded
+    /// number per call. Only within [`Store::commit`].
+    pub(crate) fn delete_older(
+        &mut self,
+        row: &mut LaneRow,
+        before: UtcMicros,
+    ) -> Result<(), OutboxError> {
+        const BATCH: u64 = 256;
+        if row.oldest > row.acked {
+            return Ok(());
+        }
+        let last = row.acked.min(row.oldest + BATCH - 1);
+        let conn = self.conn()?;
+        let old: i64 = conn
+            .prepare_cached(
+                "SELECT count(*) FROM frame WHERE place BETWEEN ?1 AND ?2 AND stored_utc < ?3",
+            )
+            .and_then(|mut count| {
+                count.query_row(
+                    params![row.place(row.oldest), row.place(last), before.0],
+                    |r| r.get(0),
+                )
+            })
+            .map_err(|source| OutboxError::database("find old frames", source))?;
+        match u64::try_from(old) {
+            Ok(old) if old > 0 => delete_up_to(conn, row, row.oldest + old - 1),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A stretch of a lane that is missing, before it is a record.
+pub(crate) struct LaneGap {
+    pub(crate) lane: Lane,
+    pub(crate) chain: ChainId,
+    pub(crate) from_seq: u64,
+    pub(crate) to_seq: u64,
+    pub(crate) records: u64,
+    pub(crate) reason: &'static str,
+}
+
+impl LaneGap {
+    /// What a lane still had to send when its file was set aside.
+    fn of_waiting(row: &LaneRow) -> Option<Self> {
+        (row.waiting() > 0).then(|| Self {
+            lane: row.lane,
+            chain: row.chain,
+            from_seq: row.acked + 1,
+            to_seq: row.next - 1,
+            records: row.waiting(),
+            reason: "outbox.damaged",
+        })
+    }
+
+    /// A lane of which nothing could be read.
+    const fn of_unknown(lane: Lane) -> Self {
+        Self {
+            lane,
+            chain: ChainId([0; 8]),
+            from_seq: 1,
+            to_seq: u64::MAX,
+            records: 0,
+            reason: "outbox.damaged",
+        }
+    }
+}
+
+fn create_lanes(conn: &Connection) -> Result<Lanes, OutboxError> {
+    let failed = |source| OutboxError::database("begin the lanes", source);
+    conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let lanes = Lanes::create(conn)?;
+    conn.execute_batch("COMMIT").map_err(failed)?;
+    Ok(lanes)
+}
+
+/// Sets a damaged file aside and makes a new one.
+fn begin_again(
+    config: &OutboxConfig,
+    damage: &OutboxError,
+) -> Result<(Connection, Lanes), OutboxError> {
+    let aside = database::set_aside(&config.path)?;
+    tracing::error!(
+        code = damage.code(),
+        why = %damage,
+        aside = %aside.display(),
+        "OutboxSetAside"
+    );
+    let conn = database::connect(&config.path, config.cap_bytes)?;
+    let lanes = create_lanes(&conn)?;
+    Ok((conn, lanes))
+}
+
+/// Bytes of the frames from one place to another, both included.
+pub(crate) fn bytes_between(conn: &Connection, from: i64, to: i64) -> Result<u64, OutboxError> {
+    conn.prepare_cached(
+        "SELECT ifnull(sum(length(bytes)), 0) FROM frame WHERE place BETWEEN ?1 AND ?2",
+    )
+    .and_then(|mut sum| sum.query_row([from, to], |row| row.get::<_, i64>(0)))
+    .map(crate::lanes::unsigned)
+    .map_err(|source| OutboxError::database("measure frames", source))
+}
+
+/// Deletes the frames of a lane up to a number, which must be acknowledged.
+fn delete_up_to(conn: &Connection, row: &mut LaneRow, last: u64) -> Result<(), OutboxError> {
+    let (from, to) = (row.place(row.oldest), row.place(last));
+    let bytes = bytes_between(conn, from, to)?;
+    conn.prepare_cached("DELETE FROM frame WHERE place BETWEEN ?1 AND ?2")
+        .and_then(|mut delete| delete.execute([from, to]))
+        .map_err(|source| OutboxError::database("delete acknowledged frames", source))?;
+    row.kept_bytes = row.kept_bytes.saturating_sub(bytes);
+    row.oldest = last + 1;
+    Ok(())
+}
