@@ -1,1 +1,26 @@
 //! Devices that do not exist, and their faults.
+//!
+//! A simulated device plays the far end of a real one's protocol, byte for byte, and writes
+//! a ledger of every sample that it sent and every fault that it played: the truth that a
+//! test holds a recording against. Deliberately absent: the near end; nothing in here reads
+//! what a box makes of the bytes.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`source`] | where the signal comes from: a synthetic heart, or a recording |
+//! | [`scenario`] | what the heart does and what goes wrong, as TOML |
+//! | [`faults`] | which fault meets which frame |
+//! | [`player`] | the device itself: commands in, bytes out, by a time that is an argument |
+//! | [`ledger`] | the truth, as JSON lines |
+//! | [`pty`] | a pseudo-terminal that behaves like a serial adapter |
+//! | [`clock`] | the only place that reads a clock |
+//! | [`play`] | the loop that ties them together |
+
+pub mod clock;
+pub mod faults;
+pub mod ledger;
+pub mod play;
+pub mod player;
+pub mod pty;
+pub mod scenario;
+pub mod source;

@@ -35,6 +35,8 @@ pub struct Profile {
     pub model: &'static str,
     /// Speed of the line in baud.
     pub baud: u32,
+    /// Whether the device answers at any speed, because its line is USB throughout.
+    pub any_speed: bool,
     /// Samples per second of every lead.
     pub rate_hz: u32,
     /// Samples of each lead in one frame.

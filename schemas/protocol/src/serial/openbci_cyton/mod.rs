@@ -29,6 +29,7 @@ pub static PROFILE: Profile = Profile {
     maker: "OpenBCI",
     model: "Cyton",
     baud: 115_200,
+    any_speed: false,
     rate_hz: 250,
     samples_per_frame: 1,
     integrity: IntegrityClass::Counted,

@@ -26,6 +26,7 @@ pub static PROFILE: Profile = Profile {
     maker: "ProtoCentral",
     model: "HealthyPi 5",
     baud: 115_200,
+    any_speed: true,
     rate_hz: 128,
     samples_per_frame: 8,
     integrity: IntegrityClass::Uncounted,

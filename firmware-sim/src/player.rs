@@ -1,0 +1,461 @@
+//! The device itself: commands in, bytes out, by a time that is an argument.
+//!
+//! The heart does not wait: from the first sample on, samples are taken at the device's
+//! rate, whether they are sent, lost or unheard. Deliberately absent: ports and clocks.
+
+use std::collections::VecDeque;
+
+use cardio_core::calibration::Calibration;
+use cardio_protocol::decoder::{Encoder, FrameRows};
+use cardio_protocol::profile::Profile;
+use cardio_protocol::session::Peripheral;
+use cardio_signal::synth::to_adu;
+
+use crate::faults::{FaultPlan, FrameFaults};
+use crate::ledger::{EndReason, Entry, LossCause};
+use crate::source::SignalSource;
+
+/// What the far end of the line is like right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Somebody has the port open.
+    pub heard: bool,
+    /// At the device's speed.
+    pub right_speed: bool,
+}
+
+/// Bytes for the line, with the line of the ledger that tells of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// The bytes; none when there is only something to tell.
+    pub bytes: Vec<u8>,
+    /// What the ledger says once the bytes are on the line.
+    pub entry: Option<Entry>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before this instant.
+    At(u64),
+    /// Nothing until a command comes or the port is opened.
+    Idle,
+    /// The visit is over.
+    Ended(EndReason),
+}
+
+/// How a device is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pacing {
+    /// How many times faster than life.
+    pub speed: f64,
+    /// How much faster than nominal the device's clock runs.
+    pub clock_ppm: f64,
+    /// Samples after which the visit is over.
+    pub samples: u64,
+}
+
+/// A simulated device.
+pub struct Player {
+    profile: &'static Profile,
+    calibration: Calibration,
+    source: Box<dyn SignalSource>,
+    wired: Vec<bool>,
+    encoder: Box<dyn Encoder>,
+    peripheral: Box<dyn Peripheral>,
+    plan: FaultPlan,
+    pacing: Pacing,
+    /// When the first sample was taken.
+    start_us: Option<u64>,
+    /// The next frame.
+    frame: u64,
+    ended: Option<EndReason>,
+    unplugged: bool,
+    row: Vec<f64>,
+    absent_since: Vec<Option<u64>>,
+    losing: Option<(LossCause, u64, u64)>,
+    swapped: Option<Vec<u8>>,
+    held: VecDeque<Outgoing>,
+    stalled: Option<(u64, u64)>,
+    out: VecDeque<Outgoing>,
+}
+
+impl std::fmt::Debug for Player {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Player")
+            .field("device", &self.profile.name)
+            .field("frame", &self.frame)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Player {
+    /// A device that is switched on. `wired` says which rows show something.
+    pub fn new(
+        profile: &'static Profile,
+        source: Box<dyn SignalSource>,
+        wired: Vec<bool>,
+        plan: FaultPlan,
+        pacing: Pacing,
+    ) -> Self {
+        let rows = profile.waves.len();
+        Self {
+            calibration: profile.calibration(),
+            source,
+            wired,
+            encoder: (profile.encoder)(),
+            peripheral: (profile.peripheral)(),
+            plan,
+            pacing,
+            start_us: None,
+            frame: 0,
+            ended: None,
+            unplugged: false,
+            row: vec![0.0; rows],
+            absent_since: vec![None; rows],
+            losing: None,
+            swapped: None,
+            held: VecDeque::new(),
+            stalled: None,
+            out: VecDeque::new(),
+            profile,
+        }
+    }
+
+    /// Index of the next sample.
+    pub fn position(&self) -> u64 {
+        self.frame.saturating_mul(self.per_frame())
+    }
+
+    /// Whether the plug is out.
+    pub const fn is_unplugged(&self) -> bool {
+        self.unplugged
+    }
+
+    /// Bytes and ledger lines that are ready, oldest first.
+    pub fn take_out(&mut self) -> VecDeque<Outgoing> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes bytes from the host.
+    pub fn on_bytes(&mut self, bytes: &[u8], now_us: u64, line: Line) {
+        if !line.right_speed || self.unplugged || self.ended.is_some() {
+            return;
+        }
+        let was_streaming = self.peripheral.is_streaming();
+        let (mut answer, mut commands) = (Vec::new(), Vec::new());
+        self.peripheral.on_bytes(bytes, &mut answer, &mut commands);
+        let i = self.position();
+        for name in commands {
+            let entry = Some(Entry::Command {
+                name,
+                i,
+                t_us: now_us,
+            });
+            let bytes = Vec::new();
+            self.out.push_back(Outgoing { bytes, entry });
+        }
+        if !answer.is_empty() {
+            let entry = None;
+            self.out.push_back(Outgoing {
+                bytes: answer,
+                entry,
+            });
+        }
+        if self.peripheral.is_streaming() && !was_streaming {
+            self.encoder.reset();
+        }
+    }
+
+    /// Takes all samples that are due by now.
+    pub fn poll(&mut self, now_us: u64, line: Line) -> Next {
+        if self.start_us.is_none() && line.heard && self.peripheral.is_streaming() {
+            self.start_us = Some(now_us);
+        }
+        let Some(start_us) = self.start_us else {
+            return Next::Idle;
+        };
+        while self.ended.is_none() {
+            let due = self.due_us(start_us);
+            if due > now_us {
+                return Next::At(due);
+            }
+            self.step(due, line);
+        }
+        self.ended.map_or(Next::Idle, Next::Ended)
+    }
+
+    fn per_frame(&self) -> u64 {
+        u64::try_from(self.profile.samples_per_frame).unwrap_or(u64::MAX)
+    }
+
+    fn due_us(&self, start_us: u64) -> u64 {
+        let end = cardio_core::index::SampleIndex(self.position().saturating_add(self.per_frame()));
+        let micros = self.profile.rate().micros_at(end);
+        let stretch = 1.0 / (self.pacing.speed.max(1e-3) * (1.0 + self.pacing.clock_ppm * 1e-6));
+        let span = std::time::Duration::from_micros(micros).mul_f64(stretch.max(0.0));
+        start_us.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes one frame of samples and lets it meet its faults.
+    fn step(&mut self, due_us: u64, line: Line) {
+        let first = self.position();
+        if first >= self.pacing.samples {
+            return self.end(EndReason::Duration);
+        }
+        let faults = self.plan.next(self.frame);
+        let Some(rows) = self.take_rows(first) else {
+            return self.end(EndReason::SourceEnded);
+        };
+        self.frame = self.frame.saturating_add(1);
+        self.tell_signal_faults(first);
+        if faults.reboot || faults.unplug != self.unplugged {
+            self.unplugged = faults.unplug;
+            self.start_anew();
+        }
+        if !faults.stall {
+            self.release();
+        }
+        self.deliver(first, &rows, faults, due_us, line);
+        for mark in self.source.take_marks() {
+            self.tell(Entry::Mark {
+                i: mark.at.0,
+                code: mark.code,
+            });
+        }
+    }
+
+    fn start_anew(&mut self) {
+        self.peripheral.power_cycle();
+        self.encoder.reset();
+    }
+
+    fn take_rows(&mut self, first: u64) -> Option<Vec<Vec<i32>>> {
+        let mut rows = vec![Vec::with_capacity(self.profile.samples_per_frame); self.row.len()];
+        for at in first..first.saturating_add(self.per_frame()) {
+            if !self.source.next_row(&mut self.row) {
+                return None;
+            }
+            self.note_absence(at);
+            for (counts, millivolts) in rows.iter_mut().zip(&self.row) {
+                let shown = if millivolts.is_nan() {
+                    0.0
+                } else {
+                    *millivolts
+                };
+                counts.push(to_adu(shown, &self.calibration, self.profile.rails));
+            }
+            for fault in self.plan.signal().iter().filter(|f| f.span.contains(&at)) {
+                for row in &fault.rows {
+                    if let Some(last) = rows.get_mut(*row).and_then(|row| row.last_mut()) {
+                        *last = self.profile.rails.1;
+                    }
+                }
+            }
+        }
+        Some(rows)
+    }
+
+    fn note_absence(&mut self, at: u64) {
+        for row in 0..self.row.len() {
+            let wired = self.wired.get(row).copied().unwrap_or(false);
+            let nothing = wired && self.row.get(row).is_some_and(|value| value.is_nan());
+            let since = self.absent_since.get(row).copied().flatten();
+            match (since, nothing) {
+                (None, true) => self.set_absent(row, Some(at)),
+                (Some(from), false) => {
+                    self.set_absent(row, None);
+                    self.tell_absence(row, from, at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn set_absent(&mut self, row: usize, since: Option<u64>) {
+        if let Some(place) = self.absent_since.get_mut(row) {
+            *place = since;
+        }
+    }
+
+    fn tell_absence(&mut self, row: usize, from: u64, to: u64) {
+        let lead = lead_labels(self.profile)
+            .get(row)
+            .cloned()
+            .unwrap_or_default();
+        self.tell(Entry::Absent {
+            lead,
+            from,
+            len: to.saturating_sub(from),
+        });
+    }
+
+    fn tell_signal_faults(&mut self, first: u64) {
+        let labels = lead_labels(self.profile);
+        let end = first.saturating_add(self.per_frame());
+        let told: Vec<Entry> = self
+            .plan
+            .signal()
+            .iter()
+            .filter(|fault| (first..end).contains(&fault.span.start))
+            .map(|fault| Entry::Signal {
+                kind: fault.kind,
+                subject: fault.subject.clone(),
+                leads: fault
+                    .rows
+                    .iter()
+                    .filter_map(|row| labels.get(*row).cloned())
+                    .collect(),
+                from: fault.span.start,
+                len: fault.span.end.saturating_sub(fault.span.start),
+            })
+            .collect();
+        for entry in told {
+            self.tell(entry);
+        }
+    }
+
+    fn deliver(&mut self, i: u64, rows: &[Vec<i32>], faults: FrameFaults, due_us: u64, line: Line) {
+        let silent = match (faults, line) {
+            (FrameFaults { unplug: true, .. }, _) => Some(LossCause::Unplug),
+            (_, Line { heard: false, .. }) => Some(LossCause::PortClosed),
+            _ if !self.peripheral.is_streaming() => Some(LossCause::NotStreaming),
+            _ => None,
+        };
+        if let Some(cause) = silent {
+            if self.peripheral.is_streaming() {
+                self.encoder.skip(1);
+            }
+            return self.lose(cause, i);
+        }
+        if faults.drop {
+            self.encoder.skip(1);
+            return self.lose(LossCause::Drop, i);
+        }
+        if faults.garbage > 0 {
+            let bytes = self.plan.noise(faults.garbage);
+            let entry = Entry::Garbage {
+                i,
+                bytes: bytes.len(),
+            };
+            self.send(bytes, Some(entry), faults.stall, i);
+        }
+        let seq = self.encoder.next_seq().map(|seq| seq.0);
+        let mut bytes = Vec::new();
+        self.encoder.frame(&planar(rows, self.profile), &mut bytes);
+        let damage = damage(&mut bytes, faults, line);
+        if let Some(cause) = damage {
+            if cause == LossCause::WrongSpeed {
+                bytes = self.plan.noise(bytes.len());
+            }
+            self.lose(cause, i);
+            return self.send(bytes, None, faults.stall, i);
+        }
+        if faults.swap && self.profile.modulus.is_some() {
+            self.lose(LossCause::Swap, i);
+            self.swapped = Some(bytes);
+            return;
+        }
+        let entry = Entry::Frame {
+            i,
+            seq,
+            t_us: due_us,
+            rows: rows.to_vec(),
+        };
+        self.tell_loss();
+        self.send(bytes.clone(), Some(entry), faults.stall, i);
+        if let Some(late) = self.swapped.take() {
+            self.send(late, None, faults.stall, i);
+        }
+        if faults.repeat {
+            self.send(bytes, Some(Entry::Repeat { i }), faults.stall, i);
+        }
+    }
+
+    fn send(&mut self, bytes: Vec<u8>, entry: Option<Entry>, stall: bool, i: u64) {
+        let outgoing = Outgoing { bytes, entry };
+        if !stall {
+            self.out.push_back(outgoing);
+            return;
+        }
+        let end = i.saturating_add(self.per_frame());
+        self.stalled = Some((self.stalled.map_or(i, |(from, _)| from), end));
+        self.held.push_back(outgoing);
+    }
+
+    fn release(&mut self) {
+        if let Some((from, end)) = self.stalled.take() {
+            let len = end.saturating_sub(from);
+            self.out.append(&mut self.held);
+            self.tell(Entry::Stall { from, len });
+        }
+    }
+
+    fn lose(&mut self, cause: LossCause, i: u64) {
+        let len = self.per_frame();
+        match &mut self.losing {
+            Some((known, from, lost)) if *known == cause && from.saturating_add(*lost) == i => {
+                *lost = lost.saturating_add(len);
+            }
+            _ => {
+                self.tell_loss();
+                self.losing = Some((cause, i, len));
+            }
+        }
+    }
+
+    fn tell_loss(&mut self) {
+        if let Some((cause, from, len)) = self.losing.take() {
+            self.tell(Entry::Lost { from, len, cause });
+        }
+    }
+
+    fn tell(&mut self, entry: Entry) {
+        self.out.push_back(Outgoing {
+            bytes: Vec::new(),
+            entry: Some(entry),
+        });
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        self.release();
+        self.tell_loss();
+        let end = self.position();
+        for row in 0..self.absent_since.len() {
+            if let Some(from) = self.absent_since.get(row).copied().flatten() {
+                self.tell_absence(row, from, end);
+            }
+        }
+        self.ended = Some(reason);
+    }
+}
+
+/// The device's rows by name.
+pub fn lead_labels(profile: &Profile) -> Vec<String> {
+    profile
+        .waveforms()
+        .iter()
+        .map(|wave| wave.kind.label().to_owned())
+        .collect()
+}
+
+fn planar(rows: &[Vec<i32>], profile: &Profile) -> FrameRows {
+    FrameRows::planar(profile.samples_per_frame, &rows.concat())
+}
+
+/// Damages the bytes of a frame so that it is none any more, if it should be.
+fn damage(bytes: &mut Vec<u8>, faults: FrameFaults, line: Line) -> Option<LossCause> {
+    if !line.right_speed {
+        return Some(LossCause::WrongSpeed);
+    }
+    if let Some(cut) = faults.cut.filter(|cut| *cut > 0) {
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        return Some(LossCause::Truncate);
+    }
+    let last = bytes.last_mut().filter(|_| faults.corrupt)?;
+    *last = !*last;
+    Some(LossCause::Corrupt)
+}
+
+#[cfg(test)]
+mod tests;
