@@ -1,0 +1,188 @@
+//! What the engine is told: a scored window of signal, or a reading of the equipment.
+//!
+//! Order and length are taken from the recording's own samples, never from a wall clock: a
+//! clock that is set while a recording runs changes no alert.
+
+use cardio_core::acquisition::Attendance;
+use cardio_core::clock::UtcMicros;
+use cardio_core::electrode::Electrode;
+use cardio_core::ids::AcquisitionId;
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::quality::{QualityCause, QualityVerdict};
+use cardio_core::rate::SamplingRate;
+
+/// Name and version of an algorithm, as the box states them.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Algorithm {
+    /// Stable name.
+    pub name: String,
+    /// Version.
+    pub version: u32,
+}
+
+/// A scored window of one acquisition. Windows of one acquisition come in the order of their
+/// ends; one that ends no later than another that came before changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// The acquisition.
+    pub acquisition: AcquisitionId,
+    /// First sample of the window. A window never crosses a gap.
+    pub first: SampleIndex,
+    /// Length of the window.
+    pub len: SampleCount,
+    /// Rate of the acquisition.
+    pub rate: SamplingRate,
+    /// Wall time of the window's end, as well as it is known: for people and for hold-off.
+    pub at: UtcMicros,
+    /// Whether a person attends.
+    pub attendance: Attendance,
+    /// Verdict over all leads.
+    pub verdict: QualityVerdict,
+    /// What is wrong.
+    pub causes: Vec<QualityCause>,
+    /// The contact that explains it.
+    pub suspect_electrode: Option<Electrode>,
+    /// Heart rate, if it could be determined.
+    pub bpm: Option<f64>,
+    /// R peaks within the window, in order; `None` when nothing looked for them.
+    pub beats: Option<Vec<SampleIndex>>,
+    /// Whether the rhythm looks like atrial fibrillation; `None` when nothing looked.
+    pub af_suspected: Option<bool>,
+    /// What the numbers come from.
+    pub algorithms: Vec<Algorithm>,
+}
+
+impl Fact {
+    /// Wall time of the window.
+    pub fn window(&self) -> (UtcMicros, UtcMicros) {
+        let length = micros(self.rate, SampleIndex(self.len.0));
+        (UtcMicros(self.at.0.saturating_sub(length)), self.at)
+    }
+
+    /// Start of the window on the recording's own time line.
+    pub(crate) fn start_us(&self) -> i64 {
+        micros(self.rate, self.first)
+    }
+
+    /// End of the window on the recording's own time line.
+    pub(crate) fn end_us(&self) -> i64 {
+        micros(self.rate, self.first.after(self.len))
+    }
+
+    /// The longest RR interval within the window, in seconds; zero with fewer than two beats.
+    pub(crate) fn longest_rr_s(&self) -> Option<f64> {
+        let beats = self.beats.as_ref()?;
+        let pairs = beats.iter().zip(beats.iter().skip(1));
+        let longest = pairs.filter_map(|(a, b)| b.since(*a)).max();
+        Some(self.seconds(longest.unwrap_or_default()))
+    }
+
+    /// Seconds from the last beat of the window, or from its start, to its end.
+    pub(crate) fn since_last_beat_s(&self) -> Option<f64> {
+        let beats = self.beats.as_ref()?;
+        let last = beats.last().copied().unwrap_or(self.first).max(self.first);
+        Some(self.seconds(self.first.after(self.len).since(last).unwrap_or_default()))
+    }
+
+    fn seconds(&self, count: SampleCount) -> f64 {
+        u32::try_from(count.0).map_or(f64::INFINITY, f64::from) / self.rate.as_hz()
+    }
+}
+
+fn micros(rate: SamplingRate, index: SampleIndex) -> i64 {
+    i64::try_from(rate.micros_at(index)).unwrap_or(i64::MAX)
+}
+
+/// What a reading of the equipment measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quantity {
+    /// Seconds since a sensor last sent a frame.
+    SourceSilence,
+    /// Seconds since a box was last heard of.
+    BoxSilence,
+    /// Charge of a battery, in percent.
+    Battery,
+    /// Hours that a box can go on storing.
+    Autonomy,
+    /// Error of a box's clock, in seconds.
+    ClockError,
+    /// Seconds that an alert has waited for a confirmation.
+    DeliveryWait,
+    /// Hashes or signatures that did not match.
+    ChainBreaks,
+}
+
+impl Quantity {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SourceSilence => "source-silence",
+            Self::BoxSilence => "box-silence",
+            Self::Battery => "battery",
+            Self::Autonomy => "autonomy",
+            Self::ClockError => "clock-error",
+            Self::DeliveryWait => "delivery-wait",
+            Self::ChainBreaks => "chain-breaks",
+        }
+    }
+}
+
+/// A reading of the equipment. Readings of one thing come in the order of their times, by the
+/// clock of whoever reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The box, the sensor or the alert that it is about; holds no identity of a patient.
+    pub about: String,
+    /// What is measured.
+    pub quantity: Quantity,
+    /// When it was read.
+    pub at: UtcMicros,
+    /// The value, in the quantity's unit.
+    pub value: f64,
+    /// For sensors: whether a person attends. For boxes: attended while a recording runs.
+    pub attendance: Attendance,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(beats: Option<Vec<u64>>) -> Fact {
+        Fact {
+            acquisition: AcquisitionId([1; 16]),
+            first: SampleIndex(1000),
+            len: SampleCount(2500),
+            rate: SamplingRate::hz(250).unwrap(),
+            at: UtcMicros(20_000_000),
+            attendance: Attendance::Attended,
+            verdict: QualityVerdict::Good,
+            causes: Vec::new(),
+            suspect_electrode: None,
+            bpm: None,
+            beats: beats.map(|beats| beats.into_iter().map(SampleIndex).collect()),
+            af_suspected: None,
+            algorithms: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_pause_lies_between_two_beats_and_not_at_the_edges() {
+        assert_eq!(fact(Some(vec![1250, 1500, 2500])).longest_rr_s(), Some(4.0));
+        assert_eq!(fact(Some(vec![3000])).longest_rr_s(), Some(0.0));
+        assert_eq!(fact(None).longest_rr_s(), None);
+    }
+
+    #[test]
+    fn the_time_without_a_beat_runs_to_the_end_of_the_window() {
+        assert_eq!(fact(Some(vec![1250, 2250])).since_last_beat_s(), Some(5.0));
+        assert_eq!(fact(Some(vec![])).since_last_beat_s(), Some(10.0));
+        assert_eq!(fact(None).since_last_beat_s(), None);
+    }
+
+    #[test]
+    fn the_wall_time_of_a_window_follows_from_its_end_and_length() {
+        assert_eq!(
+            fact(None).window(),
+            (UtcMicros(10_000_000), UtcMicros(20_000_000))
+        );
+    }
+}
