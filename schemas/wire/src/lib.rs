@@ -12,6 +12,7 @@
 //! | [`message`] | hello, acknowledgement, command and state, signed |
 //! | [`topic`] | where each of them is published |
 //! | [`keys`] | signing keys and recipient keys |
+//! | [`link`] | which frame goes next, as a state machine without IO |
 //! | [`lane`] | lanes, chains and the identity of a frame |
 //! | [`cbor`] | strict CBOR: one encoding per value |
 
@@ -20,6 +21,7 @@ mod cose;
 pub mod envelope;
 pub mod keys;
 pub mod lane;
+pub mod link;
 pub mod message;
 pub mod record;
 pub mod topic;
