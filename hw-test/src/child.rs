@@ -50,7 +50,11 @@ impl Program {
     pub(crate) fn must_run(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("cannot ask for the child")? {
             None => Ok(()),
-            Some(status) => bail!("{} ended by itself, {status}\n{}", self.name, self.last_words()),
+            Some(status) => bail!(
+                "{} ended by itself, {status}\n{}",
+                self.name,
+                self.last_words()
+            ),
         }
     }
 
@@ -62,16 +66,22 @@ impl Program {
 
     /// Kills it (SIGKILL), as a power cut would end it, and waits for its end.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
-        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        self.child
+            .kill()
+            .with_context(|| format!("cannot kill {}", self.name))?;
+        self.child
+            .wait()
+            .with_context(|| format!("cannot wait for {}", self.name))?;
         Ok(())
     }
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
-        wait_for(&what, limit, || self.child.try_wait().context("cannot ask for the child"))
-            .with_context(|| self.last_words())
+        wait_for(&what, limit, || {
+            self.child.try_wait().context("cannot ask for the child")
+        })
+        .with_context(|| self.last_words())
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
@@ -84,8 +94,15 @@ impl Program {
     pub(crate) fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
-        format!("last words of {} ({}):\n{}", self.name, self.log.display(), tail.join("\n"))
+        let tail = lines
+            .get(lines.len().saturating_sub(15)..)
+            .unwrap_or_default();
+        format!(
+            "last words of {} ({}):\n{}",
+            self.name,
+            self.log.display(),
+            tail.join("\n")
+        )
     }
 }
 

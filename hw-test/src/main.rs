@@ -1,2 +1,83 @@
-//! cardio-rig.
-fn main() {}
+//! `cardio-rig`: runs the real programs as any user would, and judges them from outside.
+//!
+//! Deliberately absent: the product's own crates. What is compared here is computed anew.
+
+mod child;
+mod clock;
+mod judge;
+mod out;
+mod programs;
+mod visit;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Rigs of the cardiology telemonitoring product.
+#[derive(Parser)]
+#[command(
+    name = "cardio-rig",
+    version,
+    before_help = "Examples:\n  cardio-rig demo --once --scenario electrode-off\n  cardio-rig demo --once --recording mitdb/100"
+)]
+struct Cli {
+    #[command(subcommand)]
+    rig: Rig,
+}
+
+#[derive(Subcommand)]
+enum Rig {
+    /// Plays a home visit with the real programs.
+    Demo(DemoArgs),
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Run the visit to its end, compare what was filed with what was sent, exit 0 if equal.
+    #[arg(long)]
+    once: bool,
+    /// What happens during the visit (a file of hw-test/scenarios).
+    #[arg(long, default_value = "calm")]
+    scenario: String,
+    /// Play a real recording instead of a synthetic heart.
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// The simulated sensor.
+    #[arg(long, default_value = "openbci-cyton")]
+    device: String,
+    /// Length of the recording with --once.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    seconds: u64,
+    /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep everything in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Rig::Demo(args) = Cli::parse().rig;
+    let options = visit::Options {
+        scenario: args.scenario,
+        recording: args.recording,
+        device: args.device,
+        seconds: args.seconds,
+        seed: args.seed,
+        once: args.once,
+        keep: args.keep,
+        programs: args.programs,
+    };
+    match visit::play(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(err) => {
+            out::say(format!("error: {err:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -11,11 +11,9 @@ const ANCHOR_ROWS: usize = 25;
 /// One row that the sensor put on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SentRow {
-    /// Its place on the sensor's own time line, in samples since its stream began; rows that
-    /// the sensor made but a fault kept off the wire leave holes in this numbering.
+    /// Its place on the sensor's own time line, in samples since the visit began; samples that
+    /// the sensor took and never sent leave holes in this numbering.
     pub(crate) at: u64,
-    /// Which stream: a sensor that is stopped and started again begins a new one.
-    pub(crate) stream: u32,
     /// Counts of the measured leads, in the ledger's order.
     pub(crate) counts: Vec<i32>,
 }
@@ -47,8 +45,8 @@ pub(crate) struct StatedGap {
 pub(crate) struct FoundGap {
     /// Samples filed before it.
     pub(crate) after: u64,
-    /// Samples missing on the sensor's time line; `None` when it began a new stream in between.
-    pub(crate) len: Option<u64>,
+    /// Samples missing on the sensor's time line.
+    pub(crate) len: u64,
     /// Rows of these that were on the wire.
     pub(crate) sent_unfiled: u64,
 }
@@ -76,12 +74,17 @@ pub(crate) fn compare(
     filed: &[FiledSpan],
     stated: &[StatedGap],
 ) -> Verdict {
-    let mut verdict = Verdict { sent: count(sent.len()), ..Verdict::default() };
+    let mut verdict = Verdict {
+        sent: count(sent.len()),
+        ..Verdict::default()
+    };
     let mut next = 0_usize;
     let mut before_first = true;
     for span in filed {
         check_derived(span, &mut verdict);
-        let Some(rows) = rows_of(span, measured, &mut verdict) else { continue };
+        let Some(rows) = rows_of(span, measured, &mut verdict) else {
+            continue;
+        };
         let Some(found) = find(sent, next, &rows) else {
             verdict.differences.push(format!(
                 "{}: {} sample(s) that the sensor never sent after sample {}",
@@ -121,14 +124,23 @@ fn rows_of(span: &FiledSpan, measured: &[String], verdict: &mut Verdict) -> Opti
     let mut columns = Vec::new();
     for lead in measured {
         let Some(column) = span.leads.get(lead) else {
-            verdict.differences.push(format!("{}: lead {lead} is missing", span.reference));
+            verdict
+                .differences
+                .push(format!("{}: lead {lead} is missing", span.reference));
             return None;
         };
         columns.push(column);
     }
     let len = columns.first().map_or(0, |column| column.len());
-    if let Some((lead, _)) = measured.iter().zip(&columns).find(|(_, column)| column.len() != len) {
-        verdict.differences.push(format!("{}: lead {lead} has another length", span.reference));
+    if let Some((lead, _)) = measured
+        .iter()
+        .zip(&columns)
+        .find(|(_, column)| column.len() != len)
+    {
+        verdict.differences.push(format!(
+            "{}: lead {lead} has another length",
+            span.reference
+        ));
         return None;
     }
     (0..len)
@@ -145,8 +157,11 @@ fn rows_of(span: &FiledSpan, measured: &[String], verdict: &mut Verdict) -> Opti
 fn find(sent: &[SentRow], from: usize, rows: &[Vec<i32>]) -> Option<usize> {
     let anchor = rows.get(..ANCHOR_ROWS.min(rows.len()))?;
     let fits = |start: usize| {
-        sent.get(start..start + anchor.len())
-            .is_some_and(|run| run.iter().zip(anchor).all(|(sent, row)| sent.counts == *row))
+        sent.get(start..start + anchor.len()).is_some_and(|run| {
+            run.iter()
+                .zip(anchor)
+                .all(|(sent, row)| sent.counts == *row)
+        })
     };
     // The next row in line first: nothing was lost. A flat lead fits everywhere.
     (from..sent.len()).find(|start| fits(*start))
@@ -158,20 +173,28 @@ fn note_gap(sent: &[SentRow], next: usize, found: usize, first: bool, verdict: &
     let previous = next.checked_sub(1).and_then(|last| sent.get(last));
     let Some(previous) = previous.filter(|_| !first) else {
         if unfiled > 0 {
-            verdict.differences.push(format!("the first {unfiled} sample(s) sent were not filed"));
+            verdict
+                .differences
+                .push(format!("the first {unfiled} sample(s) sent were not filed"));
         }
         return;
     };
-    let len = (previous.stream == begin.stream).then(|| begin.at - previous.at - 1);
-    if len != Some(0) {
-        verdict.gaps.push(FoundGap { after: verdict.equal, len, sent_unfiled: unfiled });
+    let len = begin.at.saturating_sub(previous.at).saturating_sub(1);
+    if len > 0 {
+        verdict.gaps.push(FoundGap {
+            after: verdict.equal,
+            len,
+            sent_unfiled: unfiled,
+        });
     }
 }
 
 fn note_tail(sent: &[SentRow], next: usize, verdict: &mut Verdict) {
     let unfiled = sent.len().saturating_sub(next);
     if unfiled > 0 {
-        verdict.differences.push(format!("the last {unfiled} sample(s) sent were not filed"));
+        verdict
+            .differences
+            .push(format!("the last {unfiled} sample(s) sent were not filed"));
     }
 }
 
@@ -181,8 +204,7 @@ fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
     let mut differences = Vec::new();
     for found in &verdict.gaps {
         let matching = unmatched.iter().position(|gap| {
-            let right_length = found.len.is_none_or(|len| gap.len.abs_diff(len) <= gap.uncertainty);
-            gap.after == found.after && right_length
+            gap.after == found.after && gap.len.abs_diff(found.len) <= gap.uncertainty
         });
         match matching {
             Some(position) => {
@@ -190,13 +212,15 @@ fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
             }
             None => differences.push(format!(
                 "after sample {} {} sample(s) are missing and no gap says so",
-                found.after,
-                found.len.map_or_else(|| "some".to_owned(), |len| len.to_string()),
+                found.after, found.len
             )),
         }
     }
     differences.extend(unmatched.iter().map(|gap| {
-        format!("a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing", gap.len, gap.cause, gap.after)
+        format!(
+            "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
+            gap.len, gap.cause, gap.after
+        )
     }));
     verdict.differences.append(&mut differences);
 }
@@ -209,11 +233,20 @@ fn check_derived(span: &FiledSpan, verdict: &mut Verdict) {
             verdict.leads.push(lead.clone());
         }
     }
-    let (Some(one), Some(two)) = (span.leads.get("I"), span.leads.get("II")) else { return };
-    let weights = [("III", -1, 1), ("aVR", -1, -1), ("aVL", 2, -1), ("aVF", -1, 2)];
+    let (Some(one), Some(two)) = (span.leads.get("I"), span.leads.get("II")) else {
+        return;
+    };
+    let weights = [
+        ("III", -1, 1),
+        ("aVR", -1, -1),
+        ("aVL", 2, -1),
+        ("aVF", -1, 2),
+    ];
     for (lead, of_one, of_two) in weights {
         let Some(derived) = span.leads.get(lead) else {
-            verdict.differences.push(format!("{}: lead {lead} is missing", span.reference));
+            verdict
+                .differences
+                .push(format!("{}: lead {lead} is missing", span.reference));
             continue;
         };
         let right = one.len() == derived.len()
@@ -223,7 +256,10 @@ fn check_derived(span: &FiledSpan, verdict: &mut Verdict) {
                 .zip(derived)
                 .all(|((one, two), got)| of_one * one + of_two * two == *got);
         if !right {
-            verdict.differences.push(format!("{}: lead {lead} does not follow from I and II", span.reference));
+            verdict.differences.push(format!(
+                "{}: lead {lead} does not follow from I and II",
+                span.reference
+            ));
         }
     }
 }
@@ -236,8 +272,10 @@ mod tests {
         range
             .map(|at| SentRow {
                 at,
-                stream: 0,
-                counts: vec![i32::try_from(at * 7 % 101).unwrap(), i32::try_from(at).unwrap()],
+                counts: vec![
+                    i32::try_from(at * 7 % 101).unwrap(),
+                    i32::try_from(at).unwrap(),
+                ],
             })
             .collect()
     }
@@ -272,8 +310,16 @@ mod tests {
     #[test]
     fn a_lost_tail_and_a_lost_head_are_found() {
         let rows = sent(0..100);
-        assert!(!judge(&rows, &[filed(&rows[..99])], &[]).differences.is_empty());
-        assert!(!judge(&rows, &[filed(&rows[1..])], &[]).differences.is_empty());
+        assert!(
+            !judge(&rows, &[filed(&rows[..99])], &[])
+                .differences
+                .is_empty()
+        );
+        assert!(
+            !judge(&rows, &[filed(&rows[1..])], &[])
+                .differences
+                .is_empty()
+        );
     }
 
     #[test]
@@ -281,12 +327,24 @@ mod tests {
         let mut rows = sent(0..40);
         rows.extend(sent(50..100));
         let spans = [filed(&rows[..40]), filed(&rows[40..])];
-        let gap = |after, len| StatedGap { len, uncertainty: 0, cause: "frames-lost".to_owned(), after };
-        assert_eq!(judge(&rows, &spans, &[gap(40, 10)]).differences, Vec::<String>::new());
+        let gap = |after, len| StatedGap {
+            len,
+            uncertainty: 0,
+            cause: "frames-lost".to_owned(),
+            after,
+        };
+        assert_eq!(
+            judge(&rows, &spans, &[gap(40, 10)]).differences,
+            Vec::<String>::new()
+        );
         assert!(!judge(&rows, &spans, &[]).differences.is_empty());
         assert!(!judge(&rows, &spans, &[gap(40, 11)]).differences.is_empty());
         assert!(!judge(&rows, &spans, &[gap(39, 10)]).differences.is_empty());
-        assert!(!judge(&rows, &spans, &[gap(40, 10), gap(60, 5)]).differences.is_empty());
+        assert!(
+            !judge(&rows, &spans, &[gap(40, 10), gap(60, 5)])
+                .differences
+                .is_empty()
+        );
     }
 
     #[test]
@@ -294,21 +352,42 @@ mod tests {
         let rows = sent(0..100);
         let spans = [filed(&rows[..40]), filed(&rows[50..])];
         assert!(!judge(&rows, &spans, &[]).differences.is_empty());
-        let stated = StatedGap { len: 12, uncertainty: 3, cause: "box-stopped".to_owned(), after: 40 };
-        assert_eq!(judge(&rows, &spans, &[stated]).differences, Vec::<String>::new());
+        let stated = StatedGap {
+            len: 12,
+            uncertainty: 3,
+            cause: "box-stopped".to_owned(),
+            after: 40,
+        };
+        assert_eq!(
+            judge(&rows, &spans, &[stated]).differences,
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn derived_leads_are_computed_again() {
         let mut span = FiledSpan {
             reference: "Observation/x".to_owned(),
-            leads: [("I", vec![2]), ("II", vec![5]), ("III", vec![3]), ("aVR", vec![-7]), ("aVL", vec![-1]), ("aVF", vec![8])]
-                .map(|(lead, counts)| (lead.to_owned(), counts))
-                .into(),
+            leads: [
+                ("I", vec![2]),
+                ("II", vec![5]),
+                ("III", vec![3]),
+                ("aVR", vec![-7]),
+                ("aVL", vec![-1]),
+                ("aVF", vec![8]),
+            ]
+            .map(|(lead, counts)| (lead.to_owned(), counts))
+            .into(),
         };
-        let sent = [SentRow { at: 0, stream: 0, counts: vec![2, 5] }];
+        let sent = [SentRow {
+            at: 0,
+            counts: vec![2, 5],
+        }];
         let leads = ["I".to_owned(), "II".to_owned()];
-        assert_eq!(compare(&leads, &sent, std::slice::from_ref(&span), &[]).differences, Vec::<String>::new());
+        assert_eq!(
+            compare(&leads, &sent, std::slice::from_ref(&span), &[]).differences,
+            Vec::<String>::new()
+        );
         span.leads.insert("aVF".to_owned(), vec![9]);
         assert_eq!(compare(&leads, &sent, &[span], &[]).differences.len(), 1);
     }

@@ -48,7 +48,10 @@ impl Scenario {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let path = folder.join(format!("{name}.toml"));
         if !path.is_file() {
-            bail!("no scenario is called {name}; there are: {}", names(&folder).join(", "));
+            bail!(
+                "no scenario is called {name}; there are: {}",
+                names(&folder).join(", ")
+            );
         }
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;

@@ -18,6 +18,9 @@ pub(crate) const SUBJECT: &str = "p-demo";
 /// The source's name in the box's configuration.
 const SOURCE: &str = "ecg12-a";
 
+/// Exit status of `status` when there is nobody to ask.
+const NOT_RUNNING: i32 = 3;
+
 /// How long a program may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -87,7 +90,10 @@ impl Stage {
             .output()
             .context("cannot run cardio-gateway boxes add")?;
         if !output.status.success() {
-            bail!("the box cannot be enrolled: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "the box cannot be enrolled: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         self.write("agent.toml", &self.agent_config(device, leads))
     }
@@ -97,7 +103,10 @@ impl Stage {
         let ready = self.folder.join("gateway.ready");
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(&self.programs.gateway);
-        command.arg("run").arg("--config").arg(self.folder.join("gateway.toml"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.folder.join("gateway.toml"));
         command.arg("--ready-file").arg(&ready);
         let mut gateway = Program::start("gateway", command, &self.folder)?;
         wait_for("the gateway to answer", START_LIMIT, || {
@@ -124,28 +133,27 @@ impl Stage {
     /// Starts the box.
     pub(crate) fn start_agent(&self) -> anyhow::Result<Program> {
         let mut command = Command::new(&self.programs.agent);
-        command.arg("run").arg("--config").arg(self.folder.join("agent.toml"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.folder.join("agent.toml"));
         Program::start("agent", command, &self.folder)
     }
 
-    /// What a program says of itself with `--json`; `None` when it is not running.
-    pub(crate) fn status(&self, of: Side) -> anyhow::Result<Option<serde_json::Value>> {
-        let (program, config) = match of {
-            Side::Agent => (&self.programs.agent, "agent.toml"),
-            Side::Gateway => (&self.programs.gateway, "gateway.toml"),
-        };
-        let output = Command::new(program)
+    /// What the box says of itself; `None` when it is not running.
+    pub(crate) fn agent_status(&self) -> anyhow::Result<Option<serde_json::Value>> {
+        let output = Command::new(&self.programs.agent)
             .args(["status", "--json", "--config"])
-            .arg(self.folder.join(config))
+            .arg(self.folder.join("agent.toml"))
             .output()
-            .context("cannot ask a program for its status")?;
-        if output.status.code() == Some(3) {
+            .context("cannot ask the box for its status")?;
+        if output.status.code() == Some(NOT_RUNNING) {
             return Ok(None);
         }
         serde_json::from_slice(&output.stdout)
             .map(Some)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
-            .context("a status is no JSON")
+            .context("the box's status is no JSON")
     }
 
     /// The record, with the right to read and to register patients.
@@ -185,19 +193,13 @@ impl Stage {
     }
 }
 
-/// A program that can be asked for its status.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Side {
-    /// The box.
-    Agent,
-    /// The receiving end.
-    Gateway,
-}
-
 /// A loopback port that nobody holds at this moment.
 fn free_port() -> anyhow::Result<u16> {
     let probe = TcpListener::bind("127.0.0.1:0").context("no loopback port can be had")?;
-    Ok(probe.local_addr().context("a port without an address")?.port())
+    Ok(probe
+        .local_addr()
+        .context("a port without an address")?
+        .port())
 }
 
 /// The rules of the visit: clinical limits set for the fictitious patient, with spans that fit

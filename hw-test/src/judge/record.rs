@@ -1,0 +1,288 @@
+//! A visit as the patient record shows it: stretches of signal, gaps, alerts, read from FHIR
+//! resources and from nothing else.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "an index into a JSON value gives null where nothing is, it cannot panic"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use super::compare::{FiledSpan, StatedGap};
+use super::fhir::FhirServer;
+
+/// Code system of ISO/IEEE 11073-10101.
+const MDC: &str = "urn:iso:std:iso:11073:10101";
+
+/// Codes of the twelve leads (`MDC_ECG_ELEC_POTL_*`), written down here anew.
+const LEADS: [(&str, &str); 12] = [
+    ("131329", "I"),
+    ("131330", "II"),
+    ("131389", "III"),
+    ("131390", "aVR"),
+    ("131391", "aVL"),
+    ("131392", "aVF"),
+    ("131331", "V1"),
+    ("131332", "V2"),
+    ("131333", "V3"),
+    ("131334", "V4"),
+    ("131335", "V5"),
+    ("131336", "V6"),
+];
+
+/// All resources of one patient that a visit can cause.
+const KINDS: [&str; 8] = [
+    "Observation",
+    "DiagnosticReport",
+    "DocumentReference",
+    "DetectedIssue",
+    "Communication",
+    "Task",
+    "Device",
+    "Provenance",
+];
+
+/// What the record holds of a visit.
+#[derive(Debug, Default)]
+pub(crate) struct FiledVisit {
+    /// Stretches of signal, in the order of time.
+    pub(crate) spans: Vec<FiledSpan>,
+    /// Stated absences, in the order of time.
+    pub(crate) gaps: Vec<StatedGap>,
+    /// Counts per millivolt of each lead.
+    pub(crate) gains: BTreeMap<String, f64>,
+    /// Codes of the alerts.
+    pub(crate) alerts: BTreeSet<String>,
+    /// Alerts that lack their notice or their task.
+    pub(crate) undelivered: Vec<String>,
+    /// Heart rates, in beats per minute, in the order of time.
+    pub(crate) heart_rates: Vec<f64>,
+    /// How many windows had which verdict.
+    pub(crate) verdicts: BTreeMap<String, u32>,
+    /// Status of each report.
+    pub(crate) reports: Vec<String>,
+    /// Everything that was read, for other judges.
+    pub(crate) resources: Vec<Value>,
+}
+
+impl FiledVisit {
+    /// Reads all that the record shows of `patient`.
+    pub(crate) fn read(server: &FhirServer, patient: &str) -> anyhow::Result<Self> {
+        let mut visit = Self::default();
+        for kind in KINDS {
+            let query = if matches!(kind, "Device" | "Provenance") {
+                format!("{kind}?_count=100")
+            } else {
+                format!("{kind}?patient={patient}&_count=100")
+            };
+            visit.resources.extend(server.search(&query)?);
+        }
+        visit
+            .resources
+            .push(server.read(&format!("Patient/{patient}"))?);
+        let mut observations: Vec<Value> = visit.of_kind("Observation").cloned().collect();
+        observations.sort_by_key(|one| start_of(one).to_owned());
+        for observation in &observations {
+            visit.take_observation(observation)?;
+        }
+        visit.take_gaps(&observations)?;
+        visit.take_alerts();
+        visit.reports = visit
+            .of_kind("DiagnosticReport")
+            .map(|report| text(&report["status"]))
+            .collect();
+        Ok(visit)
+    }
+
+    /// How many resources of a kind there are.
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        self.of_kind(kind).count()
+    }
+
+    /// The resources of a kind.
+    pub(crate) fn of_kind<'v>(&'v self, kind: &'v str) -> impl Iterator<Item = &'v Value> {
+        self.resources
+            .iter()
+            .filter(move |resource| resource["resourceType"] == kind)
+    }
+
+    fn take_observation(&mut self, observation: &Value) -> anyhow::Result<()> {
+        let reference = format!("Observation/{}", text(&observation["id"]));
+        if has_code(&observation["code"], "8867-4") {
+            self.heart_rates
+                .extend(observation["valueQuantity"]["value"].as_f64());
+        } else if has_code(&observation["code"], "signal-quality-index") {
+            let verdict = text(&observation["interpretation"][0]["coding"][0]["code"]);
+            *self.verdicts.entry(verdict).or_default() += 1;
+        } else if let Some(span) = self.span(observation, &reference)? {
+            self.spans.push(span);
+        }
+        Ok(())
+    }
+
+    /// The stretch of signal that an observation shows, if it shows one.
+    fn span(&mut self, observation: &Value, reference: &str) -> anyhow::Result<Option<FiledSpan>> {
+        let mut leads = BTreeMap::new();
+        let components = observation["component"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        for part in std::iter::once(observation).chain(components) {
+            let sampled = &part["valueSampledData"];
+            if sampled.is_null() {
+                continue;
+            }
+            let lead = lead_of(&part["code"])
+                .with_context(|| format!("{reference}: a waveform of no known lead"))?;
+            let factor = sampled["factor"]
+                .as_f64()
+                .with_context(|| format!("{reference}: lead {lead} has no factor"))?;
+            let gain = 1.0 / factor;
+            let before = *self.gains.entry(lead.to_owned()).or_insert(gain);
+            if (before - gain).abs() > 1e-6 * gain {
+                bail!("{reference}: lead {lead} has another gain than before");
+            }
+            let counts: Result<Vec<i64>, _> = text(&sampled["data"])
+                .split_whitespace()
+                .map(str::parse)
+                .collect();
+            leads.insert(
+                lead.to_owned(),
+                counts.with_context(|| format!("{reference}: lead {lead} holds no integers"))?,
+            );
+        }
+        Ok((!leads.is_empty()).then(|| FiledSpan {
+            reference: reference.to_owned(),
+            leads,
+        }))
+    }
+
+    /// The stated absences; a place on the acquisition's time line becomes the number of
+    /// samples before it that are there.
+    fn take_gaps(&mut self, observations: &[Value]) -> anyhow::Result<()> {
+        let mut gaps = Vec::new();
+        for observation in observations
+            .iter()
+            .filter(|one| has_code(&one["code"], "gap"))
+        {
+            let part = |code: &str| {
+                observation["component"]
+                    .as_array()
+                    .and_then(|parts| parts.iter().find(|part| has_code(&part["code"], code)))
+                    .with_context(|| format!("a gap without {code}"))
+            };
+            let number = |code: &str| {
+                part(code)?["valueQuantity"]["value"]
+                    .as_u64()
+                    .with_context(|| format!("{code} is no count"))
+            };
+            let cause = text(&part("gap-cause")?["valueCodeableConcept"]["coding"][0]["code"]);
+            gaps.push((
+                number("gap-first-sample")?,
+                number("gap-samples")?,
+                number("gap-uncertainty-samples")?,
+                cause,
+            ));
+        }
+        gaps.sort();
+        let mut missing = 0;
+        for (from, len, uncertainty, cause) in gaps {
+            let after = from.checked_sub(missing).context("gaps overlap")?;
+            self.gaps.push(StatedGap {
+                len,
+                uncertainty,
+                cause,
+                after,
+            });
+            missing += len;
+        }
+        Ok(())
+    }
+
+    /// Every alert is a DetectedIssue, with a Communication and a Task of its own.
+    fn take_alerts(&mut self) {
+        let (mut alerts, mut undelivered) = (BTreeSet::new(), Vec::new());
+        for issue in self.of_kind("DetectedIssue") {
+            let code = text(&issue["code"]["coding"][0]["code"]);
+            let key = text(&issue["identifier"][0]["value"]);
+            let stands_in = |kind: &str| {
+                self.of_kind(kind)
+                    .any(|other| text(&other["identifier"][0]["value"]).starts_with(&key))
+            };
+            if !stands_in("Communication") || !stands_in("Task") {
+                undelivered.push(code.clone());
+            }
+            alerts.insert(code);
+        }
+        (self.alerts, self.undelivered) = (alerts, undelivered);
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn start_of(observation: &Value) -> &str {
+    let period = observation["effectivePeriod"]["start"].as_str();
+    period
+        .or_else(|| observation["effectiveDateTime"].as_str())
+        .unwrap_or_default()
+}
+
+fn has_code(concept: &Value, code: &str) -> bool {
+    concept["coding"]
+        .as_array()
+        .is_some_and(|codings| codings.iter().any(|coding| coding["code"] == code))
+}
+
+fn lead_of(concept: &Value) -> Option<&'static str> {
+    let codings = concept["coding"].as_array()?;
+    LEADS.into_iter().find_map(|(code, lead)| {
+        let named = codings
+            .iter()
+            .any(|coding| coding["system"] == MDC && coding["code"] == code);
+        named.then_some(lead)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FiledVisit;
+    use serde_json::json;
+
+    #[test]
+    fn a_stretch_of_two_leads_is_read_with_its_gains() {
+        let sampled = |data: &str| json!({"origin": {"value": 0}, "factor": 0.5, "data": data});
+        let observation = json!({
+            "resourceType": "Observation", "id": "x",
+            "code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "131328"}]},
+            "component": [
+                {"code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "131330"}]}, "valueSampledData": sampled("1 -2")},
+                {"code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "131389"}]}, "valueSampledData": sampled("3 4")},
+            ],
+        });
+        let mut visit = FiledVisit::default();
+        visit.take_observation(&observation).unwrap();
+        assert_eq!(visit.spans[0].leads["II"], [1, -2]);
+        assert_eq!(visit.gains["III"], 2.0);
+    }
+
+    #[test]
+    fn gaps_are_placed_by_the_samples_that_are_there() {
+        let gap = |from: u64, len: u64| {
+            let part = |code: &str, value: u64| json!({"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}});
+            json!({"code": {"coding": [{"code": "gap"}]}, "component": [
+                part("gap-first-sample", from), part("gap-samples", len), part("gap-uncertainty-samples", 1),
+                {"code": {"coding": [{"code": "gap-cause"}]}, "valueCodeableConcept": {"coding": [{"code": "frames-lost"}]}},
+            ]})
+        };
+        let mut visit = FiledVisit::default();
+        visit.take_gaps(&[gap(150, 5), gap(100, 10)]).unwrap();
+        assert_eq!(
+            visit.gaps.iter().map(|gap| gap.after).collect::<Vec<_>>(),
+            [100, 140]
+        );
+    }
+}

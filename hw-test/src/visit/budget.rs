@@ -1,0 +1,63 @@
+//! What the box costs while it works: processor time and memory, as the kernel counts them.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::child::Program;
+
+/// Unit of the kernel's processor times towards programs (`USER_HZ`), the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a program has used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Usage {
+    /// Processor time over wall time, in percent of one core, since its last start.
+    pub(crate) cpu_percent: f64,
+    /// Largest resident memory, in MiB.
+    pub(crate) peak_mib: f64,
+}
+
+impl Usage {
+    /// Reads what `program`, which ran for at most `wall`, has used.
+    pub(crate) fn note(&mut self, program: &Program, wall: Duration) -> anyhow::Result<()> {
+        let folder = format!("/proc/{}", program.pid());
+        let stat = std::fs::read_to_string(format!("{folder}/stat"))
+            .context("no processor time to read")?;
+        let status =
+            std::fs::read_to_string(format!("{folder}/status")).context("no memory to read")?;
+        let ticks = processor_ticks(&stat).context("a processor time that cannot be read")?;
+        let seconds = ticks / TICKS_PER_SECOND;
+        self.cpu_percent = 100.0 * seconds / wall.as_secs_f64();
+        self.peak_mib = peak_kib(&status).context("a memory that cannot be read")? / 1024.0;
+        Ok(())
+    }
+}
+
+/// Fields 14 and 15 of `/proc/<pid>/stat` (proc(5)), in clock ticks.
+fn processor_ticks(stat: &str) -> Option<f64> {
+    let after_name = stat.rsplit_once(')')?.1;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// `VmHWM` of `/proc/<pid>/status`, in KiB.
+fn peak_kib(status: &str) -> Option<f64> {
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{peak_kib, processor_ticks};
+
+    #[test]
+    fn the_kernels_lines_are_read_even_when_a_name_has_spaces() {
+        let stat = "42 (a b) c) S 1 2 3 4 5 6 7 8 9 10 7 5 0 0 20";
+        assert_eq!(processor_ticks(stat), Some(12.0));
+        assert_eq!(peak_kib("VmPeak: 9 kB\nVmHWM:\t 2048 kB\n"), Some(2048.0));
+        assert_eq!(peak_kib("VmPeak: 9 kB\n"), None);
+    }
+}

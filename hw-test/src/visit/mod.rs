@@ -1,0 +1,292 @@
+//! A home visit, played by the real programs on one machine.
+
+mod budget;
+mod patient;
+mod report;
+mod scenario;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::child::Program;
+use crate::clock::{StopWatch, wait_for};
+use crate::judge::ledger::Ledger;
+use crate::judge::record::FiledVisit;
+use crate::out::say;
+use crate::programs::Programs;
+
+use budget::Usage;
+use report::Report;
+use scenario::{Chaos, Scenario, Victim};
+use stage::Stage;
+
+/// How long everything that was captured may take to be filed after the last sample.
+const FILED_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a program may take to end when asked.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the sensor may take to send its first frame once the box has started.
+const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Which visit is played.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Scenario by name.
+    pub(crate) scenario: String,
+    /// A real recording instead of the synthetic heart.
+    pub(crate) recording: Option<PathBuf>,
+    /// Profile of the simulated sensor.
+    pub(crate) device: String,
+    /// Length of the recording in seconds.
+    pub(crate) seconds: u64,
+    /// Where chance starts.
+    pub(crate) seed: u64,
+    /// Run to the end, compare and exit.
+    pub(crate) once: bool,
+    /// Folder that is kept; a temporary one otherwise.
+    pub(crate) keep: Option<PathBuf>,
+    /// Folder of ready-built programs.
+    pub(crate) programs: Option<PathBuf>,
+}
+
+/// The programs of a visit while it runs.
+struct Visit {
+    stage: Stage,
+    options: Options,
+    scenario: Scenario,
+    gateway: Program,
+    agent: Program,
+    sim: Program,
+    usage: Usage,
+}
+
+/// Plays the visit. `true` when everything that was sent is in the record and nothing else.
+pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
+    let scenario = Scenario::load(&options.scenario)?;
+    say(format!(
+        "Visit \"{}\": {}",
+        options.scenario, scenario.about
+    ));
+    let programs = Programs::prepare(options.programs.as_deref())?;
+    let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
+    let folder = options
+        .keep
+        .clone()
+        .unwrap_or_else(|| temporary.path().to_path_buf());
+    let stage = Stage::set(&folder, programs)?;
+    let mut visit = Visit::begin(stage, options, scenario)?;
+    if options.once {
+        let judged = visit
+            .run_to_the_end()
+            .and_then(|report| report.tell(options));
+        if !matches!(judged, Ok(true)) {
+            let kept = temporary.keep();
+            if options.keep.is_none() {
+                say(format!("The visit's files are kept in {}", kept.display()));
+            }
+        }
+        judged
+    } else {
+        visit.run_until_stopped()
+    }
+}
+
+impl Visit {
+    /// Starts gateway, sensor and box, in this order, and registers the patient.
+    fn begin(stage: Stage, options: &Options, scenario: Scenario) -> anyhow::Result<Self> {
+        let gateway = stage.start_gateway()?;
+        stage.record()?.put(&patient::fictitious(stage::SUBJECT))?;
+        let sim = stage.start_sim(&sensor_arguments(options, &scenario))?;
+        let leads = wait_for("the sensor's ledger", FIRST_FRAME_LIMIT, || {
+            Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.leads))
+        })?;
+        stage.enrol(&options.device, &leads)?;
+        let agent = stage.start_agent()?;
+        say(format!(
+            "gateway pid {}, sensor {} pid {}, box pid {}",
+            gateway.pid(),
+            options.device,
+            sim.pid(),
+            agent.pid()
+        ));
+        let usage = Usage::default();
+        let options = options.clone();
+        Ok(Self {
+            stage,
+            options,
+            scenario,
+            gateway,
+            agent,
+            sim,
+            usage,
+        })
+    }
+
+    fn run_to_the_end(&mut self) -> anyhow::Result<Report> {
+        let watch = self.wait_for_first_frame()?;
+        let mut chaos = self.scenario.chaos.clone();
+        chaos.sort_by_key(|event| event.at_s);
+        for event in chaos {
+            watch.sleep_until(Duration::from_secs(event.at_s));
+            self.suffer(&event)?;
+        }
+        self.watch_progress(watch)?;
+        self.usage.note(&self.agent, watch.elapsed())?;
+        let status = self.stage.agent_status()?;
+        self.agent.stop(STOP_LIMIT)?;
+        let filed = self.wait_until_filed()?;
+        self.sim.wait(STOP_LIMIT)?;
+        let ledger = Ledger::read(&self.stage.ledger())?;
+        let locked = self.stage.record()?.status_without_token("Patient")?;
+        self.gateway.stop(STOP_LIMIT)?;
+        Ok(Report {
+            ledger,
+            filed,
+            expected_alerts: self.scenario.alerts.clone(),
+            usage: self.usage.clone(),
+            agent_status: status.unwrap_or(Value::Null),
+            locked,
+            folder: self.stage.folder().to_path_buf(),
+        })
+    }
+
+    /// Plays on until somebody presses Ctrl-C or a program ends.
+    fn run_until_stopped(&mut self) -> anyhow::Result<bool> {
+        self.wait_for_first_frame()?;
+        say("The visit is under way. Where to look:".to_owned());
+        say(format!(
+            "  record   {}/DiagnosticReport?patient={}",
+            self.stage.fhir_base(),
+            stage::SUBJECT
+        ));
+        say(format!("  trust    {}", self.stage.authority().display()));
+        say(format!("  token    {}", self.stage.token().display()));
+        say(format!("  files    {}", self.stage.folder().display()));
+        say(format!(
+            "  try      curl --cacert {} -H \"Authorization: Bearer $(cat {})\" '{}/Observation?patient={}&_count=3'",
+            self.stage.authority().display(),
+            self.stage.token().display(),
+            self.stage.fhir_base(),
+            stage::SUBJECT
+        ));
+        say("Ctrl-C ends it.".to_owned());
+        loop {
+            self.must_all_run()?;
+            if let Some(status) = self.stage.agent_status()? {
+                say(report::progress(&status));
+            }
+            StopWatch::start().sleep_until(Duration::from_secs(5));
+        }
+    }
+
+    fn must_all_run(&mut self) -> anyhow::Result<()> {
+        self.gateway.must_run()?;
+        self.agent.must_run()?;
+        self.sim.must_run()
+    }
+
+    fn wait_for_first_frame(&mut self) -> anyhow::Result<StopWatch> {
+        wait_for("the first frame of the sensor", FIRST_FRAME_LIMIT, || {
+            self.gateway.must_run()?;
+            self.agent.must_run()?;
+            self.sim.must_run()?;
+            Ok(Ledger::has_frames(&self.stage.ledger())?.then(StopWatch::start))
+        })
+    }
+
+    /// A program is killed and started again.
+    fn suffer(&mut self, event: &Chaos) -> anyhow::Result<()> {
+        say(format!(
+            "{:?} is killed (SIGKILL) and comes back after {} s",
+            event.kill, event.back_after_s
+        ));
+        let back = Duration::from_secs(event.back_after_s);
+        match event.kill {
+            Victim::Agent => {
+                self.agent.kill()?;
+                StopWatch::start().sleep_until(back);
+                self.agent = self.stage.start_agent()?;
+            }
+            Victim::Gateway => {
+                self.gateway.kill()?;
+                StopWatch::start().sleep_until(back);
+                self.gateway = self.stage.start_gateway()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows how far the visit is until the sensor has sent everything and the box has it.
+    fn watch_progress(&mut self, watch: StopWatch) -> anyhow::Result<()> {
+        let mut told = Duration::ZERO;
+        let limit = Duration::from_secs(self.options.seconds) + FIRST_FRAME_LIMIT;
+        loop {
+            self.gateway.must_run()?;
+            self.agent.must_run()?;
+            if Ledger::is_ended(&self.stage.ledger())? {
+                return Ok(());
+            }
+            if watch.elapsed() > limit {
+                bail!(
+                    "the sensor has not ended after {} s\n{}",
+                    watch.elapsed().as_secs(),
+                    self.sim.last_words()
+                );
+            }
+            if watch.elapsed() > told + Duration::from_secs(5) {
+                told = watch.elapsed();
+                if let Some(status) = self.stage.agent_status()? {
+                    say(format!(
+                        "{:>3} s  {}",
+                        told.as_secs(),
+                        report::progress(&status)
+                    ));
+                }
+            }
+            StopWatch::start().sleep_until(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until every report of the patient says that its recording is complete.
+    fn wait_until_filed(&mut self) -> anyhow::Result<FiledVisit> {
+        let server = self.stage.record()?;
+        let query = format!("DiagnosticReport?patient={}", stage::SUBJECT);
+        wait_for("the recording to be filed", FILED_LIMIT, || {
+            self.gateway.must_run()?;
+            let reports = server.search(&query)?;
+            let complete = reports
+                .iter()
+                .all(|report| report["status"] == "preliminary");
+            Ok((complete && !reports.is_empty()).then_some(()))
+        })
+        .with_context(|| self.gateway.last_words())?;
+        FiledVisit::read(&server, stage::SUBJECT)
+    }
+}
+
+fn sensor_arguments(options: &Options, scenario: &Scenario) -> Vec<String> {
+    let mut arguments = vec![
+        "--device".to_owned(),
+        options.device.clone(),
+        "--scenario".to_owned(),
+        scenario.sim.clone(),
+        "--seed".to_owned(),
+        options.seed.to_string(),
+        "--duration".to_owned(),
+        if options.once {
+            format!("{}s", options.seconds)
+        } else {
+            "24h".to_owned()
+        },
+    ];
+    if let Some(recording) = &options.recording {
+        arguments.push("--recording".to_owned());
+        arguments.push(recording.display().to_string());
+    }
+    arguments
+}
