@@ -271,11 +271,12 @@ impl LaneScheduler {
         progress.chain(hello).min()
     }
 
-    /// Follows the outbox to the chain, and to the acknowledgements, that it has now.
+    /// Follows the outbox to the chain that it has now, and forward to what is acknowledged.
+    /// Never back: the states may be a moment older than the last acknowledgement.
     fn follow(&mut self, state: &LaneState) {
         let link = self.link_mut(state.lane);
         if link.chain == Some(state.chain) {
-            if state.acked < link.acked || state.acked >= link.cursor {
+            if state.acked >= link.cursor {
                 link.acked = state.acked;
                 link.go_back();
             }
