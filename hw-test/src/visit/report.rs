@@ -126,11 +126,12 @@ impl Report {
             filed.count("Provenance")
         ));
         result(format!(
-            "box        {:.1} % of one core, {:.1} MiB at most{}",
-            self.usage.cpu_percent,
-            self.usage.peak_mib,
-            latencies(&self.agent_status)
+            "box        {:.1} % of one core, {:.1} MiB at most",
+            self.usage.cpu_percent, self.usage.peak_mib
         ));
+        for line in latencies(&self.agent_status) {
+            result(line);
+        }
     }
 
     /// Every lead's counts must mean what the sensor meant by them.
@@ -197,10 +198,40 @@ impl Report {
 
 /// One line on where a visit stands, from `cardio-agent status --json`.
 pub(crate) fn progress(status: &Value) -> String {
-    status.to_string()
+    let source = &status["sources"][0];
+    let quality = &source["quality"];
+    let store = &status["store"];
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let count = |value: &Value| value.as_u64().unwrap_or_default();
+    let electrode = quality["electrode_iec"]
+        .as_str()
+        .map_or_else(String::new, |letter| {
+            format!(", look at electrode {letter}")
+        });
+    format!(
+        "{} captured {} samples, quality {}{electrode}, stored {} records, filed {}, gaps {}",
+        word(&source["state"]),
+        count(&source["samples"]),
+        word(&quality["verdict"]),
+        count(&store["stored"]),
+        count(&store["acked"]),
+        count(&source["gaps"]),
+    )
 }
 
-fn latencies(status: &Value) -> String {
-    let _ = status;
-    String::new()
+/// What the box measured of itself: median and 99th percentile by kind.
+fn latencies(status: &Value) -> Vec<String> {
+    let kinds = status["latency"].as_object();
+    kinds
+        .into_iter()
+        .flatten()
+        .map(|(kind, facts)| {
+            format!(
+                "latency    {kind}: median {:.0} ms, p99 {:.0} ms of {}",
+                facts["median_ms"].as_f64().unwrap_or_default(),
+                facts["p99_ms"].as_f64().unwrap_or_default(),
+                facts["count"].as_u64().unwrap_or_default()
+            )
+        })
+        .collect()
 }

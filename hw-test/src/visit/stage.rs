@@ -204,4 +204,25 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// The rules of the visit: clinical limits set for the fictitious patient, with spans that fit
 /// a short visit.
-const RULES: &str = "";
+const RULES: &str = r#"
+schema = "rules/1"
+extends = "default"
+
+[[rule]]
+name = "quality-insufficient"
+for = "8 s"
+version = 2
+
+[[patient]]
+subject = "p-demo"
+set_by = "PractitionerRole/prescriber-test"
+version = 1
+
+[patient.rule.tachycardia]
+enabled = true
+for = "10 s"
+
+[patient.rule.bradycardia]
+enabled = true
+for = "10 s"
+"#;

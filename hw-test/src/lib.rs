@@ -1,1 +1,0 @@
-//! Rigs: the real programs, run and judged from outside.
