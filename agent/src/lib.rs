@@ -1,1 +1,41 @@
 //! The box: captures, scores, seals, stores and forwards.
+//!
+//! One task per sensor reads its port and runs its pipeline; one recorder per sensor makes
+//! records of what comes out and waits until each is on disk; one uplink sends what is on
+//! disk and keeps it until the gateway's signed acknowledgement. Deliberately absent: any
+//! key that opens a stored record, identity of patients, and diagnosis.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`config`], [`enrolment`] | what the box is told, and who it is |
+//! | [`clock`] | the only reader of clocks |
+//! | [`hygiene`] | no core dumps, no files for others |
+//! | [`adapters`] | serial ports as bytes with arrival times |
+//! | [`capture`] | one task per sensor: port, conversation, pipeline |
+//! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
+//! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
+//! | [`uplink`] | frames to the gateway, acknowledgements back |
+//! | [`service`] | all of it, started and ended in order |
+//! | [`status`], [`control`], [`telemetry`] | what the running agent tells about itself |
+//! | [`backoff`], [`ids`] | waits between tries, names of records |
+
+pub mod adapters;
+pub mod backoff;
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod enrolment;
+pub mod hygiene;
+pub mod ids;
+pub mod missed;
+pub mod pipeline;
+pub mod recorder;
+pub mod service;
+pub mod sink;
+pub mod status;
+pub mod telemetry;
+pub mod uplink;
+
+#[cfg(test)]
+mod testing;

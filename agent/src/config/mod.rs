@@ -1,0 +1,401 @@
+//! What the box is told: one TOML file, checked whole before anything starts.
+//!
+//! Deliberately absent: secrets (they stay in the enrolment file that this one names), and
+//! anything about a patient but an opaque reference.
+//!
+//! Unknown keys are errors with the nearest known one; numbers carry their unit.
+
+pub mod rows;
+mod suggest;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cardio_core::acquisition::Attendance;
+use cardio_core::ids::SourceId;
+use cardio_core::subject::SubjectRef;
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Format, Toml};
+use serde::{Deserialize, Serialize};
+
+pub use value::{Size, Span, UnitError};
+
+/// The commented default, as `config default` prints it.
+pub const DEFAULT_TEXT: &str = include_str!("default.toml");
+
+/// Where the configuration lies when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/cardio-agent/config.toml";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The box itself.
+    #[serde(rename = "box", default)]
+    pub site: BoxConfig,
+    /// How signal is captured.
+    #[serde(default)]
+    pub capture: CaptureConfig,
+    /// The outbox.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The way to the gateway.
+    #[serde(default)]
+    pub uplink: UplinkConfig,
+    /// The sensors.
+    #[serde(rename = "source", default)]
+    pub sources: Vec<SourceConfig>,
+}
+
+/// The box itself: `[box]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxConfig {
+    /// The file that the gateway wrote for this box.
+    pub enrolment: Option<PathBuf>,
+    /// The directory of everything that the agent writes.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+}
+
+/// How signal is captured: `[capture]`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// Longest absence after which the same acquisition continues.
+    pub resume_within: Span,
+    /// No byte for this long: the source is silent.
+    pub silent_after: Span,
+}
+
+/// The outbox: `[store]`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Largest size of the outbox.
+    pub cap: Size,
+}
+
+/// The way to the gateway: `[uplink]`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UplinkConfig {
+    /// Wait before the second try.
+    pub retry_first: Span,
+    /// Longest wait between tries.
+    pub retry_last: Span,
+    /// Time without acknowledged progress after which frames are sent again.
+    pub stalled_after: Span,
+}
+
+/// One sensor: `[[source]]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its name on this box.
+    pub name: String,
+    /// How it is reached.
+    pub kind: SourceKind,
+    /// The profile of `cardio-protocol` that it speaks.
+    pub device: String,
+    /// Path of its port.
+    pub path: PathBuf,
+    /// The leads that are wired, of those that the device has; absent: all of them.
+    pub leads: Option<Vec<String>>,
+    /// The patient, as an opaque reference; absent while unassigned.
+    pub subject: Option<String>,
+    /// Whether a person stands beside the patient.
+    #[serde(default)]
+    pub attendance: AttendanceName,
+}
+
+/// How a source is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// A serial port.
+    Serial,
+}
+
+/// The configuration's words for [`Attendance`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttendanceName {
+    /// A person stands beside the patient.
+    #[default]
+    Attended,
+    /// A long recording without a person.
+    Unattended,
+}
+
+impl From<AttendanceName> for Attendance {
+    fn from(name: AttendanceName) -> Self {
+        match name {
+            AttendanceName::Attended => Self::Attended,
+            AttendanceName::Unattended => Self::Unattended,
+        }
+    }
+}
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/cardio-agent")
+}
+
+impl Default for BoxConfig {
+    fn default() -> Self {
+        Self {
+            enrolment: None,
+            state: default_state(),
+        }
+    }
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            resume_within: Span(Duration::from_secs(600)),
+            silent_after: Span(Duration::from_secs(3)),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { cap: Size(8 << 30) }
+    }
+}
+
+impl Default for UplinkConfig {
+    fn default() -> Self {
+        Self {
+            retry_first: Span(Duration::from_millis(200)),
+            retry_last: Span(Duration::from_secs(300)),
+            stalled_after: Span(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// Smallest outbox that can do its work: the ballast, the tables and a few minutes of signal.
+pub const STORE_CAP_MIN: Size = Size(32 << 20);
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{} is not TOML: {why}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with line and column.
+        why: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown key `{key}` in {}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key as written, with its tables.
+        key: String,
+        /// The nearest key that exists there.
+        meant: Option<&'static str>,
+        /// All keys that exist there.
+        known: &'static [&'static str],
+    },
+    /// A key that must be there is absent.
+    #[error("the key `{key}` is missing in {}", path.display())]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its tables.
+        key: String,
+    },
+    /// A value that the key cannot have.
+    #[error("`{key}` in {} cannot be used: {why}", path.display())]
+    BadValue {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its tables.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+        /// The value that was probably meant.
+        meant: Option<String>,
+    },
+}
+
+impl ConfigError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config.unreadable",
+            Self::Syntax { .. } => "config.syntax",
+            Self::UnknownKey { .. } => "config.key.unknown",
+            Self::MissingKey { .. } => "config.key.missing",
+            Self::BadValue { .. } => "config.value",
+        }
+    }
+
+    /// What to write instead, if that is known.
+    pub fn suggestion(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey {
+                meant: Some(meant), ..
+            } => Some(format!("write `{meant}` instead")),
+            Self::UnknownKey { known, .. } => Some(format!("known keys here: {}", known.join(", "))),
+            Self::BadValue {
+                meant: Some(meant), ..
+            } => Some(format!("write `{meant}` instead")),
+            _ => None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths inside it become relative to it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first thing that is wrong, with its key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut config = Self::parse(&text, path)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        config.site.state = base.join(&config.site.state);
+        config.site.enrolment = config.site.enrolment.map(|file| base.join(file));
+        for source in &mut config.sources {
+            source.path = base.join(&source.path);
+        }
+        Ok(config)
+    }
+
+    /// Reads and checks a text; `path` is only what errors call it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = Figment::from(Toml::string(text))
+            .extract()
+            .map_err(|err| named(&err, path))?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let bad = |key: String, why: String, meant: Option<String>| ConfigError::BadValue {
+            path: path.to_owned(),
+            key,
+            why,
+            meant,
+        };
+        if self.store.cap < STORE_CAP_MIN {
+            let why = format!(
+                "{} is too small, the outbox needs at least {STORE_CAP_MIN}",
+                self.store.cap
+            );
+            return Err(bad("store.cap".to_owned(), why, None));
+        }
+        if self.uplink.retry_first > self.uplink.retry_last {
+            let why = "it is longer than `uplink.retry_last`".to_owned();
+            return Err(bad("uplink.retry_first".to_owned(), why, None));
+        }
+        for (place, source) in self.sources.iter().enumerate() {
+            let key = |name: &str| format!("source.{place}.{name}");
+            SourceId::new(&source.name)
+                .map_err(|err| bad(key("name"), err.to_string(), None))?;
+            if let Some(subject) = &source.subject {
+                SubjectRef::new(subject)
+                    .map_err(|err| bad(key("subject"), err.to_string(), None))?;
+            }
+            if self
+                .sources
+                .iter()
+                .take(place)
+                .any(|other| other.name == source.name)
+            {
+                let why = format!("another source is already called {}", source.name);
+                return Err(bad(key("name"), why, None));
+            }
+            let known = cardio_protocol::profile::ALL.iter().map(|p| p.name);
+            let Some(profile) = cardio_protocol::profile::by_name(&source.device) else {
+                let why = format!(
+                    "no device `{}` is known; known: {}",
+                    source.device,
+                    known.clone().collect::<Vec<_>>().join(", ")
+                );
+                let meant = suggest::nearest(&source.device, known).map(str::to_owned);
+                return Err(bad(key("device"), why, meant));
+            };
+            rows::of(profile, source.leads.as_deref())
+                .map_err(|err| bad(key("leads"), err.to_string(), None))?;
+        }
+        Ok(())
+    }
+}
+
+/// Our name for what figment found.
+fn named(err: &figment::Error, path: &Path) -> ConfigError {
+    let path = path.to_owned();
+    let at = err.path.join(".");
+    let inside = |name: &str| {
+        if at.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{at}.{name}")
+        }
+    };
+    match &err.kind {
+        Kind::UnknownField(name, known) => ConfigError::UnknownKey {
+            path,
+            // figment's path ends with the unknown key itself
+            key: if at.ends_with(name.as_str()) {
+                at.clone()
+            } else {
+                inside(name)
+            },
+            meant: suggest::nearest(name, known.iter().copied()),
+            known,
+        },
+        Kind::MissingField(name) => ConfigError::MissingKey {
+            path,
+            key: inside(name),
+        },
+        Kind::UnknownVariant(name, known) => ConfigError::BadValue {
+            path,
+            key: at,
+            why: format!("`{name}` is none of {}", known.join(", ")),
+            meant: suggest::nearest(name, known.iter().copied()).map(str::to_owned),
+        },
+        Kind::InvalidType(actual, expected) => ConfigError::BadValue {
+            path,
+            key: at,
+            why: format!("found {actual}, expected {expected}"),
+            meant: None,
+        },
+        other if at.is_empty() => ConfigError::Syntax {
+            path,
+            why: other.to_string(),
+        },
+        other => ConfigError::BadValue {
+            path,
+            key: at,
+            why: other.to_string(),
+            meant: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

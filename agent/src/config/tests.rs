@@ -1,0 +1,128 @@
+use std::path::Path;
+
+use super::{Config, ConfigError, DEFAULT_TEXT};
+
+const FILE: &str = "box.toml";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new(FILE))
+}
+
+const SOURCE: &str = r#"
+[[source]]
+name = "ecg12-a"
+kind = "serial"
+device = "openbci-cyton"
+path = "ttyUSB0"
+"#;
+
+#[test]
+fn the_printed_default_is_the_default() {
+    let printed = parse(DEFAULT_TEXT).unwrap();
+    assert_eq!(
+        serde_json::to_value(&printed).unwrap(),
+        serde_json::to_value(Config::default()).unwrap()
+    );
+}
+
+#[test]
+fn the_commented_source_of_the_default_is_a_source() {
+    let commented: String = DEFAULT_TEXT
+        .lines()
+        .skip_while(|line| !line.starts_with("# [[source]]"))
+        .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
+        .collect();
+    let config = parse(&commented).unwrap();
+    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.sources[0].subject.as_deref(), Some("p-0001"));
+}
+
+#[test]
+fn a_misspelt_key_is_named_and_the_right_one_suggested() {
+    let err = parse("[box]\nenrollment = \"x\"\n").unwrap_err();
+    assert_eq!(err.code(), "config.key.unknown");
+    assert_eq!(
+        err.to_string(),
+        "unknown key `box.enrollment` in box.toml"
+    );
+    assert_eq!(err.suggestion().unwrap(), "write `enrolment` instead");
+}
+
+#[test]
+fn a_misspelt_table_is_named_too() {
+    let err = parse("[stor]\ncap = \"1GiB\"\n").unwrap_err();
+    assert_eq!(err.to_string(), "unknown key `stor` in box.toml");
+    assert_eq!(err.suggestion().unwrap(), "write `store` instead");
+}
+
+#[test]
+fn a_wrong_unit_names_the_key_and_the_known_units() {
+    let err = parse("[capture]\nresume_within = \"10 parsecs\"\n").unwrap_err();
+    assert_eq!(err.code(), "config.value");
+    let text = err.to_string();
+    assert!(text.contains("`capture.resume_within`"), "{text}");
+    assert!(text.contains("ms, s, min, h, d"), "{text}");
+}
+
+#[test]
+fn a_number_without_unit_names_the_key() {
+    let err = parse("[store]\ncap = 8\n").unwrap_err();
+    let text = err.to_string();
+    assert!(text.contains("`store.cap`") && text.contains("8GiB"), "{text}");
+}
+
+#[test]
+fn an_outbox_that_could_hold_nothing_is_refused() {
+    let err = parse("[store]\ncap = \"1MiB\"\n").unwrap_err();
+    assert!(err.to_string().contains("at least 32MiB"), "{err}");
+}
+
+#[test]
+fn an_unknown_device_names_the_known_ones() {
+    let err = parse(&SOURCE.replace("openbci-cyton", "openbci-cyten")).unwrap_err();
+    assert!(err.to_string().contains("protocentral-openview"), "{err}");
+    assert_eq!(err.suggestion().unwrap(), "write `openbci-cyton` instead");
+}
+
+#[test]
+fn two_sources_of_one_name_are_refused() {
+    let err = parse(&format!("{SOURCE}{SOURCE}")).unwrap_err();
+    assert!(err.to_string().contains("`source.1.name`"), "{err}");
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_table() {
+    let err = parse(&SOURCE.replace("path = \"ttyUSB0\"\n", "")).unwrap_err();
+    assert_eq!(err.code(), "config.key.missing");
+    assert!(err.to_string().contains("path` is missing"), "{err}");
+}
+
+#[test]
+fn two_words_are_no_reference_to_a_subject() {
+    let err = parse(&format!("{SOURCE}subject = \"two words\"\n")).unwrap_err();
+    assert!(err.to_string().contains("`source.0.subject`"), "{err}");
+}
+
+#[test]
+fn what_is_not_toml_says_where() {
+    let err = parse("[box\n").unwrap_err();
+    assert_eq!(err.code(), "config.syntax");
+    assert!(err.to_string().contains("line 1"), "{err}");
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    std::fs::write(&file, format!("[box]\nstate = \"state\"\n{SOURCE}")).unwrap();
+    let config = Config::load(&file).unwrap();
+    assert_eq!(config.site.state, dir.path().join("state"));
+    assert_eq!(config.sources[0].path, dir.path().join("ttyUSB0"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let err = Config::load(Path::new("/nowhere/agent.toml")).unwrap_err();
+    assert_eq!(err.code(), "config.unreadable");
+    assert!(err.to_string().contains("/nowhere/agent.toml"));
+}

@@ -1,0 +1,445 @@
+//! The pipeline of one source: which acquisition runs, what its frames become, and what a
+//! silence, a return or a restart of the agent means for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardio_core::acquisition::{Acquisition, Attendance};
+use cardio_core::clock::{BoxInstant, ClockReading, UtcMicros};
+use cardio_core::gap::{Gap, GapCause};
+use cardio_core::ids::{AcquisitionId, SourceId};
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::sample::SampleBlock;
+use cardio_core::subject::SubjectRef;
+use cardio_core::timeline::{Placement, Timeline, TimelineCounts};
+use cardio_protocol::decoder::Frame;
+use cardio_protocol::profile::Profile;
+use cardio_store::OpenAcquisition;
+use cardio_wire::record::EndReason;
+
+use super::Captured;
+use super::align::{Tie, moved_to};
+use super::score::Scorer;
+use super::segment::Segmenter;
+use crate::config::rows::Row;
+use crate::ids::Ids;
+use crate::recorder::Tally;
+
+/// How far the length of a gap across a restart may be wrong beyond both anchors: scheduling
+/// and the sensor's own start.
+const RESTART_UNCERTAINTY_US: u64 = 50_000;
+
+/// What the pipeline of a source is told once.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    /// The source.
+    pub source: SourceId,
+    /// What it speaks.
+    pub profile: &'static Profile,
+    /// The rows that are kept.
+    pub rows: Vec<Row>,
+    /// The patient, as an opaque reference.
+    pub subject: Option<SubjectRef>,
+    /// Whether a person attends.
+    pub attendance: Attendance,
+    /// Longest absence after which the same acquisition continues.
+    pub resume_within: Duration,
+}
+
+/// Where the running acquisition stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SourceFacts {
+    /// The acquisition, if one runs.
+    pub acquisition: Option<AcquisitionId>,
+    /// What was placed on its time line since this run of the agent.
+    pub counts: TimelineCounts,
+    /// How much faster than nominal the sensor samples.
+    pub drift_ppm: Option<f64>,
+}
+
+/// The pipeline of one source.
+pub struct SourcePipeline {
+    plan: SourcePlan,
+    ids: Box<dyn Ids>,
+    firmware: Option<String>,
+    state: State,
+}
+
+enum State {
+    /// No acquisition runs. The note is of one that an earlier run of the agent began.
+    Idle(Option<Box<OpenAcquisition>>),
+    /// An acquisition runs.
+    Running(Box<Running>),
+}
+
+struct Running {
+    acquisition: Arc<Acquisition>,
+    timeline: Timeline,
+    segmenter: Segmenter,
+    scorer: Option<Scorer>,
+    /// The rows of a frame that are kept.
+    places: Vec<usize>,
+    /// Since when the source is away, and why.
+    away: Option<(GapCause, BoxInstant)>,
+    /// Contiguous samples of this read that are not handed on yet.
+    block: Option<SampleBlock>,
+}
+
+impl SourcePipeline {
+    /// A pipeline. `note` is what the last run of the agent left of an acquisition that it
+    /// did not end.
+    pub fn new(plan: SourcePlan, ids: Box<dyn Ids>, note: Option<OpenAcquisition>) -> Self {
+        Self {
+            plan,
+            ids,
+            firmware: None,
+            state: State::Idle(note.map(Box::new)),
+        }
+    }
+
+    /// The sensor named its firmware.
+    pub fn set_firmware(&mut self, version: &str) {
+        self.firmware = Some(version.to_owned());
+    }
+
+    /// Where the running acquisition stands.
+    pub fn facts(&self) -> SourceFacts {
+        match &self.state {
+            State::Idle(note) => SourceFacts {
+                acquisition: note.as_ref().map(|note| note.acquisition),
+                ..SourceFacts::default()
+            },
+            State::Running(running) => SourceFacts {
+                acquisition: Some(running.acquisition.id),
+                counts: running.timeline.counts(),
+                drift_ppm: running.timeline.drift_ppm(),
+            },
+        }
+    }
+
+    /// Takes the frames of one read that returned at `at`.
+    pub fn take(&mut self, frames: &[Frame], at: ClockReading, out: &mut Vec<Captured>) {
+        let Some(first) = frames.first() else {
+            return;
+        };
+        let backlog: u64 = frames.iter().map(|frame| frame.rows.per_lead().0).sum();
+        let rate = self.plan.profile.rate();
+        let later = SampleIndex(backlog.saturating_sub(first.rows.per_lead().0));
+        let first_at = at.box_instant.minus_micros(rate.micros_at(later));
+        if matches!(self.state, State::Idle(_)) {
+            self.start(first.rows.per_lead(), first_at, at, out);
+        }
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
+        running.come_back(first.rows.per_lead(), first_at, at, out);
+        running.timeline.note_backlog(SampleCount(backlog));
+        for frame in frames {
+            running.place(frame, at, out);
+        }
+        running.hand_on(at, out);
+    }
+
+    /// The source is away: unplugged, silent, or started anew. What is there is handed on.
+    pub fn lost(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
+        if let State::Running(running) = &mut self.state
+            && running.away.is_none()
+        {
+            running.cut(out);
+            running.away = Some((GapCause::SourceLost, at.box_instant));
+        }
+    }
+
+    /// Lets time pass: an absence that became too long ends the acquisition.
+    pub fn tick(&mut self, now: ClockReading, out: &mut Vec<Captured>) {
+        let limit = self.plan.resume_within;
+        let too_long = |since: BoxInstant| is_over(since, now.box_instant, limit);
+        match &self.state {
+            State::Idle(Some(note)) if due(note).is_none_or(too_long) => self.give_up_note(out),
+            State::Running(running) => {
+                if running.away.is_some_and(|(_, since)| too_long(since)) {
+                    self.end(EndReason::SourceLost, out);
+                }
+            }
+            State::Idle(_) => {}
+        }
+    }
+
+    /// Ends the acquisition, if one runs or is still waited for.
+    pub fn end(&mut self, reason: EndReason, out: &mut Vec<Captured>) {
+        if matches!(self.state, State::Idle(Some(_))) {
+            self.give_up_note(out);
+        }
+        if let State::Running(mut running) = std::mem::replace(&mut self.state, State::Idle(None)) {
+            running.cut(out);
+            out.push(Captured::Ended {
+                reason,
+                end: running.timeline.next(),
+                repeated_frames: running.timeline.counts().repeated_frames,
+            });
+        }
+    }
+
+    /// Ends the acquisition of an earlier run that nothing continues.
+    fn give_up_note(&mut self, out: &mut Vec<Captured>) {
+        let State::Idle(note) = &mut self.state else {
+            return;
+        };
+        if let Some(note) = note.take() {
+            let acquisition = self.acquisition(note.acquisition);
+            let acquisition = Acquisition {
+                subject: note.subject.clone(),
+                rate: note.rate,
+                ..acquisition
+            };
+            let tally = stored_of(&note);
+            out.push(Captured::Continued(Box::new(acquisition), tally));
+            out.push(Captured::Ended {
+                reason: EndReason::BoxStopped,
+                end: note.next_sample,
+                repeated_frames: 0,
+            });
+        }
+    }
+
+    fn acquisition(&self, id: AcquisitionId) -> Acquisition {
+        let profile = self.plan.profile;
+        let mut device = profile.identity();
+        device.firmware.clone_from(&self.firmware);
+        Acquisition {
+            id,
+            subject: self.plan.subject.clone(),
+            source: self.plan.source.clone(),
+            device,
+            integrity: profile.integrity,
+            rate: profile.rate(),
+            waveforms: self.plan.rows.iter().map(|row| row.spec.clone()).collect(),
+            attendance: self.plan.attendance,
+        }
+    }
+
+    /// Begins an acquisition, or goes on with the one that an earlier run began.
+    fn start(
+        &mut self,
+        samples: SampleCount,
+        first_at: BoxInstant,
+        at: ClockReading,
+        out: &mut Vec<Captured>,
+    ) {
+        let continues = match &self.state {
+            State::Idle(Some(note)) => self.continues(note, first_at),
+            _ => false,
+        };
+        if !continues {
+            self.give_up_note(out);
+        }
+        let note = match &mut self.state {
+            State::Idle(note) => note.take(),
+            State::Running(_) => None,
+        };
+        let running = match note {
+            Some(note) => {
+                let acquisition = self.acquisition(note.acquisition);
+                let next = note.next_sample;
+                let mut running = Running::new(acquisition.clone(), &self.plan, next);
+                let tally = stored_of(&note);
+                out.push(Captured::Continued(Box::new(acquisition), tally));
+                let gap = restart_gap(&note, samples, first_at);
+                running.resume(gap, first_at, at, out);
+                running
+            }
+            None => {
+                let id = self.new_id(at.utc);
+                let acquisition = self.acquisition(id);
+                out.push(Captured::Started(Box::new(acquisition.clone())));
+                Running::new(acquisition, &self.plan, SampleIndex(0))
+            }
+        };
+        self.state = State::Running(Box::new(running));
+    }
+
+    fn new_id(&mut self, at: UtcMicros) -> AcquisitionId {
+        self.ids.acquisition(at)
+    }
+
+    /// Whether what comes now belongs to the acquisition of the note.
+    fn continues(&self, note: &OpenAcquisition, now: BoxInstant) -> bool {
+        note.rate == self.plan.profile.rate()
+            && note.subject == self.plan.subject
+            && due(note).is_some_and(|due| !is_over(due, now, self.plan.resume_within))
+    }
+}
+
+impl Running {
+    fn new(acquisition: Acquisition, plan: &SourcePlan, start: SampleIndex) -> Self {
+        let profile = plan.profile;
+        let rate = acquisition.rate;
+        let span_us = match acquisition.attendance {
+            Attendance::Attended => 1_000_000,
+            Attendance::Unattended => 5_000_000,
+        };
+        Self {
+            timeline: Timeline::new(rate, profile.integrity, profile.modulus, start),
+            segmenter: Segmenter::new(rate.count_in_micros(span_us)),
+            scorer: Scorer::new(rate, &acquisition.waveforms, profile.rails, start),
+            places: plan.rows.iter().map(|row| row.place).collect(),
+            away: None,
+            block: None,
+            acquisition: Arc::new(acquisition),
+        }
+    }
+
+    /// The source was away and is back: the absence is named.
+    fn come_back(
+        &mut self,
+        samples: SampleCount,
+        first_at: BoxInstant,
+        at: ClockReading,
+        out: &mut Vec<Captured>,
+    ) {
+        let Some((cause, _)) = self.away.take() else {
+            return;
+        };
+        if let Some(gap) = self.timeline.gap_until(cause, samples, first_at) {
+            self.resume(gap, first_at, at, out);
+        }
+    }
+
+    /// Goes on after `gap` with a frame whose last sample was taken at `first_at`.
+    fn resume(
+        &mut self,
+        gap: Gap,
+        first_at: BoxInstant,
+        at: ClockReading,
+        out: &mut Vec<Captured>,
+    ) {
+        self.timeline.resume_after(gap);
+        let tie = Tie::new(
+            gap.end(),
+            moved_to(at, first_at),
+            RESTART_UNCERTAINTY_US,
+            self.acquisition.rate,
+        );
+        out.push(Captured::Gap {
+            gap,
+            near: Some(tie.anchor(gap.end())),
+        });
+    }
+
+    fn place(
+        &mut self,
+        frame: &Frame,
+        at: ClockReading,
+        out: &mut Vec<Captured>,
+    ) {
+        let seq = frame.seq.map(|seq| seq.0);
+        let samples = frame.rows.per_lead();
+        let placed = self.timeline.place(seq, samples, at.box_instant);
+        let Placement::Block { first, gap } = placed else {
+            return;
+        };
+        if let Some(gap) = gap {
+            self.cut_at(at, out);
+            let near = self.tie(gap.end(), at).map(|tie| tie.anchor(gap.end()));
+            out.push(Captured::Gap { gap, near });
+        }
+        let block = self.block.get_or_insert_with(|| SampleBlock {
+            first,
+            leads: vec![Vec::new(); self.places.len()],
+        });
+        for (kept, place) in block.leads.iter_mut().zip(&self.places) {
+            match frame.rows.row(*place) {
+                Some(row) => kept.extend_from_slice(row),
+                // a decoder gives every row of its profile in every frame
+                None => kept.resize(kept.len().saturating_add(samples.len()), 0),
+            }
+        }
+    }
+
+    /// Hands the contiguous samples of this read on to segments and scores.
+    fn hand_on(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
+        let Some(block) = self.block.take() else {
+            return;
+        };
+        let Some(tie) = self.tie(block.first, at) else {
+            return;
+        };
+        let mut closed = Vec::new();
+        self.segmenter
+            .push(&block, &tie, at.box_instant, &mut closed);
+        out.extend(closed.into_iter().map(Captured::Segment));
+        if let Some(scorer) = &mut self.scorer {
+            let found = scorer.push(&block, &tie);
+            out.extend(
+                found
+                    .into_iter()
+                    .map(|one| Captured::Assessment(Box::new(one))),
+            );
+        }
+    }
+
+    /// Ends the segment at the end of what was placed before a gap.
+    fn cut_at(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
+        self.hand_on(at, out);
+        self.cut(out);
+    }
+
+    fn cut(&mut self, out: &mut Vec<Captured>) {
+        out.extend(self.segmenter.cut().map(Captured::Segment));
+    }
+
+    /// The instant of a sample, as the whole time line says rather than one arrival.
+    fn tie(&self, index: SampleIndex, at: ClockReading) -> Option<Tie> {
+        let (instant, uncertainty_us) = self.timeline.instant_of(index)?;
+        Some(Tie::new(
+            index,
+            moved_to(at, instant),
+            uncertainty_us,
+            self.acquisition.rate,
+        ))
+    }
+}
+
+/// What an earlier run stored of its acquisition.
+const fn stored_of(note: &OpenAcquisition) -> Tally {
+    Tally {
+        segments: note.next_ordinal,
+        samples: note.samples,
+        gaps: note.gaps,
+        missing: note.missing,
+    }
+}
+
+/// When the sample after the last stored one was due, if any was stored.
+fn due(note: &OpenAcquisition) -> Option<BoxInstant> {
+    let anchor = note.last_anchor?;
+    let since = note.next_sample.since(anchor.index)?;
+    let span_us = note.rate.micros_at(SampleIndex(since.0));
+    Some(anchor.at.box_instant.plus_micros(span_us))
+}
+
+/// The absence between the last stored sample of an earlier run and a frame of `samples`
+/// whose last one was taken at `frame_at`.
+fn restart_gap(note: &OpenAcquisition, samples: SampleCount, frame_at: BoxInstant) -> Gap {
+    let away_us = due(note)
+        .and_then(|due| frame_at.micros_since(&due))
+        .unwrap_or(0);
+    let before_frame = samples.0.saturating_sub(1);
+    let away = note.rate.count_in_micros(away_us).0;
+    let uncertain_us = note
+        .last_anchor
+        .map_or(0, |anchor| anchor.uncertainty_us)
+        .saturating_add(RESTART_UNCERTAINTY_US);
+    Gap {
+        from: note.next_sample,
+        len: SampleCount(away.saturating_sub(before_frame).max(1)),
+        uncertainty: SampleCount(note.rate.count_in_micros(uncertain_us).0.max(1)),
+        cause: GapCause::BoxStopped,
+    }
+}
+
+/// Whether `limit` has passed since `since`; another boot counts as over.
+fn is_over(since: BoxInstant, now: BoxInstant, limit: Duration) -> bool {
+    now.micros_since(&since)
+        .is_none_or(|away| u128::from(away) > limit.as_micros())
+}

@@ -1,0 +1,396 @@
+//! The running agent: opens what it needs, starts one task per sensor, the uplink and the
+//! control socket, and ends them in order.
+//!
+//! Ending: the sensors end their acquisitions, the recorders finish, the uplink sends what
+//! it can for a limited time, the outbox closes. What is not sent stays in the outbox.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cardio_core::clock::Clock;
+use cardio_core::ids::SourceId;
+use cardio_core::subject::SubjectRef;
+use cardio_protocol::profile;
+use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
+use cardio_wire::record::EndReason;
+use rustls::pki_types::UnixTime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::capture::{SourceTask, WAITING_MAX, line_of};
+use crate::clock::{ClockError, SystemClock};
+use crate::config::{Config, SourceConfig, rows};
+use crate::control::{self, ControlError};
+use crate::enrolment::{Enrolment, EnrolmentError};
+use crate::ids::RandomIds;
+use crate::pipeline::{Captured, SourcePlan};
+use crate::recorder::{Kept, Recorder};
+use crate::sink::OutboxSink;
+use crate::status::Board;
+use crate::uplink::mqtt::{Mqtt, TlsError};
+use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
+
+/// Name of the outbox in the state directory.
+pub const OUTBOX: &str = "outbox.sqlite";
+
+/// How long ended acquisitions may take to reach the disk.
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
+/// How long the uplink may go on after a run of a given length.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// The same after a signal: whoever sent it waits.
+const DRAIN_LIMIT_SIGNAL: Duration = Duration::from_secs(3);
+
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The clock.
+    #[error("cannot use the system's clock")]
+    Clock(#[source] ClockError),
+    /// The enrolment.
+    #[error("this box is not enrolled")]
+    Enrolment(#[source] EnrolmentError),
+    /// The certificates in it.
+    #[error("the enrolment cannot be used to connect")]
+    Tls(#[source] TlsError),
+    /// The outbox.
+    #[error("cannot open the outbox")]
+    Outbox(#[source] OutboxError),
+    /// The control socket.
+    #[error("cannot be asked for status")]
+    Control(#[source] ControlError),
+    /// The state directory.
+    #[error("cannot make the state directory {}", path.display())]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Threads or signals of the process.
+    #[error("cannot {act}")]
+    Process {
+        /// What was tried.
+        act: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The gateway no longer trusts this box.
+    #[error("the gateway has revoked this box")]
+    Revoked,
+}
+
+impl RunError {
+    /// Stable identifier for logs and `--json`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Clock(err) => err.code(),
+            Self::Enrolment(err) => err.code(),
+            Self::Tls(err) => err.code(),
+            Self::Outbox(err) => err.code(),
+            Self::Control(err) => err.code(),
+            Self::State { .. } => "state.directory",
+            Self::Process { .. } => "process",
+            Self::Revoked => "uplink.revoked",
+        }
+    }
+}
+
+/// Runs until a signal, or for `limit`.
+///
+/// # Errors
+/// [`RunError`] when it cannot start, or the gateway revokes the box.
+pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::open().map_err(RunError::Clock)?);
+    let enrolment_path = config.site.enrolment.as_deref();
+    let enrolment = Enrolment::load(enrolment_path).map_err(RunError::Enrolment)?;
+    let enrolled_at = enrolment_path.map_or(UnixTime::since_unix_epoch(Duration::ZERO), written_at);
+    let mqtt = Mqtt::new(&enrolment, enrolled_at, Arc::clone(&clock)).map_err(RunError::Tls)?;
+    make_state(&config.site.state)?;
+    let outbox = Outbox::open(
+        OutboxConfig::new(&config.site.state.join(OUTBOX), config.store.cap.0),
+        KeyRing {
+            device: enrolment.id,
+            signer: enrolment.signer.clone(),
+            recipient: enrolment.recipient,
+            control: enrolment.control,
+        },
+        Arc::clone(&clock),
+    )
+    .map_err(RunError::Outbox)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(process("start the runtime"))?;
+    let service = Service {
+        config,
+        enrolment: &enrolment,
+        clock,
+        outbox,
+        board: Arc::new(Board::default()),
+        stored: Arc::new(Notify::new()),
+    };
+    runtime.block_on(service.run(mqtt, limit))
+}
+
+fn process(act: &'static str) -> impl Fn(std::io::Error) -> RunError {
+    move |source| RunError::Process { act, source }
+}
+
+fn make_state(path: &Path) -> Result<(), RunError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| RunError::State {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// When the enrolment was written, which the present cannot be before.
+fn written_at(path: &Path) -> UnixTime {
+    let age = std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    UnixTime::since_unix_epoch(age.unwrap_or(Duration::ZERO))
+}
+
+struct Service<'a> {
+    config: &'a Config,
+    enrolment: &'a Enrolment,
+    clock: Arc<dyn Clock>,
+    outbox: Outbox,
+    board: Arc<Board>,
+    stored: Arc<Notify>,
+}
+
+/// Why the run is over.
+enum Over {
+    Time,
+    Signal,
+    Revoked,
+}
+
+impl Service<'_> {
+    async fn run(self, mqtt: Mqtt, limit: Option<Duration>) -> Result<(), RunError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(process("hear SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(process("hear SIGINT"))?;
+        let listener = control::listen(&self.config.site.state).map_err(RunError::Control)?;
+        self.begin_board();
+        let mut background = JoinSet::new();
+        background.spawn(control::serve(
+            listener,
+            Arc::clone(&self.board),
+            self.outbox.clone(),
+            Arc::clone(&self.clock),
+        ));
+        let (stop_uplink, uplink_stops) = watch::channel(false);
+        let (facts, mut facts_seen) = watch::channel(UplinkFacts::default());
+        let uplink = tokio::spawn(self.uplink(mqtt, uplink_stops, facts).run());
+        let (stop_sources, sources_stop) = watch::channel(None);
+        let mut sources = self.start_sources(&sources_stop)?;
+        tracing::info!(event = "AgentStarted", sources = self.config.sources.len());
+
+        let over = tokio::select! {
+            _ = terminate.recv() => Over::Signal,
+            _ = interrupt.recv() => Over::Signal,
+            () = until(limit) => Over::Time,
+            _ = facts_seen.wait_for(|facts| facts.revoked) => Over::Revoked,
+        };
+        let (reason, drain) = match over {
+            Over::Time => (EndReason::Completed, DRAIN_LIMIT),
+            Over::Signal | Over::Revoked => (EndReason::BoxStopped, DRAIN_LIMIT_SIGNAL),
+        };
+        stop_sources.send_replace(Some(reason));
+        let finished = async { while sources.join_next().await.is_some() {} };
+        if tokio::time::timeout(RECORD_LIMIT, finished).await.is_err() {
+            tracing::error!(event = "AgentStopError", code = "agent.recorders_slow");
+        }
+        if !matches!(over, Over::Revoked) {
+            self.drain(&mut facts_seen, drain).await;
+        }
+        stop_uplink.send_replace(true);
+        let _ = tokio::time::timeout(DRAIN_LIMIT_SIGNAL, uplink).await;
+        background.shutdown().await;
+        let _ = std::fs::remove_file(self.config.site.state.join(control::SOCKET));
+        tracing::info!(event = "AgentStopped");
+        match over {
+            Over::Revoked => Err(RunError::Revoked),
+            Over::Time | Over::Signal => Ok(()),
+        }
+    }
+
+    fn begin_board(&self) {
+        let mut lines = self.board.lines();
+        lines.started_us = self.clock.read().box_instant.micros;
+        lines.site.id = self.enrolment.id.to_string();
+        lines.site.name.clone_from(&self.enrolment.name);
+        lines.site.version = env!("CARGO_PKG_VERSION").to_owned();
+        lines.store.cap_bytes = self.config.store.cap.0;
+    }
+
+    fn uplink(
+        &self,
+        mqtt: Mqtt,
+        stop: watch::Receiver<bool>,
+        facts: watch::Sender<UplinkFacts>,
+    ) -> UplinkTask<Mqtt, Outbox> {
+        let settings = &self.config.uplink;
+        UplinkTask {
+            uplink: mqtt,
+            shelf: self.outbox.clone(),
+            plan: UplinkPlan {
+                device: self.enrolment.id,
+                signer: self.enrolment.signer.clone(),
+                control: self.enrolment.control,
+                agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                retry_first: settings.retry_first.0,
+                retry_last: settings.retry_last.0,
+                stalled_after: settings.stalled_after.0,
+            },
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&self.board),
+            stored: Arc::clone(&self.stored),
+            stop,
+            facts,
+        }
+    }
+
+    /// Starts a task and a recorder per sensor, and ends what no sensor of this
+    /// configuration continues.
+    fn start_sources(
+        &self,
+        stop: &watch::Receiver<Option<EndReason>>,
+    ) -> Result<JoinSet<()>, RunError> {
+        let mut notes = self.outbox.open_acquisitions().map_err(RunError::Outbox)?;
+        let mut tasks = JoinSet::new();
+        for (place, source) in self.config.sources.iter().enumerate() {
+            let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
+                continue;
+            };
+            self.board.lines().sources.push(line_of(&plan));
+            let mut mine: Vec<OpenAcquisition> = Vec::new();
+            notes.retain(|note| {
+                let is_mine = note.source == plan.source;
+                if is_mine {
+                    mine.push(note.clone());
+                }
+                !is_mine
+            });
+            let (to_recorder, captured) = mpsc::channel(WAITING_MAX);
+            tasks.spawn(record(
+                self.recorder(plan.source.clone()),
+                captured,
+                Arc::clone(&self.board),
+                place,
+            ));
+            let task = SourceTask {
+                place,
+                path: source.path.clone(),
+                silent_after: self.config.capture.silent_after.0,
+                clock: Arc::clone(&self.clock),
+                ids: Box::new(RandomIds::new()),
+                note: mine.pop(),
+                board: Arc::clone(&self.board),
+                recorder: to_recorder,
+                stop: stop.clone(),
+                plan,
+            };
+            tasks.spawn(task.run());
+        }
+        Ok(tasks)
+    }
+
+    fn recorder(&self, source: SourceId) -> Recorder<OutboxSink> {
+        let sink = OutboxSink {
+            outbox: self.outbox.clone(),
+            stored: Arc::clone(&self.stored),
+        };
+        Recorder::new(
+            sink,
+            Arc::clone(&self.clock),
+            Box::new(RandomIds::new()),
+            source,
+        )
+    }
+
+    async fn drain(&self, facts: &mut watch::Receiver<UplinkFacts>, limit: Duration) {
+        self.stored.notify_one();
+        let stored = |state: &cardio_wire::message::LaneState| state.acked + 1 >= state.next;
+        let empty = async {
+            loop {
+                match crate::uplink::shelf::ask(&self.outbox, Outbox::lane_states).await {
+                    Ok(lanes) if lanes.iter().all(stored) => return,
+                    _ => {}
+                }
+                if facts.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(limit, empty).await.is_err() {
+            tracing::warn!(event = "AgentDrainError", code = "uplink.not_drained");
+        }
+    }
+}
+
+async fn until(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the pipeline of a source is told; `None` for a source that the configuration's own
+/// check would have refused.
+fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<SourcePlan> {
+    let profile = profile::by_name(&source.device)?;
+    Some(SourcePlan {
+        source: SourceId::new(&source.name).ok()?,
+        profile,
+        rows: rows::of(profile, source.leads.as_deref()).ok()?,
+        subject: source
+            .subject
+            .as_deref()
+            .and_then(|subject| SubjectRef::new(subject).ok()),
+        attendance: source.attendance.into(),
+        resume_within,
+    })
+}
+
+/// Keeps what one sensor captures until its task is done.
+async fn record(
+    mut recorder: Recorder<OutboxSink>,
+    mut captured: mpsc::Receiver<Captured>,
+    board: Arc<Board>,
+    place: usize,
+) {
+    while let Some(one) = captured.recv().await {
+        let kept = recorder.keep(one).await;
+        note(&board, place, &kept, recorder.tally().map(|tally| tally.segments));
+    }
+}
+
+fn note(board: &Board, place: usize, kept: &Kept, segments: Option<u64>) {
+    if let Some(code) = kept.refused {
+        let mut lines = board.lines();
+        if lines.store.code.as_deref() != Some(code) {
+            tracing::error!(event = "OutboxRecordRefused", code);
+            lines.store.code = Some(code.to_owned());
+        }
+    }
+    if let Some(taken_us) = kept.segment_us {
+        let mut lines = board.lines();
+        lines.store.code = None;
+        lines.captured_to_stored.note(taken_us);
+    }
+    if let Some(segments) = segments {
+        board.source(place, |line| line.status.segments = segments);
+    }
+}

@@ -1,0 +1,174 @@
+//! The document `status/1` as a person reads it: the verdict, a line per thing, ages
+//! instead of times.
+
+use std::fmt::Write;
+
+use super::{SourceStatus, Status};
+
+/// The text of `status`, at most 100 columns wide.
+pub fn as_text(status: &Status) -> String {
+    let mut text = String::new();
+    let assigned = status.sources.iter().any(|source| source.assigned);
+    let patient = match (status.sources.is_empty(), assigned) {
+        (true, _) => "no source configured",
+        (false, true) => "patient assigned",
+        (false, false) => "patient UNASSIGNED",
+    };
+    let up = age(f64::from(
+        u32::try_from(status.site.up_s).unwrap_or(u32::MAX),
+    ));
+    put(
+        &mut text,
+        format_args!(
+            "{}   box {} · {patient} · up {up}\n\n",
+            status.verdict.word(),
+            status.site.name
+        ),
+    );
+    sources(&mut text, &status.sources);
+    tail(&mut text, status);
+    text
+}
+
+fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // writing to a String cannot fail
+    let _ = text.write_fmt(words);
+}
+
+fn sources(text: &mut String, sources: &[SourceStatus]) {
+    if sources.is_empty() {
+        return;
+    }
+    put(
+        text,
+        format_args!(
+            "{:<14} {:<10} {:<16} {:<9} {:<14} {:<8} {}\n",
+            "SOURCE", "LINK", "STREAM", "RATE", "QUALITY", "HR", "LAST"
+        ),
+    );
+    for source in sources {
+        let quality = source.quality.as_ref().map_or("-".to_owned(), |quality| {
+            format!("{} {:.2}", short(&quality.verdict), quality.index)
+        });
+        let rate = source
+            .heart_rate_bpm
+            .map_or("-".to_owned(), |bpm| format!("{bpm:.0} /min"));
+        let last = source
+            .last_age_s
+            .map_or("-".to_owned(), |seconds| format!("{} ago", age(seconds)));
+        put(
+            text,
+            format_args!(
+                "{:<14} {:<10} {:<16} {:<9} {:<14} {:<8} {}{}\n",
+                source.name,
+                source.state.word(),
+                source.stream,
+                format!("{} Hz", source.rate_hz),
+                quality,
+                rate,
+                last,
+                trouble(source)
+            ),
+        );
+    }
+    text.push('\n');
+}
+
+fn trouble(source: &SourceStatus) -> String {
+    let quality = source.quality.as_ref();
+    let electrode = quality.and_then(|quality| quality.electrode_iec.as_deref());
+    match (&source.code, electrode) {
+        (Some(code), _) => format!("   {code}"),
+        (None, Some(electrode)) => format!("   {electrode} off"),
+        (None, None) => quality
+            .and_then(|quality| quality.causes.first())
+            .map_or(String::new(), |cause| format!("   {cause}")),
+    }
+}
+
+fn tail(text: &mut String, status: &Status) {
+    let store = &status.store;
+    put(
+        text,
+        format_args!(
+            "STORED   {} records, {} of {}\n",
+            store.stored,
+            bytes(store.bytes),
+            bytes(store.cap_bytes)
+        ),
+    );
+    let oldest = store
+        .oldest_waiting_age_s
+        .map_or(String::new(), |seconds| format!(", oldest {}", age(seconds)));
+    let since = status
+        .uplink
+        .since_s
+        .map_or(String::new(), |seconds| format!(" {}", age(seconds)));
+    let link = match (status.uplink.connected, &status.uplink.code) {
+        (true, _) => format!("gateway connected{since}"),
+        (false, Some(code)) => format!("gateway not reached{since} ({code})"),
+        (false, None) => format!("gateway not reached{since}"),
+    };
+    put(
+        text,
+        format_args!(
+            "SENT     {} · FILED {} · waiting {}{oldest} · {link}\n",
+            status.uplink.sent, store.filed, store.waiting
+        ),
+    );
+    put(text, format_args!("CLOCK    {}\n", clock(status)));
+    match status.warnings.as_slice() {
+        [] => {}
+        warnings => {
+            put(text, format_args!("{} warning(s):\n", warnings.len()));
+            for warning in warnings {
+                put(text, format_args!("  {} ({})\n", warning.text, warning.code));
+            }
+        }
+    }
+}
+
+fn clock(status: &Status) -> String {
+    let mut words = match status.clock.error_ms {
+        Some(error) => format!("synchronised, within {error:.0} ms"),
+        None => "not synchronised".to_owned(),
+    };
+    if let Some(ahead) = status.clock.gateway_ahead_ms {
+        words += &format!(" · gateway {ahead:+.0} ms");
+    }
+    for source in &status.sources {
+        if let Some(ppm) = source.drift_ppm {
+            words += &format!(" · {} drifts {ppm:+.0} ppm", source.name);
+        }
+    }
+    words
+}
+
+fn short(verdict: &str) -> &str {
+    match verdict {
+        "insufficient" => "poor",
+        "acceptable" => "fair",
+        other => other,
+    }
+}
+
+/// An age with one unit below a minute and two above.
+fn age(seconds: f64) -> String {
+    let whole = std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e12)).as_secs();
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{} KiB", count >> 10),
+        1_048_576..1_073_741_824 => format!("{} MiB", count >> 20),
+        _ => format!("{} GiB", count >> 30),
+    }
+}

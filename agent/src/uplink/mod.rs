@@ -1,0 +1,125 @@
+//! The way to the gateway: frames go up until the gateway's signed acknowledgement says that
+//! they are durably stored.
+//!
+//! - On each connection: hello, wait for acknowledgements, go on after the last one.
+//! - The most urgent lane with a free window sends next; one frame is asked for at a time,
+//!   so that an alert waits for at most one frame of another lane.
+//! - Without progress everything unacknowledged is sent again, with back-off and chance.
+//! - Only a verified acknowledgement that the outbox accepts moves anything. What the
+//!   broker or listener says of its own (PUBACK) is not waited for and deletes nothing.
+//!
+//! [`Uplink`] hides the MQTT client; only [`mqtt`] knows it.
+
+mod commands;
+pub mod mqtt;
+pub mod scheduler;
+pub mod session;
+pub mod shelf;
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+/// A way to connect to the gateway.
+pub trait Uplink: Send {
+    /// Connects, and subscribes to what the gateway says to this box.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the gateway cannot be reached or does not accept this box.
+    fn connect(&mut self) -> impl Future<Output = Result<Link, UplinkError>> + Send;
+}
+
+/// An open connection. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Link {
+    /// Takes what is to be published; has room for few, so that the order stays ours.
+    pub publish: mpsc::Sender<Outgoing>,
+    /// Tells what happens.
+    pub events: mpsc::Receiver<LinkEvent>,
+}
+
+/// Something to publish at QoS 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub payload: Vec<u8>,
+    /// Whether the broker keeps it for those who come later.
+    pub retain: bool,
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// The gateway said something to this box.
+    Message {
+        /// Where it was published.
+        topic: String,
+        /// What was said.
+        payload: Vec<u8>,
+    },
+    /// The connection is over.
+    Lost(UplinkError),
+}
+
+/// Why the gateway is not reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UplinkError {
+    /// The address does not answer.
+    #[error("the gateway at {endpoint} does not answer")]
+    Unreachable {
+        /// Where it should be.
+        endpoint: String,
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The gateway's certificate, or ours, is not accepted.
+    #[error("no trusted connection to the gateway at {endpoint}")]
+    Untrusted {
+        /// Where it should be.
+        endpoint: String,
+        /// What the library said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The gateway refuses this box.
+    #[error("the gateway at {endpoint} refuses this box: {reason}")]
+    Refused {
+        /// Where it is.
+        endpoint: String,
+        /// What it gave as a reason.
+        reason: String,
+    },
+    /// The gateway did not accept within the time limit.
+    #[error("the gateway at {endpoint} did not accept within {limit_s} s")]
+    Slow {
+        /// Where it is.
+        endpoint: String,
+        /// The limit.
+        limit_s: u64,
+    },
+    /// The connection ended.
+    #[error("the connection to the gateway ended")]
+    Ended {
+        /// What the library said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The connection was closed from this side.
+    #[error("the connection to the gateway was closed")]
+    Closed,
+}
+
+impl UplinkError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "uplink.unreachable",
+            Self::Untrusted { .. } => "uplink.untrusted",
+            Self::Refused { .. } => "uplink.refused",
+            Self::Slow { .. } => "uplink.slow",
+            Self::Ended { .. } => "uplink.ended",
+            Self::Closed => "uplink.closed",
+        }
+    }
+}

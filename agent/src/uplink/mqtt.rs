@@ -1,0 +1,325 @@
+//! MQTT 5 over TLS with the box's certificate: the only module that knows the client.
+//!
+//! - Clean start, and a new client for each connection: nothing of an old session is
+//!   trusted, the outbox knows what the gateway has.
+//! - One task polls the client and does nothing else; another hands it what is published.
+//! - Packets of at most 256 KiB both ways; keep-alive 30 s.
+//! - The certificate's time is checked against the box's clock, or against the time at
+//!   which the enrolment was written if the clock is behind that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardio_core::clock::Clock;
+use cardio_core::ids::BoxId;
+use cardio_wire::MAX_FRAME_BYTES;
+use cardio_wire::keys::SigningKey;
+use cardio_wire::message::State;
+use cardio_wire::topic::Topic;
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit,
+    LastWill, MqttOptions, Packet, PublishOptions, QoS, SessionMode, TlsConfiguration, Transport,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
+use crate::enrolment::{Endpoint, Enrolment};
+
+const KEEP_ALIVE_S: u16 = 30;
+/// How long the gateway may take to accept a connection and a subscription.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
+/// Room for the headers of a packet around the largest frame.
+const PACKET_HEADERS: u32 = 1024;
+/// Things to publish that may wait for the client.
+const PUBLISH_ROOM: usize = 1;
+/// Things that the gateway said that may wait for us.
+const EVENT_ROOM: usize = 64;
+/// Frames that may be under way without the listener's own answer.
+const CLIENT_ROOM: usize = 2;
+
+/// Why the uplink cannot be made from the enrolment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A certificate or key is no PEM.
+    #[error("the enrolment holds no usable {what}")]
+    Pem {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The TLS library refuses them.
+    #[error("the certificates of the enrolment cannot be used")]
+    Refused {
+        /// What it said.
+        source: rustls::Error,
+    },
+}
+
+impl TlsError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Pem { .. } => "enrolment.pem",
+            Self::Refused { .. } => "enrolment.tls",
+        }
+    }
+}
+
+/// Connects to one gateway as one box.
+pub struct Mqtt {
+    device: BoxId,
+    signer: SigningKey,
+    endpoint: Endpoint,
+    server_name: String,
+    tls: Arc<rustls::ClientConfig>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The time of certificates: the box's, but never before the enrolment was written.
+#[derive(Debug)]
+struct CertificateTime {
+    clock: ClockSource,
+    floor: UnixTime,
+}
+
+struct ClockSource(Arc<dyn Clock>);
+
+impl std::fmt::Debug for ClockSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl rustls::time_provider::TimeProvider for CertificateTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let micros = u64::try_from(self.clock.0.read().utc.0).unwrap_or(0);
+        let now = UnixTime::since_unix_epoch(Duration::from_micros(micros));
+        Some(now.max(self.floor))
+    }
+}
+
+impl Mqtt {
+    /// Makes ready to connect.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the enrolment's certificates cannot be used.
+    pub fn new(
+        enrolment: &Enrolment,
+        enrolled_at: UnixTime,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let time = CertificateTime {
+            clock: ClockSource(Arc::clone(&clock)),
+            floor: enrolled_at,
+        };
+        Ok(Self {
+            device: enrolment.id,
+            signer: enrolment.signer.clone(),
+            endpoint: enrolment.endpoint.clone(),
+            server_name: enrolment.server_name.clone(),
+            tls: Arc::new(client_config(enrolment, time)?),
+            clock,
+        })
+    }
+
+    fn options(&self) -> MqttOptions {
+        let limit = u32::try_from(MAX_FRAME_BYTES)
+            .unwrap_or(u32::MAX)
+            .saturating_add(PACKET_HEADERS);
+        let broker = (self.server_name.clone(), self.endpoint.port);
+        let mut options = MqttOptions::new(self.device.to_string(), broker);
+        options
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
+                Arc::clone(&self.tls),
+            )))
+            .set_session_mode(SessionMode::Clean)
+            .set_keep_alive(KEEP_ALIVE_S)
+            .set_max_packet_size(Some(limit))
+            .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(limit))
+            .set_last_will(LastWill::new(
+                Topic::State(self.device).to_string(),
+                self.state(false),
+                QoS::AtLeastOnce,
+                true,
+                None,
+            ));
+        let address = (self.endpoint.host.clone(), self.endpoint.port);
+        // The name is for the certificate; the address is where the gateway is.
+        options.set_socket_connector(move |_, network| {
+            let (host, port) = address.clone();
+            async move { rumqttc::default_socket_connect(format!("{host}:{port}"), network).await }
+        });
+        options
+    }
+
+    fn state(&self, online: bool) -> Vec<u8> {
+        let state = State {
+            device: self.device,
+            online,
+            at: self.clock.read(),
+        };
+        state.sign(&self.signer)
+    }
+
+    fn unreachable(&self, source: ConnectionError) -> UplinkError {
+        let endpoint = self.endpoint.to_string();
+        match source {
+            ConnectionError::Tls(source) => UplinkError::Untrusted {
+                endpoint,
+                source: Box::new(source),
+            },
+            ConnectionError::Io(source) if is_tls(&source) => UplinkError::Untrusted {
+                endpoint,
+                source: Box::new(source),
+            },
+            ConnectionError::ConnectionRefused(code) => UplinkError::Refused {
+                endpoint,
+                reason: format!("{code:?}"),
+            },
+            other => UplinkError::Unreachable {
+                endpoint,
+                source: Box::new(other),
+            },
+        }
+    }
+
+    /// Waits until the gateway has accepted the connection and the subscription.
+    async fn accepted(&self, events: &mut EventLoop) -> Result<(), UplinkError> {
+        loop {
+            match events.poll().await.map_err(|err| self.unreachable(err))? {
+                Event::Incoming(Packet::ConnAck(answer))
+                    if answer.code != ConnectReturnCode::Success =>
+                {
+                    return Err(UplinkError::Refused {
+                        endpoint: self.endpoint.to_string(),
+                        reason: format!("{:?}", answer.code),
+                    });
+                }
+                Event::Incoming(Packet::SubAck(_)) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Uplink for Mqtt {
+    async fn connect(&mut self) -> Result<Link, UplinkError> {
+        let (client, mut events) = AsyncClient::builder(self.options())
+            .capacity(CLIENT_ROOM)
+            .build();
+        let ended = |source| UplinkError::Ended {
+            source: Box::new(source),
+        };
+        client
+            .subscribe(Topic::down_filter(self.device), QoS::AtLeastOnce)
+            .await
+            .map_err(ended)?;
+        match tokio::time::timeout(ACCEPT_LIMIT, self.accepted(&mut events)).await {
+            Ok(accepted) => accepted?,
+            Err(_) => {
+                return Err(UplinkError::Slow {
+                    endpoint: self.endpoint.to_string(),
+                    limit_s: ACCEPT_LIMIT.as_secs(),
+                });
+            }
+        }
+        let (publish, to_publish) = mpsc::channel(PUBLISH_ROOM);
+        let (told, link_events) = mpsc::channel(EVENT_ROOM);
+        let poller = tokio::spawn(poll(events, told));
+        tokio::spawn(hand_over(client, to_publish, poller));
+        let online = Outgoing {
+            topic: Topic::State(self.device).to_string(),
+            payload: self.state(true),
+            retain: true,
+        };
+        publish
+            .send(online)
+            .await
+            .map_err(|_| UplinkError::Closed)?;
+        Ok(Link {
+            publish,
+            events: link_events,
+        })
+    }
+}
+
+/// Polls the client until the connection or the listener to it is gone.
+async fn poll(mut events: EventLoop, told: mpsc::Sender<LinkEvent>) {
+    loop {
+        let event = match events.poll().await {
+            Ok(Event::Incoming(Packet::Publish(message))) => LinkEvent::Message {
+                topic: String::from_utf8_lossy(&message.topic).into_owned(),
+                payload: message.payload.to_vec(),
+            },
+            Ok(_) => continue,
+            Err(source) => {
+                let lost = UplinkError::Ended {
+                    source: Box::new(source),
+                };
+                // whoever listens may have gone first
+                let _ = told.send(LinkEvent::Lost(lost)).await;
+                return;
+            }
+        };
+        if told.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands what is published to the client until nobody publishes any more; then the
+/// connection is closed in order.
+async fn hand_over(
+    client: AsyncClient,
+    mut to_publish: mpsc::Receiver<Outgoing>,
+    poller: JoinHandle<()>,
+) {
+    while let Some(out) = to_publish.recv().await {
+        let options = PublishOptions::at_least_once().retain(out.retain);
+        if client.publish(out.topic, out.payload, options).await.is_err() {
+            break;
+        }
+    }
+    // A connection that is already gone needs no farewell.
+    let _ = client.disconnect().await;
+    let mut poller = poller;
+    if tokio::time::timeout(Duration::from_secs(1), &mut poller)
+        .await
+        .is_err()
+    {
+        poller.abort();
+    }
+}
+
+fn is_tls(err: &std::io::Error) -> bool {
+    err.get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+fn client_config(
+    enrolment: &Enrolment,
+    time: CertificateTime,
+) -> Result<rustls::ClientConfig, TlsError> {
+    let pem = |what| TlsError::Pem { what };
+    let refused = |source| TlsError::Refused { source };
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(enrolment.ca_certificate.as_bytes())
+        .map_err(|_| pem("certificate of the authority"))?;
+    roots.add(ca).map_err(refused)?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(enrolment.client_certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| pem("certificate of the box"))?;
+    let key = PrivateKeyDer::from_pem_slice(enrolment.client_key.as_bytes())
+        .map_err(|_| pem("key of the box"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_details(provider, Arc::new(time))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(refused)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(refused)
+}
