@@ -40,9 +40,15 @@ pub(crate) fn reading(micros: u64) -> ClockReading {
 impl Ends {
     pub(crate) fn new() -> Self {
         let rng = SystemRandom::new();
+        Self::with_signer(SigningKey::generate(&rng).unwrap().0)
+    }
+
+    /// Ends with another secret: what is stored cannot be opened, what is signed is right.
+    pub(crate) fn with_signer(signer: SigningKey) -> Self {
+        let rng = SystemRandom::new();
         Self {
             device: BoxId([3; 16]),
-            signer: SigningKey::generate(&rng).unwrap().0,
+            signer,
             secret: RecipientSecretKey::generate(&rng).unwrap(),
             control: SigningKey::generate(&rng).unwrap().0,
             clock: Arc::new(ManualClock::at(reading(0))),
