@@ -1,4 +1,11 @@
 //! The constraints of the outbox's module head, one by one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program: what is unexpected must stop it"
+)]
 
 mod support;
 

@@ -1,4 +1,11 @@
 //! A process that is killed at any moment leaves everything that it said was stored.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program: what is unexpected must stop it"
+)]
 
 mod support;
 

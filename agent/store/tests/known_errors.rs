@@ -1,4 +1,11 @@
 //! What can happen to an outbox from outside: damage, a second opener, a full disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program: what is unexpected must stop it"
+)]
 
 mod support;
 

@@ -1,4 +1,11 @@
 //! Random actions against the outbox and against a plain model, step by step.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program: what is unexpected must stop it"
+)]
 
 mod support;
 
