@@ -262,7 +262,10 @@ fn create(folder: &Path, now: UtcMicros) -> Result<(), KeyError> {
     write_private(&draft.join(CA_KEY), key.serialize_pem().as_bytes())?;
 
     let random = SystemRandom::new();
-    let recipient = RecipientSecretKey::generate();
+    let recipient =
+        RecipientSecretKey::generate(&random).map_err(|_| KeyError::NoRandomness {
+            what: "the recipient key",
+        })?;
     write_private(&draft.join(RECIPIENT_KEY), recipient.to_bytes().as_ref())?;
     let (_, control) = SigningKey::generate(&random).map_err(|_| KeyError::NoRandomness {
         what: "the control key",

@@ -82,6 +82,8 @@ pub struct HttpsConfig {
 pub struct AlertsConfig {
     /// File of rules; the built-in rules when absent.
     pub rules: Option<PathBuf>,
+    /// Who is told, as a FHIR reference.
+    pub recipient: String,
 }
 
 /// Log output.

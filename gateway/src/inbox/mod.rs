@@ -26,7 +26,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
-pub use enrolled::{BoxRow, EnrolError, NewBox};
+pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox};
 pub use frames::{
     Arrived, LaneHead, LaneRow, Receipt, Stored, StoredFrame, frames_between, lane_rows,
 };
@@ -114,6 +114,7 @@ impl Inbox {
             .write(move |tx| {
                 counter.reserve(tx, now)?;
                 enrolled::heard(tx, &hello, now)?;
+                enrolled::tie_boot(tx, &hello, now)?;
                 frames::compare(tx, &hello, now)
             })
             .await
@@ -147,6 +148,14 @@ impl Inbox {
     /// [`DbError`] when the inbox cannot be read.
     pub fn boxes(&self) -> Result<Vec<BoxRow>, DbError> {
         self.readers.read(enrolled::list)
+    }
+
+    /// What boxes said of themselves.
+    ///
+    /// # Errors
+    /// [`DbError`] when the inbox cannot be read.
+    pub fn lore(&self) -> Result<BoxLore, DbError> {
+        self.readers.read(enrolled::lore)
     }
 
     /// Numbers for `status`.

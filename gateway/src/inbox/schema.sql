@@ -63,3 +63,12 @@ CREATE TABLE ack_counter (
   reserved INTEGER NOT NULL
 ) STRICT;
 INSERT INTO ack_counter VALUES (1, 0);
+
+-- Microseconds from the boot of a box to the epoch, by this gateway's clock at the first
+-- hello of that boot: the time of boxes whose own clock was never set.
+CREATE TABLE boots (
+  box       BLOB NOT NULL,
+  boot      BLOB NOT NULL,
+  offset_us INTEGER NOT NULL,
+  PRIMARY KEY (box, boot)
+) STRICT, WITHOUT ROWID;

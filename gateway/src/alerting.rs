@@ -1,0 +1,317 @@
+//! From assessed windows to alerts in the record.
+//!
+//! Windows are shown to the engine in the order of their ends; what it remembers is stored in
+//! the transaction that files them, so a restart neither forgets nor repeats. Deliberately
+//! absent: telling anybody. An alert is filed as DetectedIssue, Communication and Task.
+
+use cardio_alert::{Alert, AlertEvent, Algorithm, Engine, EngineState, Family, Fact, Language, Priority};
+use cardio_core::clock::UtcMicros;
+use cardio_core::index::SampleIndex;
+use cardio_core::subject::SubjectRef;
+use cardio_fhir::alert::{
+    AlertFacts, AlertPriority, AlertState, Assignment, Delivery, communication, detected_issue,
+    task,
+};
+use cardio_fhir::ids;
+use cardio_wire::record::{AssessmentV1, Record};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
+
+use crate::db::{DbError, during, fixed};
+use crate::filing::Exam;
+use crate::record;
+
+/// An alert as `alerts list` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedAlert {
+    /// Its id.
+    pub id: String,
+    /// The patient's logical id, if it is about one.
+    pub subject: Option<String>,
+    /// The box that recorded it.
+    pub box_id: String,
+    /// The rule.
+    pub rule: String,
+    /// high, medium, low or information.
+    pub priority: String,
+    /// Whether it is about the equipment and not the patient.
+    pub technical: bool,
+    /// When it was raised.
+    pub raised: String,
+    /// Its age in seconds.
+    pub age_s: i64,
+    /// When its condition ended, if it did.
+    pub ended: Option<String>,
+    /// In French.
+    pub text_fr: String,
+    /// In English.
+    pub text_en: String,
+}
+
+/// What the engine remembered when it last stopped.
+///
+/// # Errors
+/// [`DbError`] when it cannot be read.
+pub fn load(connection: &Connection) -> Result<EngineState, DbError> {
+    let state: Option<String> = connection
+        .query_row("SELECT state FROM alert_state", [], |row| row.get(0))
+        .optional()
+        .map_err(during("read the state of the alert rules"))?;
+    match state {
+        None => Ok(EngineState::default()),
+        Some(state) => serde_json::from_str(&state).map_err(|_| DbError::Damaged {
+            what: "state of the alert rules",
+        }),
+    }
+}
+
+/// Stores what the engine remembers.
+pub(crate) fn save(connection: &Connection, state: &EngineState) -> Result<(), DbError> {
+    let text = serde_json::to_string(state).map_err(|_| DbError::Damaged {
+        what: "state of the alert rules",
+    })?;
+    connection
+        .prepare_cached(
+            "INSERT INTO alert_state (only, state) VALUES (1, ?1)
+             ON CONFLICT (only) DO UPDATE SET state = ?1",
+        )
+        .and_then(|mut statement| statement.execute([text]))
+        .map(|_| ())
+        .map_err(during("store the state of the alert rules"))
+}
+
+/// Shows the engine every window that it has not seen; answers how many alerts it raised.
+pub(crate) fn judge(
+    connection: &Connection,
+    exam: &Exam,
+    engine: &mut Engine,
+    recipient: &str,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    let subject = exam.subject();
+    let mut raised = 0;
+    for window in unjudged(connection, exam)? {
+        let fact = fact(exam, &window);
+        for event in engine.step(&subject, &fact, now) {
+            raised += take(connection, exam, event, recipient, now)?;
+        }
+    }
+    mark_judged(connection, exam)?;
+    if let Some(ended) = &exam.ended {
+        let (at, _) = exam.wall(&ended.head.at);
+        for event in engine.acquisition_ended(&subject, exam.id(), at) {
+            raised += take(connection, exam, event, recipient, now)?;
+        }
+    }
+    Ok(raised)
+}
+
+fn unjudged(connection: &Connection, exam: &Exam) -> Result<Vec<AssessmentV1>, DbError> {
+    let act = "read the windows that no rule has seen";
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
+             AND box = ?2 AND judged = 0 ORDER BY first + len, seq",
+        )
+        .map_err(during(act))?;
+    let mut rows = statement
+        .query(params![exam.id().0, exam.device.0])
+        .map_err(during(act))?;
+    let mut windows = Vec::new();
+    while let Some(row) = rows.next().map_err(during(act))? {
+        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
+        match Record::decode(&bytes) {
+            Ok(Record::Assessment(window)) => windows.push(window),
+            _ => return Err(DbError::Damaged { what: "assessment" }),
+        }
+    }
+    Ok(windows)
+}
+
+fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
+    connection
+        .prepare_cached(
+            "UPDATE records SET judged = 1 WHERE acquisition = ?1 AND kind = 'assessment'
+             AND box = ?2 AND judged = 0",
+        )
+        .and_then(|mut statement| statement.execute(params![exam.id().0, exam.device.0]))
+        .map(|_| ())
+        .map_err(during("note which windows the rules have seen"))
+}
+
+fn fact(exam: &Exam, window: &AssessmentV1) -> Fact {
+    let (quality, rate) = (&window.quality, &window.heart_rate);
+    let end = quality.first.after(quality.len);
+    let (at, _) = exam.time_of(end, &window.window_start);
+    let beats: Vec<SampleIndex> = rate.beats.iter().map(|beat| beat.at).collect();
+    let algorithm = |(name, version): &(String, u32)| Algorithm {
+        name: name.clone(),
+        version: *version,
+    };
+    Fact {
+        acquisition: exam.id(),
+        first: quality.first,
+        len: quality.len,
+        rate: exam.acquisition().rate,
+        at,
+        attendance: exam.acquisition().attendance,
+        verdict: quality.overall.verdict,
+        causes: quality.overall.causes.clone(),
+        suspect_electrode: window.suspect_electrode,
+        bpm: rate.bpm,
+        beats: Some(beats),
+        af_suspected: None,
+        algorithms: vec![algorithm(&quality.algorithm), algorithm(&rate.algorithm)],
+    }
+}
+
+fn take(
+    connection: &Connection,
+    exam: &Exam,
+    event: AlertEvent,
+    recipient: &str,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    match event {
+        AlertEvent::Raised(alert) => {
+            tracing::warn!(
+                event = "AlertRaised",
+                alert = %alert.id,
+                rule = %alert.rule,
+                priority = alert.priority.name()
+            );
+            insert(connection, exam, &alert)?;
+            put_resources(connection, exam, &alert, None, recipient, now)?;
+            Ok(1)
+        }
+        AlertEvent::Ended(ended) => {
+            tracing::info!(event = "AlertConditionEnded", alert = %ended.id, rule = %ended.rule);
+            let detail: Option<String> = connection
+                .query_row(
+                    "UPDATE alerts SET ended_us = ?2 WHERE id = ?1 RETURNING detail",
+                    params![ended.id, ended.at.0],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(during("note the end of an alert"))?;
+            if let Some(detail) = detail {
+                let alert: Alert = serde_json::from_str(&detail)
+                    .map_err(|_| DbError::Damaged { what: "alert" })?;
+                put_resources(connection, exam, &alert, Some(ended.at), recipient, now)?;
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn insert(connection: &Connection, exam: &Exam, alert: &Alert) -> Result<(), DbError> {
+    let detail =
+        serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
+    connection
+        .execute(
+            "INSERT OR IGNORE INTO alerts
+               (id, subject, box, rule, priority, technical, raised_us, text_fr, text_en, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                alert.id,
+                exam.acquisition().subject.as_ref().map(SubjectRef::as_str),
+                exam.device.0,
+                alert.rule,
+                alert.priority.name(),
+                alert.family() == Family::Technical,
+                alert.raised.0,
+                alert.text(Language::French),
+                alert.text(Language::English),
+                detail
+            ],
+        )
+        .map(|_| ())
+        .map_err(during("note an alert"))
+}
+
+fn put_resources(
+    connection: &Connection,
+    exam: &Exam,
+    alert: &Alert,
+    ended: Option<UtcMicros>,
+    recipient: &str,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let (text_fr, text_en) = (
+        alert.text(Language::French),
+        alert.text(Language::English),
+    );
+    let implicated = [format!("DiagnosticReport/{}", ids::report(exam.id()))];
+    let facts = AlertFacts {
+        alert: &alert.id,
+        code: alert.kind.name(),
+        priority: match alert.priority {
+            Priority::High => AlertPriority::High,
+            Priority::Medium => AlertPriority::Medium,
+            Priority::Low => AlertPriority::Low,
+            Priority::Information => AlertPriority::Information,
+        },
+        technical: alert.family() == Family::Technical,
+        state: AlertState::Raised,
+        text_fr: &text_fr,
+        text_en: &text_en,
+        patient: exam.acquisition().subject.as_ref(),
+        box_device: &exam.context.box_device,
+        began: alert.began,
+        ended,
+        raised: alert.raised,
+        modified: ended.unwrap_or(alert.raised),
+        implicated: &implicated,
+        evidence: &[],
+        simulated: exam.context.simulated,
+    };
+    let delivery = Delivery {
+        recipient,
+        sent: alert.raised,
+        received: None,
+    };
+    let assignment = Assignment {
+        recipient,
+        until: None,
+    };
+    record::put(connection, &detected_issue(&facts), now)?;
+    record::put(connection, &communication(&facts, &delivery), now)?;
+    record::put(connection, &task(&facts, &assignment), now)?;
+    Ok(())
+}
+
+/// Alerts, those whose condition goes on first, then newest first; at most a thousand.
+///
+/// # Errors
+/// [`DbError`] when the record cannot be read.
+pub fn list(connection: &Connection, now: UtcMicros) -> Result<Vec<ListedAlert>, DbError> {
+    let act = "list the alerts";
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT id, subject, box, rule, priority, technical, raised_us, ended_us,
+                    text_fr, text_en
+             FROM alerts ORDER BY ended_us IS NOT NULL, raised_us DESC, id LIMIT 1000",
+        )
+        .map_err(during(act))?;
+    let mut rows = statement.query([]).map_err(during(act))?;
+    let mut alerts = Vec::new();
+    while let Some(row) = rows.next().map_err(during(act))? {
+        let device: Vec<u8> = row.get(2).map_err(during(act))?;
+        let raised = UtcMicros(row.get(6).map_err(during(act))?);
+        let ended: Option<i64> = row.get(7).map_err(during(act))?;
+        alerts.push(ListedAlert {
+            id: row.get(0).map_err(during(act))?,
+            subject: row.get(1).map_err(during(act))?,
+            box_id: cardio_core::ids::BoxId(fixed(&device, "box id")?).to_string(),
+            rule: row.get(3).map_err(during(act))?,
+            priority: row.get(4).map_err(during(act))?,
+            technical: row.get(5).map_err(during(act))?,
+            raised: crate::clock::rfc3339(raised),
+            age_s: now.0.saturating_sub(raised.0) / 1_000_000,
+            ended: ended.map(|at| crate::clock::rfc3339(UtcMicros(at))),
+            text_fr: row.get(8).map_err(during(act))?,
+            text_en: row.get(9).map_err(during(act))?,
+        });
+    }
+    Ok(alerts)
+}

@@ -1,0 +1,319 @@
+//! One acquisition as the record knows it: its start, its end, its clock, its patient.
+
+use std::collections::BTreeSet;
+
+use cardio_core::acquisition::{Acquisition, Attendance, WaveformKind};
+use cardio_core::clock::{ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::ids::{AcquisitionId, BootId, BoxId};
+use cardio_core::index::SampleIndex;
+use cardio_core::lead::Lead;
+use cardio_fhir::report::ExamKind;
+use cardio_fhir::time::Effective;
+use cardio_fhir::waveform::Context;
+use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
+use cardio_wire::record::{AcquisitionEndedV1, AcquisitionStartedV1, Record};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::open::OpenedRecord;
+use crate::db::{DbError, during, fixed, from_sql};
+use crate::inbox::BoxLore;
+
+/// Media type of an acquisition's original: its records as a sequence of CBOR (RFC 8742).
+pub const ORIGINAL_MEDIA_TYPE: &str = "application/cbor-seq";
+
+const DAMAGED: DbError = DbError::Damaged { what: "record" };
+
+/// What new records of an acquisition touch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Touched {
+    /// Start or end came: everything is looked at again.
+    pub(crate) all: bool,
+    /// Samples whose surroundings changed.
+    pub(crate) around: BTreeSet<u64>,
+    /// Gaps that came, by their first sample.
+    pub(crate) gaps: BTreeSet<u64>,
+    /// Ends of the assessed windows that came.
+    pub(crate) windows: BTreeSet<u64>,
+}
+
+/// Notes what a record touches.
+pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &OpenedRecord) {
+    let (Some(acquisition), span) = super::rows::place(&opened.record) else {
+        return;
+    };
+    let position = touched.iter().position(|(id, _)| *id == acquisition);
+    let entry = match position.and_then(|at| touched.get_mut(at)) {
+        Some((_, entry)) => entry,
+        None => {
+            touched.push((acquisition, Touched::default()));
+            let Some((_, entry)) = touched.last_mut() else {
+                return;
+            };
+            entry
+        }
+    };
+    let (first, len) = span.map_or((0, 0), |(first, len)| (first.0, len));
+    let last = first.saturating_add(len.saturating_sub(1));
+    match &opened.record {
+        Record::AcquisitionStarted(_) | Record::AcquisitionEnded(_) => entry.all = true,
+        Record::Segment(_) => entry
+            .around
+            .extend([first.saturating_sub(1), first, last]),
+        Record::Gap(_) => {
+            entry.gaps.insert(first);
+            entry.around.extend([first.saturating_sub(1), first]);
+        }
+        Record::Assessment(_) => {
+            entry.windows.insert(first.saturating_add(len));
+            entry.around.insert(last);
+        }
+        _ => {}
+    }
+}
+
+/// An acquisition whose start is filed.
+#[derive(Debug)]
+pub(crate) struct Exam {
+    pub(crate) started: AcquisitionStartedV1,
+    pub(crate) ended: Option<AcquisitionEndedV1>,
+    pub(crate) device: BoxId,
+    pub(crate) context: Context,
+    pub(crate) origin: FrameIdentity,
+    /// When the start, and the newest record, were received.
+    pub(crate) received: (UtcMicros, UtcMicros),
+    pub(crate) agent_version: String,
+    offsets: Vec<(BootId, i64)>,
+}
+
+/// Reads an acquisition; `None` until its start is filed.
+pub(crate) fn load(
+    connection: &Connection,
+    acquisition: AcquisitionId,
+    lore: &BoxLore,
+) -> Result<Option<Exam>, DbError> {
+    let act = "read the start of an acquisition";
+    let row = connection
+        .prepare_cached(
+            "SELECT r.bytes, r.box, r.lane, r.chain, r.seq, r.received_us
+             FROM records r JOIN acquisitions a ON a.id = r.acquisition AND a.box = r.box
+             WHERE r.acquisition = ?1 AND r.kind = 'acquisition-started'
+             ORDER BY r.received_us, r.seq LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row([acquisition.0], |row| {
+                    Ok((
+                        row.get::<_, Vec<u8>>(0)?,
+                        row.get::<_, Vec<u8>>(1)?,
+                        row.get::<_, u8>(2)?,
+                        row.get::<_, Vec<u8>>(3)?,
+                        row.get::<_, i64>(4)?,
+                        row.get::<_, i64>(5)?,
+                    ))
+                })
+                .optional()
+        })
+        .map_err(during(act))?;
+    let Some((bytes, device, lane, chain, seq, received)) = row else {
+        return Ok(None);
+    };
+    let Ok(Record::AcquisitionStarted(started)) = Record::decode(&bytes) else {
+        return Err(DAMAGED);
+    };
+    let device = BoxId(fixed(&device, "box id")?);
+    let context = context(connection, device, &started.acquisition)?;
+    Ok(Some(Exam {
+        ended: ended(connection, acquisition, device)?,
+        origin: FrameIdentity {
+            device,
+            lane: Lane::from_number(lane).ok_or(DbError::Damaged { what: "lane" })?,
+            chain: ChainId(fixed(&chain, "chain")?),
+            seq: from_sql(seq),
+        },
+        received: (
+            UtcMicros(received),
+            newest(connection, acquisition, device)?,
+        ),
+        agent_version: lore
+            .agent_versions
+            .get(&device)
+            .cloned()
+            .unwrap_or_else(|| "unknown".to_owned()),
+        offsets: lore
+            .boot_offsets
+            .iter()
+            .filter(|((of, _), _)| *of == device)
+            .map(|((_, boot), offset)| (*boot, *offset))
+            .collect(),
+        started,
+        device,
+        context,
+    }))
+}
+
+fn ended(
+    connection: &Connection,
+    acquisition: AcquisitionId,
+    device: BoxId,
+) -> Result<Option<AcquisitionEndedV1>, DbError> {
+    let bytes: Option<Vec<u8>> = connection
+        .prepare_cached(
+            "SELECT bytes FROM records
+             WHERE acquisition = ?1 AND kind = 'acquisition-ended' AND box = ?2
+             ORDER BY first DESC LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![acquisition.0, device.0], |row| row.get(0))
+                .optional()
+        })
+        .map_err(during("read the end of an acquisition"))?;
+    bytes
+        .map(|bytes| match Record::decode(&bytes) {
+            Ok(Record::AcquisitionEnded(ended)) => Ok(ended),
+            _ => Err(DAMAGED),
+        })
+        .transpose()
+}
+
+fn newest(
+    connection: &Connection,
+    acquisition: AcquisitionId,
+    device: BoxId,
+) -> Result<UtcMicros, DbError> {
+    connection
+        .prepare_cached(
+            "SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(params![acquisition.0, device.0], |row| row.get(0))
+        })
+        .map(|at: Option<i64>| UtcMicros(at.unwrap_or(0)))
+        .map_err(during("find the newest record of an acquisition"))
+}
+
+/// Who and what it is about. Data counts as simulated when its patient is a test identity.
+fn context(
+    connection: &Connection,
+    device: BoxId,
+    acquisition: &Acquisition,
+) -> Result<Context, DbError> {
+    let simulated = match &acquisition.subject {
+        None => false,
+        Some(subject) => connection
+            .prepare_cached(
+                "SELECT 1 FROM index_tokens WHERE kind = 'Patient' AND id = ?1
+                 AND param = '_security' AND code = 'HTEST'",
+            )
+            .and_then(|mut statement| statement.exists([subject.as_str()]))
+            .map_err(during("look for a test identity"))?,
+    };
+    Ok(Context {
+        patient: acquisition.subject.clone(),
+        box_device: cardio_fhir::ids::box_device(device),
+        sensor: cardio_fhir::ids::sensor_device(device, &acquisition.source, &acquisition.device),
+        performer: None,
+        simulated,
+    })
+}
+
+/// Calls `each` with every opened record of an acquisition, in chain order: exactly what the
+/// box sealed.
+pub(crate) fn each_record(
+    connection: &Connection,
+    acquisition: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), DbError> {
+    let act = "read the records of an acquisition";
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT r.bytes FROM records r JOIN acquisitions a ON a.id = r.acquisition
+             AND a.box = r.box WHERE r.acquisition = ?1 ORDER BY r.lane, r.received_us, r.chain, r.seq",
+        )
+        .map_err(during(act))?;
+    let mut rows = statement.query([acquisition]).map_err(during(act))?;
+    while let Some(row) = rows.next().map_err(during(act))? {
+        let bytes = row.get_ref(0).map_err(during(act))?;
+        each(bytes.as_blob().map_err(|_| DAMAGED)?);
+    }
+    Ok(())
+}
+
+impl Exam {
+    pub(crate) const fn id(&self) -> AcquisitionId {
+        self.started.acquisition.id
+    }
+
+    pub(crate) const fn acquisition(&self) -> &Acquisition {
+        &self.started.acquisition
+    }
+
+    /// Which exam it is.
+    pub(crate) fn kind(&self) -> ExamKind {
+        let has = |lead: Lead| {
+            self.acquisition()
+                .waveforms
+                .iter()
+                .any(|row| row.kind == WaveformKind::Ecg(lead))
+        };
+        if self.acquisition().attendance == Attendance::Unattended {
+            ExamKind::Holter
+        } else if Lead::MEASURED_EIGHT.into_iter().all(has) {
+            ExamKind::Ecg12
+        } else {
+            ExamKind::Ecg
+        }
+    }
+
+    /// The wall time of a reading, and whether a clock vouches for it: the box's own when it
+    /// is synchronised, else this gateway's, which heard the box in the same boot.
+    pub(crate) fn wall(&self, at: &ClockReading) -> (UtcMicros, bool) {
+        if matches!(at.quality, ClockQuality::Synchronised { .. }) {
+            return (at.utc, true);
+        }
+        let heard = self
+            .offsets
+            .iter()
+            .find(|(boot, _)| *boot == at.box_instant.boot);
+        match heard {
+            Some((_, offset)) => {
+                let since_boot = i64::try_from(at.box_instant.micros).unwrap_or(i64::MAX);
+                (UtcMicros(offset.saturating_add(since_boot)), true)
+            }
+            None => (at.utc, false),
+        }
+    }
+
+    /// The wall time of a sample by an anchor near it.
+    pub(crate) fn time_of(&self, index: SampleIndex, anchor: &TimeAnchor) -> (UtcMicros, bool) {
+        let (at, vouched) = self.wall(&anchor.at);
+        let rate = self.acquisition().rate;
+        let micros = |index| i64::try_from(rate.micros_at(index)).unwrap_or(i64::MAX);
+        let offset = micros(index).saturating_sub(micros(anchor.index));
+        (UtcMicros(at.0.saturating_add(offset)), vouched)
+    }
+
+    /// A stretch from one sample to another, by an anchor near it.
+    pub(crate) fn effective(
+        &self,
+        first: SampleIndex,
+        last: SampleIndex,
+        anchor: &TimeAnchor,
+    ) -> Effective {
+        let (start, vouched) = self.time_of(first, anchor);
+        let (end, _) = self.time_of(last, anchor);
+        if vouched {
+            Effective::Over { start, end }
+        } else {
+            Effective::Unvouched { start, end }
+        }
+    }
+
+    /// How the alert engine calls what this is about.
+    pub(crate) fn subject(&self) -> String {
+        self.acquisition().subject.as_ref().map_or_else(
+            || format!("unassigned/{}", self.id()),
+            |subject| subject.as_str().to_owned(),
+        )
+    }
+}

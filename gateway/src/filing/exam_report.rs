@@ -1,0 +1,197 @@
+//! The exam as a whole: its report, its original, its origin.
+
+use cardio_core::clock::UtcMicros;
+use cardio_core::gap::Gap;
+use cardio_fhir::ids;
+use cardio_fhir::report::{
+    ChainStretch, DocumentFacts, ProvenanceFacts, ReportFacts, ReportStatus, diagnostic_report,
+    document_reference, provenance,
+};
+use cardio_fhir::time::Effective;
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
+
+use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
+use super::resources::{anchors, gaps};
+use crate::db::{DbError, during, fixed};
+use crate::keys::hex;
+use crate::record;
+
+/// Writes the report, and at the end of the acquisition the original and its origin.
+pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
+    let effective = covered(connection, exam)?;
+    put_report(connection, exam, effective, now)?;
+    if exam.ended.is_some() {
+        put_original(connection, exam, effective, now)?;
+        put_origin(connection, exam, effective, now)?;
+    }
+    Ok(())
+}
+
+fn covered(connection: &Connection, exam: &Exam) -> Result<Effective, DbError> {
+    let Some((start_anchor, first, end_anchor, last)) = anchors(connection, exam)? else {
+        let (at, vouched) = exam.wall(&exam.started.head.at);
+        return Ok(if vouched {
+            Effective::At(at)
+        } else {
+            Effective::Unvouched { start: at, end: at }
+        });
+    };
+    let (start, vouched) = exam.time_of(first, &start_anchor);
+    let (end, also) = exam.time_of(last, &end_anchor);
+    Ok(if vouched && also && start <= end {
+        Effective::Over { start, end }
+    } else {
+        Effective::Unvouched { start, end }
+    })
+}
+
+const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
+    match effective {
+        Effective::Over { start, end } => Some((start, end)),
+        _ => None,
+    }
+}
+
+fn put_report(
+    connection: &Connection,
+    exam: &Exam,
+    effective: Effective,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let act = "list the results of an acquisition";
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id")
+        .map_err(during(act))?;
+    let results: Vec<String> = statement
+        .query_map([exam.id().0], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(during(act))?;
+    let gaps: Vec<Gap> = gaps(connection, exam)?.iter().map(|g| g.gap).collect();
+    let (status, issued) = match exam.ended {
+        Some(_) => (ReportStatus::Preliminary, exam.received.1),
+        None => (ReportStatus::Partial, exam.received.0),
+    };
+    let report = diagnostic_report(&ReportFacts {
+        id: ids::report(exam.id()),
+        acquisition: exam.id(),
+        kind: exam.kind(),
+        context: &exam.context,
+        status,
+        effective,
+        issued,
+        organisation: None,
+        request: None,
+        results: &results,
+        gaps: &gaps,
+        rate: exam.acquisition().rate,
+    });
+    record::put(connection, &report, now).map(|_| ())
+}
+
+/// The original: exactly what the box sealed, record after record, in chain order.
+fn put_original(
+    connection: &Connection,
+    exam: &Exam,
+    effective: Effective,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let (mut sha1, mut size) = (Sha1::new(), 0_u64);
+    each_record(connection, &exam.id().0, |bytes| {
+        sha1.update(bytes);
+        size = size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    })?;
+    let (document, binary) = (
+        ids::document(exam.id(), ORIGINAL_MEDIA_TYPE),
+        ids::binary(exam.id(), ORIGINAL_MEDIA_TYPE),
+    );
+    let reference = document_reference(&DocumentFacts {
+        id: document.clone(),
+        binary: binary.clone(),
+        acquisition: exam.id(),
+        kind: exam.kind(),
+        context: &exam.context,
+        media_type: ORIGINAL_MEDIA_TYPE,
+        size,
+        sha1: sha1.finalize().into(),
+        created: exam.received.1,
+        period: period(effective),
+        organisation: None,
+        report: &ids::report(exam.id()),
+    });
+    record::put(connection, &reference, now)?;
+    // Its bytes are read from the records when somebody asks.
+    let head: Value = json!({
+        "resourceType": "Binary",
+        "id": binary,
+        "contentType": ORIGINAL_MEDIA_TYPE,
+        "securityContext": cardio_fhir::reference("DocumentReference", &document),
+    });
+    record::put(connection, &head, now)?;
+    connection
+        .execute(
+            "INSERT OR IGNORE INTO binaries (id, acquisition) VALUES (?1, ?2)",
+            params![binary, exam.id().0],
+        )
+        .map(|_| ())
+        .map_err(during("note what a document is made of"))
+}
+
+fn put_origin(
+    connection: &Connection,
+    exam: &Exam,
+    effective: Effective,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let chain = stretches(connection, exam)?;
+    let targets = [
+        format!("DiagnosticReport/{}", ids::report(exam.id())),
+        format!(
+            "DocumentReference/{}",
+            ids::document(exam.id(), ORIGINAL_MEDIA_TYPE)
+        ),
+    ];
+    let origin = provenance(&ProvenanceFacts {
+        id: ids::provenance(exam.id()),
+        context: &exam.context,
+        targets: &targets,
+        period: period(effective),
+        recorded: exam.received.1,
+        chain: &chain,
+    });
+    record::put(connection, &origin, now).map(|_| ())
+}
+
+/// Where in the box's chains the acquisition's records stand.
+fn stretches(connection: &Connection, exam: &Exam) -> Result<Vec<ChainStretch>, DbError> {
+    let act = "find the chains of an acquisition";
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT lane, chain, min(seq), max(seq) FROM records
+             WHERE acquisition = ?1 AND box = ?2 GROUP BY lane, chain ORDER BY lane, chain",
+        )
+        .map_err(during(act))?;
+    let rows: Vec<(u8, Vec<u8>, i64, i64)> = statement
+        .query_map(params![exam.id().0, exam.device.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .and_then(Iterator::collect)
+        .map_err(during(act))?;
+    let mut stretches = Vec::new();
+    for (lane, chain, from, to) in rows {
+        let head: Vec<u8> = connection
+            .query_row(
+                "SELECT fingerprint FROM records
+                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
+                params![exam.device.0, lane, chain, to],
+                |row| row.get(0),
+            )
+            .map_err(during(act))?;
+        stretches.push(ChainStretch {
+            position: format!("{}/{lane}/{}/{from}-{to}", exam.device, hex(&chain)),
+            head: fixed(&head, "fingerprint")?,
+        });
+    }
+    Ok(stretches)
+}

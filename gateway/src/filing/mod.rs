@@ -1,0 +1,268 @@
+//! Filing: opens what the inbox holds and writes it into the patient record.
+//!
+//! * Frames are taken per lane in chain order, alert lane first. A group of them, the cursor
+//!   and every resource that changes by them are one transaction: filed exactly once.
+//! * Records may come in any order across lanes; resources follow from what is there, so any
+//!   order gives the same resources in the end.
+//! * A frame that cannot be opened or read goes to quarantine, by name and reason, and the
+//!   lane goes on. A newer program tries those again.
+//!
+//! Deliberately absent: acknowledging. A frame is acknowledged when it is stored, which is
+//! before it is filed.
+
+mod exam;
+mod exam_report;
+mod open;
+mod resources;
+mod rows;
+mod spans;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardio_alert::{Engine, EngineState, RuleSet};
+use cardio_core::clock::Clock;
+use cardio_core::ids::AcquisitionId;
+use rusqlite::Savepoint;
+use tokio::sync::watch;
+
+use crate::alerting;
+use crate::counters::Counters;
+use crate::db::{DbError, Readers, Writer};
+use crate::inbox::{BoxLore, Inbox, frames_between, lane_rows};
+use crate::keys::GatewayKeys;
+use open::Opened;
+
+pub use exam::ORIGINAL_MEDIA_TYPE;
+pub(crate) use exam::{Exam, each_record};
+pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
+
+/// Frames filed in one transaction.
+const GROUP_MAX: usize = 64;
+/// Pause after a failure of the store.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What filing needs.
+#[derive(Clone)]
+pub struct Filer {
+    /// Where frames come from.
+    pub inbox: Inbox,
+    /// Where records and resources go.
+    pub record: Writer,
+    /// Reads the record.
+    pub readers: Readers,
+    /// Opens frames.
+    pub keys: Arc<GatewayKeys>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The alert rules.
+    pub rules: RuleSet,
+    /// Who is told of alerts, as a reference.
+    pub recipient: Arc<str>,
+}
+
+impl std::fmt::Debug for Filer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filer").finish_non_exhaustive()
+    }
+}
+
+/// What one transaction of filing did.
+struct Done {
+    engine: Engine,
+    filed: u64,
+    quarantined: u64,
+    raised: u64,
+}
+
+impl Filer {
+    /// Files what arrives until `stop` becomes true.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut arrivals = self.inbox.arrivals();
+        let mut engine = None;
+        loop {
+            arrivals.mark_unchanged();
+            let filer = self.clone();
+            let work = tokio::task::spawn_blocking(move || filer.step(engine));
+            let pause = match work.await {
+                Ok(Ok((remembered, 0))) => {
+                    engine = Some(remembered);
+                    None
+                }
+                Ok(Ok((remembered, _))) => {
+                    engine = Some(remembered);
+                    if *stop.borrow() {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(event = "RecordFiledError", code = error.code(), "{error}");
+                    engine = None;
+                    Some(RETRY_AFTER)
+                }
+                Err(_) => {
+                    tracing::error!(event = "RecordFiledError", code = "filing.stopped");
+                    engine = None;
+                    Some(RETRY_AFTER)
+                }
+            };
+            let wake = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => {
+                        // Closed only when the inbox is gone; then `stop` ends the loop.
+                        if arrivals.changed().await.is_err() {
+                            std::future::pending::<()>().await;
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                () = wake => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Files everything that is there now; answers how many frames were taken.
+    ///
+    /// # Errors
+    /// [`DbError`] when a store fails; what was filed before stays filed.
+    pub fn file_all(&self) -> Result<u64, DbError> {
+        let (mut engine, mut all) = (None, 0);
+        loop {
+            let (remembered, taken) = self.step(engine)?;
+            if taken == 0 {
+                return Ok(all);
+            }
+            engine = Some(remembered);
+            all += taken;
+        }
+    }
+
+    /// Files one group.
+    fn step(&self, engine: Option<Engine>) -> Result<(Engine, u64), DbError> {
+        let engine = match engine {
+            Some(engine) => engine,
+            None => self.remembered()?,
+        };
+        let group = self.next_group()?;
+        let taken = u64::try_from(group.len()).unwrap_or(u64::MAX);
+        if group.is_empty() {
+            return Ok((engine, 0));
+        }
+        let lore = self.inbox.lore()?;
+        let now = self.clock.read().utc;
+        let recipient = Arc::clone(&self.recipient);
+        let done = self
+            .record
+            .write_blocking(move |tx| file(tx, &group, &lore, engine, &recipient, now))?;
+        self.counters.records_filed.add(done.filed);
+        self.counters.records_quarantined.add(done.quarantined);
+        self.counters.alerts_raised.add(done.raised);
+        Ok((done.engine, taken))
+    }
+
+    fn remembered(&self) -> Result<Engine, DbError> {
+        let state: EngineState = self.readers.read(alerting::load)?;
+        Ok(Engine::with_state(self.rules.clone(), state))
+    }
+
+    /// The next frames to file: lane by lane, most urgent lane first, in chain order.
+    fn next_group(&self) -> Result<Vec<Opened>, DbError> {
+        let mut lanes = self.inbox.readers().read(lane_rows)?;
+        lanes.sort_by_key(|row| (row.head.lane, row.device, row.head.chain));
+        let boxes = self.inbox.boxes()?;
+        let mut group = Vec::new();
+        for row in lanes {
+            let room = GROUP_MAX.saturating_sub(group.len());
+            if room == 0 {
+                break;
+            }
+            let filed = self.readers.read(|c| rows::cursor(c, &row))?;
+            if filed >= row.head.upto {
+                continue;
+            }
+            let key = boxes
+                .iter()
+                .find(|known| known.known.id == row.device)
+                .map(|known| known.known.frame_key);
+            let frames = self
+                .inbox
+                .readers()
+                .read(|c| frames_between(c, &row, filed, room))?;
+            group.extend(
+                frames
+                    .into_iter()
+                    .map(|frame| open::open(&row, frame, key.as_ref(), &self.keys)),
+            );
+        }
+        Ok(group)
+    }
+}
+
+/// One transaction: rows, cursors, alerts, resources.
+fn file(
+    tx: &mut Savepoint<'_>,
+    group: &[Opened],
+    lore: &BoxLore,
+    mut engine: Engine,
+    recipient: &str,
+    now: cardio_core::clock::UtcMicros,
+) -> Result<Done, DbError> {
+    let (mut filed, mut quarantined, mut raised) = (0, 0, 0);
+    let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
+    for frame in group {
+        match &frame.outcome {
+            Ok(record) => {
+                rows::insert(tx, frame, record)?;
+                exam::touch(&mut touched, record);
+                filed += 1;
+            }
+            Err(refused) => {
+                rows::quarantine(tx, frame, refused.code, &refused.why, now)?;
+                quarantined += 1;
+            }
+        }
+        rows::advance(tx, frame)?;
+    }
+    for (acquisition, touched) in touched {
+        let Some(exam) = exam::load(tx, acquisition, lore)? else {
+            continue;
+        };
+        match refresh(tx, &exam, &touched, &mut engine, recipient, now) {
+            Ok(count) => raised += count,
+            Err(error @ DbError::Damaged { .. }) => {
+                // What is stored stays stored; the acquisition's resources are not all there.
+                quarantined += 1;
+                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), now)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    alerting::save(tx, engine.state())?;
+    Ok(Done {
+        engine,
+        filed,
+        quarantined,
+        raised,
+    })
+}
+
+fn refresh(
+    tx: &mut Savepoint<'_>,
+    exam: &exam::Exam,
+    touched: &exam::Touched,
+    engine: &mut Engine,
+    recipient: &str,
+    now: cardio_core::clock::UtcMicros,
+) -> Result<u64, DbError> {
+    resources::refresh(tx, exam, touched, now)?;
+    alerting::judge(tx, exam, engine, recipient, now)
+}
+
+#[cfg(test)]
+mod tests;

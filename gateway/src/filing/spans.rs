@@ -1,0 +1,196 @@
+//! Where one waveform Observation ends and the next begins.
+//!
+//! Slot *k* is the acquisition's own time from `k * 10 s` up to `(k + 1) * 10 s`. A piece is
+//! a run of contiguous samples within one slot; a gap cuts it. Pieces follow from indexes
+//! alone, so filing again gives the same ones.
+
+use cardio_core::clock::TimeAnchor;
+use cardio_core::index::SampleIndex;
+use cardio_core::rate::SamplingRate;
+use cardio_core::sample::{Adu, SampleBlock};
+use cardio_wire::record::Record;
+use rusqlite::{Connection, params};
+
+use super::exam::Exam;
+use crate::db::{DbError, during, from_sql, to_sql};
+
+const SLOT_SECONDS: u128 = 10;
+
+/// The slot that holds a sample.
+pub(crate) fn slot_of(rate: SamplingRate, index: u64) -> u64 {
+    let (samples, seconds) = rate.as_ratio();
+    let slot = u128::from(index) * u128::from(seconds) / (SLOT_SECONDS * u128::from(samples));
+    u64::try_from(slot).unwrap_or(u64::MAX)
+}
+
+/// The first sample of a slot.
+pub(crate) fn slot_start(rate: SamplingRate, slot: u64) -> u64 {
+    let (samples, seconds) = rate.as_ratio();
+    let scaled = u128::from(slot) * SLOT_SECONDS * u128::from(samples);
+    u64::try_from(scaled.div_ceil(u128::from(seconds))).unwrap_or(u64::MAX)
+}
+
+/// Contiguous samples within one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The samples.
+    pub(crate) block: SampleBlock,
+    /// Ties the piece to the clock.
+    pub(crate) anchor: TimeAnchor,
+    /// Nothing can follow its last sample within the slot.
+    pub(crate) complete: bool,
+}
+
+impl Piece {
+    /// The instant just after the last sample.
+    pub(crate) fn end(&self) -> SampleIndex {
+        self.block.end()
+    }
+}
+
+/// The pieces of one slot, as far as they are filed.
+pub(crate) fn pieces(
+    connection: &Connection,
+    exam: &Exam,
+    slot: u64,
+) -> Result<Vec<Piece>, DbError> {
+    let act = "read the samples of a span";
+    let rate = exam.acquisition().rate;
+    let (from, to) = (
+        slot_start(rate, slot),
+        slot_start(rate, slot.saturating_add(1)),
+    );
+    let reached = reached(connection, exam)?;
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
+             AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
+        )
+        .map_err(during(act))?;
+    let mut rows = statement
+        .query(params![
+            exam.id().0,
+            exam.device.0,
+            to_sql(from),
+            to_sql(to)
+        ])
+        .map_err(during(act))?;
+    let mut pieces: Vec<Piece> = Vec::new();
+    while let Some(row) = rows.next().map_err(during(act))? {
+        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
+        let Ok(Record::Segment(segment)) = Record::decode(&bytes) else {
+            return Err(DbError::Damaged { what: "segment" });
+        };
+        let Some(block) = clipped(&segment.segment.block, from, to) else {
+            continue;
+        };
+        match pieces.last_mut() {
+            Some(last) if last.end() == block.first && rows_fit(&last.block, &block) => {
+                for (row, more) in last.block.leads.iter_mut().zip(block.leads) {
+                    row.extend(more);
+                }
+            }
+            // Samples that were filed already: a box that repeats itself changes nothing.
+            Some(last) if block.first < last.end() => {}
+            _ => pieces.push(Piece {
+                block,
+                anchor: segment.segment.anchor,
+                complete: false,
+            }),
+        }
+    }
+    for piece in &mut pieces {
+        let end = piece.end().0;
+        piece.complete = end >= to || reached > end || exam.ended.is_some();
+    }
+    Ok(pieces)
+}
+
+fn rows_fit(a: &SampleBlock, b: &SampleBlock) -> bool {
+    a.leads.len() == b.leads.len()
+}
+
+/// The part of a block within `from..to`.
+fn clipped(block: &SampleBlock, from: u64, to: u64) -> Option<SampleBlock> {
+    let (first, end) = (block.first.0.max(from), block.end().0.min(to));
+    let skip = usize::try_from(first.checked_sub(block.first.0)?).ok()?;
+    let len = usize::try_from(end.checked_sub(first)?).ok()?;
+    if len == 0 {
+        return None;
+    }
+    let leads: Vec<Vec<Adu>> = block
+        .leads
+        .iter()
+        .map(|row| row.iter().skip(skip).take(len).copied().collect())
+        .collect();
+    SampleBlock::new(SampleIndex(first), leads).ok()
+}
+
+/// The instant up to which segments and gaps are filed.
+fn reached(connection: &Connection, exam: &Exam) -> Result<u64, DbError> {
+    connection
+        .prepare_cached(
+            "SELECT max(first + len) FROM records
+             WHERE acquisition = ?1 AND kind IN ('segment', 'gap') AND box = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
+        })
+        .map(|end: Option<i64>| end.map_or(0, from_sql))
+        .map_err(during("find the end of what is filed"))
+}
+
+/// Every slot that holds samples.
+pub(crate) fn slots(connection: &Connection, exam: &Exam) -> Result<Vec<u64>, DbError> {
+    let act = "list the spans of an acquisition";
+    let rate = exam.acquisition().rate;
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT first, len FROM records
+             WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2 AND len > 0 ORDER BY first",
+        )
+        .map_err(during(act))?;
+    let mut rows = statement
+        .query(params![exam.id().0, exam.device.0])
+        .map_err(during(act))?;
+    let mut slots = Vec::new();
+    while let Some(row) = rows.next().map_err(during(act))? {
+        let first = from_sql(row.get(0).map_err(during(act))?);
+        let len = from_sql(row.get(1).map_err(during(act))?);
+        let last = first.saturating_add(len.saturating_sub(1));
+        for slot in slot_of(rate, first)..=slot_of(rate, last) {
+            if slots.last() != Some(&slot) {
+                slots.push(slot);
+            }
+        }
+    }
+    slots.dedup();
+    Ok(slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SampleBlock, SampleIndex, SamplingRate, clipped, slot_of, slot_start};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_block_is_cut_at_both_ends_of_its_slot() {
+        let block = SampleBlock::new(SampleIndex(8), vec![vec![8, 9, 10, 11, 12]]).unwrap();
+        let middle = clipped(&block, 10, 12).unwrap();
+        assert_eq!((middle.first, middle.leads), (SampleIndex(10), vec![vec![10, 11]]));
+        assert!(clipped(&block, 13, 20).is_none());
+        assert!(clipped(&block, 0, 8).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_lies_in_exactly_the_slot_that_starts_at_or_before_it(
+            samples in 1_u32..5_000, seconds in 1_u32..50, index in 0_u64..1_000_000_000,
+        ) {
+            let rate = SamplingRate::ratio(samples, seconds).unwrap();
+            let slot = slot_of(rate, index);
+            prop_assert!(slot_start(rate, slot) <= index);
+            prop_assert!(slot_start(rate, slot + 1) > index);
+        }
+    }
+}
