@@ -10,9 +10,11 @@
 //! | [`rhythm`] | heart rate and rhythm from beats |
 //! | [`sqi`] | how good the signal is, and what to fix first |
 //! | [`analyse`] | all of it over a whole recording |
+//! | [`forest`] | learnt functions as reviewed data |
 //! | [`synth`] | a synthetic 12-lead ECG with seeded faults |
 
 pub mod analyse;
+pub mod forest;
 pub mod qrs;
 pub mod rhythm;
 pub mod sqi;

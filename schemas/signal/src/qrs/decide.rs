@@ -1,14 +1,17 @@
-//! From candidates to beats: adaptive thresholds with a second of hindsight.
+//! From candidates to beats: what a candidate looks like, held against a learnt function.
 //!
-//! In the line of Pan and Tompkins 1985 and Hamilton 2002: the level of beats and the level
-//! of noise are followed apart, a T wave is told from a QRS by its slope, and a long
-//! interval makes the detector look again at what it refused. What is ours: every candidate
-//! is judged once, [`HORIZON`] after it, when the candidates behind it are known too.
+//! As in Pan and Tompkins 1985 and Hamilton 2002 the levels of beats and of noise are
+//! followed apart, forms are compared and the usual interval is known. What is ours: every
+//! candidate is judged once, [`HORIZON`] after it, when those behind it are known too, and
+//! the judgement is a sum of small trees over [`FEATURES`], learnt by `examples/train`.
 //! Deliberately absent: the signal itself.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 use super::front::Candidate;
+use super::shape::Families;
+use crate::forest::Forest;
 use crate::num;
 
 /// How long after a candidate it is judged: 0.72 s on the working grid.
@@ -16,24 +19,48 @@ pub(crate) const HORIZON: u64 = 180;
 /// How much signal is looked at before the first judgement: 2.4 s.
 pub(crate) const LEARNING: u64 = 600;
 
+/// What is looked at, in this order: logarithms of ratios, times in seconds, correlations.
+pub const FEATURES: [&str; 24] = [
+    "energy over beats",
+    "slope over beats",
+    "energy over noise",
+    "time since last beat",
+    "the same over usual interval",
+    "energy over last beat",
+    "slope over last beat",
+    "time to next candidate",
+    "its energy over this",
+    "largest energy ahead over this",
+    "likeness to usual form",
+    "likeness to nearest form",
+    "band level over beats",
+    "width over beats",
+    "time since candidate before",
+    "its energy over this",
+    "interval that refusal would leave",
+    "span over beats",
+    "height over beats",
+    "fast noise over beats",
+    "step of baseline over beats",
+    "likeness of next candidate",
+    "largest energy of last half second over this",
+    "share of nearest form",
+];
+
 /// Beats and noise peaks that make up a level.
 const REMEMBERED: usize = 8;
-/// Where the threshold lies between the level of noise and of beats.
-const THRESHOLD: f64 = 0.30;
-/// The same when a beat is overdue.
-const SECOND_LOOK: f64 = 0.16;
-/// A candidate this soon after a beat may be its T wave: 360 ms.
-const T_WAVE: u64 = 90;
-/// The heart cannot beat again sooner: 200 ms.
-const REFRACTORY: u64 = 50;
-/// A beat is overdue after this many usual intervals.
-const OVERDUE: f64 = 1.5;
+/// The heart cannot beat again sooner: 180 ms.
+const REFRACTORY: u64 = 45;
 /// Without a beat for this long the level of beats is learnt anew: 4 s.
 const LOST: u64 = 1_000;
 /// Candidates below this share of the level of beats are not learnt from when lost.
 const ASYSTOLE_SHARE: f64 = 0.12;
 /// Below this energy, in millivolts a sample, nothing is a beat.
 const FLOOR: f64 = 0.0015;
+/// A candidate above this share of the level of beats would do as the next beat.
+const STRONG: f64 = 0.3;
+/// Times are told up to this, in working samples: 3 s.
+const LONGEST: f64 = 750.0;
 
 /// A short memory with a median.
 #[derive(Clone, Debug, Default)]
@@ -48,38 +75,79 @@ impl Memory {
     }
 
     fn median(&self) -> Option<f64> {
-        let mut sorted: Vec<f64> = self.0.iter().copied().collect();
-        (!sorted.is_empty()).then(|| num::median(&mut sorted))
+        let mut sorted = [0.0; REMEMBERED];
+        let mut count = 0;
+        for (place, value) in sorted.iter_mut().zip(&self.0) {
+            *place = *value;
+            count += 1;
+        }
+        sorted
+            .get_mut(..count)
+            .filter(|values| !values.is_empty())
+            .map(num::median)
     }
+}
+
+/// What is known of the beats so far.
+#[derive(Clone, Debug, Default)]
+struct Levels {
+    energy: Memory,
+    slope: Memory,
+    span: Memory,
+    height: Memory,
+    noise: Memory,
+    intervals: Memory,
+}
+
+/// A candidate that was judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged {
+    pub(crate) candidate: Candidate,
+    pub(crate) features: [f64; FEATURES.len()],
+    pub(crate) is_beat: bool,
 }
 
 /// The judge.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
     waiting: VecDeque<Candidate>,
-    beats: Memory,
-    noise: Memory,
-    intervals: Memory,
+    levels: Levels,
+    families: Families,
+    /// The last beat, and refused candidates of the last half second.
     last: Option<Candidate>,
+    before: Option<Candidate>,
+    recent: VecDeque<Candidate>,
     learnt: bool,
+    forest: Arc<Forest>,
+}
+
+/// The trees of the file, read once.
+pub(crate) fn reviewed_forest() -> Arc<Forest> {
+    static FOREST: OnceLock<Arc<Forest>> = OnceLock::new();
+    let read = || Forest::parse(include_str!("../../models/qrs.txt")).unwrap_or_default();
+    Arc::clone(FOREST.get_or_init(|| Arc::new(read())))
 }
 
 impl Judge {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(forest: Arc<Forest>) -> Self {
         Self {
             waiting: VecDeque::new(),
-            beats: Memory::default(),
-            noise: Memory::default(),
-            intervals: Memory::default(),
+            levels: Levels::default(),
+            families: Families::default(),
             last: None,
+            before: None,
+            recent: VecDeque::new(),
             learnt: false,
+            forest,
         }
     }
 
     /// Signal is missing: what was learnt stays, what waits is gone.
     pub(crate) fn restart(&mut self) {
         self.waiting.clear();
+        self.recent.clear();
         self.last = None;
+        self.before = None;
     }
 
     /// Takes a candidate, in order of time.
@@ -88,7 +156,7 @@ impl Judge {
     }
 
     /// Judges what can be judged when the signal is known up to `now`; with `all`, everything.
-    pub(crate) fn judge(&mut self, now: u64, all: bool, mut beat: impl FnMut(Candidate)) {
+    pub(crate) fn judge(&mut self, now: u64, all: bool, mut told: impl FnMut(&Judged)) {
         if !self.learnt {
             if now < LEARNING && !all {
                 return;
@@ -100,113 +168,196 @@ impl Judge {
                 return;
             }
             self.waiting.pop_front();
-            if self.is_beat(&candidate) {
-                self.accept(candidate);
-                beat(candidate);
-            } else {
-                self.noise.push(candidate.energy);
-            }
+            self.relearn(&candidate);
+            let judged = self.look_at(candidate);
+            self.remember(&judged);
+            told(&judged);
         }
     }
 
     /// First levels: the largest candidate of each 0.8 s is taken for a beat.
     fn learn(&mut self) {
-        let mut tops: Vec<f64> = Vec::new();
+        let mut tops: Vec<Candidate> = Vec::new();
         let mut slot = u64::MAX;
         for candidate in &self.waiting {
             let its = candidate.at / 200;
-            if its == slot {
-                if let Some(top) = tops.last_mut() {
-                    *top = top.max(candidate.energy);
+            match tops.last_mut() {
+                Some(top) if its == slot => {
+                    if candidate.energy > top.energy {
+                        *top = *candidate;
+                    }
                 }
-            } else {
-                slot = its;
-                tops.push(candidate.energy);
+                _ => {
+                    slot = its;
+                    tops.push(*candidate);
+                }
             }
         }
         self.learnt = true;
-        let level = num::median(&mut tops);
+        if tops.is_empty() {
+            return;
+        }
+        tops.sort_by(|a, b| a.energy.total_cmp(&b.energy));
+        if let Some(middle) = tops.get(tops.len() / 2) {
+            self.set_levels(middle);
+        }
+    }
+
+    fn set_levels(&mut self, like: &Candidate) {
         for _ in 0..REMEMBERED / 2 {
-            self.beats.push(level);
-            self.noise.push(0.1 * level);
+            self.levels.energy.push(like.energy);
+            self.levels.slope.push(like.slope);
+            self.levels.span.push(like.span);
+            self.levels.height.push(like.height.abs());
+            self.levels.noise.push(0.1 * like.energy);
         }
-    }
-
-    fn is_beat(&mut self, candidate: &Candidate) -> bool {
-        if candidate.energy < FLOOR {
-            return false;
-        }
-        let Some(last) = self.last else {
-            return candidate.energy > self.threshold(THRESHOLD);
-        };
-        let since = candidate.at.saturating_sub(last.at);
-        if since < REFRACTORY {
-            return false;
-        }
-        self.relearn(candidate, since);
-        if since < T_WAVE && candidate.slope < 0.5 * last.slope {
-            return false;
-        }
-        if candidate.energy > self.threshold(THRESHOLD) {
-            return true;
-        }
-        self.is_overdue(candidate, &last) && candidate.energy > self.threshold(SECOND_LOOK)
-    }
-
-    fn threshold(&self, share: f64) -> f64 {
-        let beats = self.beats.median().unwrap_or(0.0);
-        let noise = self.noise.median().unwrap_or(0.0).min(beats);
-        noise + share * (beats - noise)
-    }
-
-    /// Whether the heart would have missed a beat if this candidate is none.
-    fn is_overdue(&self, candidate: &Candidate, last: &Candidate) -> bool {
-        let Some(usual) = self.intervals.median() else {
-            return false;
-        };
-        let threshold = self.threshold(THRESHOLD);
-        let next = self
-            .waiting
-            .iter()
-            .find(|later| later.energy > threshold)
-            .map_or(candidate.at + HORIZON, |later| later.at);
-        let interval = num::float_u64(next.saturating_sub(last.at));
-        // Of several weak ones the strongest counts.
-        let stronger = self
-            .waiting
-            .iter()
-            .take_while(|later| later.at < next)
-            .any(|later| later.energy > candidate.energy);
-        interval > OVERDUE * usual
-            && num::float_u64(candidate.at.saturating_sub(last.at)) > 0.5 * usual
-            && !stronger
     }
 
     /// After a long silence the level of beats falls to what is there.
-    fn relearn(&mut self, candidate: &Candidate, since: u64) {
-        let Some(beats) = self.beats.median() else {
-            return;
-        };
-        if since > LOST && candidate.energy > ASYSTOLE_SHARE * beats {
-            let level = self
+    fn relearn(&mut self, candidate: &Candidate) {
+        let since = self
+            .last
+            .map_or(0, |last| candidate.at.saturating_sub(last.at));
+        let level = self.levels.energy.median().unwrap_or(0.0);
+        if level == 0.0 || (since > LOST && candidate.energy > ASYSTOLE_SHARE * level) {
+            let largest = self
                 .waiting
                 .iter()
-                .map(|later| later.energy)
-                .fold(candidate.energy, f64::max);
-            for _ in 0..REMEMBERED {
-                self.beats.push(level);
+                .chain([candidate])
+                .max_by(|a, b| a.energy.total_cmp(&b.energy))
+                .copied();
+            if let Some(largest) = largest.filter(|largest| largest.energy < level || level == 0.0)
+            {
+                self.set_levels(&largest);
+                self.set_levels(&largest);
             }
-            self.noise.push(0.1 * level);
         }
     }
 
-    fn accept(&mut self, candidate: Candidate) {
-        let level = self.beats.median().unwrap_or(candidate.energy);
-        self.beats.push(candidate.energy.min(3.0 * level));
-        if let Some(last) = self.last {
-            self.intervals
-                .push(num::float_u64(candidate.at.saturating_sub(last.at)));
+    fn look_at(&self, candidate: Candidate) -> Judged {
+        let features = self.features(&candidate);
+        let refractory = self
+            .last
+            .is_some_and(|last| candidate.at.saturating_sub(last.at) < REFRACTORY);
+        let is_beat =
+            candidate.energy >= FLOOR && !refractory && self.forest.score(&features) > 0.0;
+        Judged {
+            candidate,
+            features,
+            is_beat,
         }
-        self.last = Some(candidate);
+    }
+
+    fn features(&self, c: &Candidate) -> [f64; FEATURES.len()] {
+        let levels = &self.levels;
+        let energy = levels.energy.median().unwrap_or(c.energy);
+        let slope = levels.slope.median().unwrap_or(c.slope);
+        let span = levels.span.median().unwrap_or(c.span);
+        let height = levels.height.median().unwrap_or(c.height);
+        let noise = levels.noise.median().unwrap_or(0.1 * energy);
+        let usual = levels.intervals.median().unwrap_or(200.0);
+        let since = self
+            .last
+            .map_or(LONGEST, |last| apart(c, &last))
+            .min(LONGEST);
+        let last = self.last.unwrap_or(*c);
+        let next = self.waiting.front();
+        let to_next = next.map_or(num::float_u64(HORIZON), |next| apart(next, c));
+        let next_energy = next.map_or(0.0, |next| next.energy);
+        let ahead = within(&self.waiting, c, HORIZON);
+        let behind = within(&self.recent, c, HORIZON / 2 + 35);
+        let before = self.before.map_or(LONGEST, |before| apart(c, &before));
+        let strong = self
+            .waiting
+            .iter()
+            .find(|later| later.energy > STRONG * energy)
+            .map_or(num::float_u64(HORIZON), |later| apart(later, c));
+        let likeness = self.families.compare(&c.shape);
+        let next_like = next.map_or(0.0, |next| self.families.compare(&next.shape).usual);
+        [
+            ratio(c.energy, energy),
+            ratio(c.slope, slope),
+            ratio(c.energy, noise),
+            since / 250.0,
+            since / usual.max(1.0),
+            ratio(c.energy, last.energy),
+            ratio(c.slope, last.slope),
+            to_next.min(LONGEST) / 250.0,
+            ratio(next_energy, c.energy),
+            ratio(ahead, c.energy),
+            likeness.usual,
+            likeness.best,
+            ratio(c.level, energy),
+            ratio(c.energy, c.slope) - ratio(energy, slope),
+            before.min(LONGEST) / 250.0,
+            ratio(self.before.map_or(0.0, |before| before.energy), c.energy),
+            (since + strong) / usual.max(1.0),
+            ratio(c.span, span),
+            ratio(c.height.abs(), height),
+            ratio(c.fast, energy),
+            ratio(c.step, span),
+            next_like,
+            ratio(behind, c.energy),
+            likeness.share,
+        ]
+    }
+
+    fn remember(&mut self, judged: &Judged) {
+        let c = judged.candidate;
+        self.before = Some(c);
+        self.recent.push_back(c);
+        while self
+            .recent
+            .front()
+            .is_some_and(|old| c.at.saturating_sub(old.at) > HORIZON)
+        {
+            self.recent.pop_front();
+        }
+        if !judged.is_beat {
+            self.levels.noise.push(c.energy);
+            return;
+        }
+        let level = self.levels.energy.median().unwrap_or(c.energy);
+        let slope = self.levels.slope.median().unwrap_or(c.slope);
+        // One artefact must not raise the levels for long.
+        self.levels.energy.push(c.energy.min(2.5 * level));
+        self.levels.slope.push(c.slope.min(2.5 * slope));
+        self.levels.span.push(c.span);
+        self.levels.height.push(c.height.abs());
+        if let Some(last) = self.last {
+            self.levels.intervals.push(apart(&c, &last).min(LONGEST));
+        }
+        self.families.learn(&c.shape);
+        self.last = Some(c);
+    }
+}
+
+fn apart(later: &Candidate, earlier: &Candidate) -> f64 {
+    num::float_u64(later.at.abs_diff(earlier.at))
+}
+
+/// The largest energy among candidates that near.
+fn within(candidates: &VecDeque<Candidate>, c: &Candidate, reach: u64) -> f64 {
+    candidates
+        .iter()
+        .filter(|other| other.at.abs_diff(c.at) <= reach)
+        .map(|other| other.energy)
+        .fold(0.0, f64::max)
+}
+
+/// Natural logarithm of a ratio, within ±6.
+fn ratio(a: f64, b: f64) -> f64 {
+    libm::log((a.max(0.0) + 1e-9) / (b.max(0.0) + 1e-9)).clamp(-6.0, 6.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEATURES, Forest};
+
+    #[test]
+    fn the_reviewed_file_of_trees_is_read_whole() {
+        let forest = Forest::parse(include_str!("../../models/qrs.txt")).unwrap();
+        let score = forest.score(&[0.0; FEATURES.len()]);
+        assert!(score.is_finite() && score != 0.0);
     }
 }

@@ -7,6 +7,8 @@ use crate::filter::RunningMean;
 use crate::num;
 use crate::ring::Ring;
 
+use super::shape::{POINTS, Shape};
+
 /// The rate at which the detector works, whatever the source's rate is.
 pub(crate) const WORK_HZ: u32 = 250;
 
@@ -42,6 +44,14 @@ pub(crate) struct Candidate {
     pub(crate) height: f64,
     /// Peak to peak within 150 ms of the peak, in millivolts.
     pub(crate) span: f64,
+    /// Its form.
+    pub(crate) shape: Shape,
+    /// Middle value of the band without sign around it, in millivolts.
+    pub(crate) level: f64,
+    /// Mean of what the low-pass takes away, without sign, in millivolts.
+    pub(crate) fast: f64,
+    /// Change of the signal from before to after, in millivolts.
+    pub(crate) step: f64,
 }
 
 /// The running filters.
@@ -177,6 +187,10 @@ impl Front {
             slope,
             height: self.band.at(best),
             span: self.span(best),
+            shape: self.shape(best),
+            level: self.level(best),
+            fast: self.fast(best),
+            step: self.baseline_step(best),
         }
     }
 }
@@ -203,6 +217,49 @@ impl Front {
         num::median(&mut sizes)
     }
 }
+
+impl Front {
+    /// The low-passed signal around a place of the band, at 125 Hz.
+    fn shape(&self, place: u64) -> Shape {
+        let centre = place.saturating_sub(BASELINE_LAG);
+        let half = num::count(POINTS / 2);
+        let mut points = [0.0; POINTS];
+        for (point, n) in points.iter_mut().zip(0_u64..) {
+            *point = self.low.at((centre + 2 * n).saturating_sub(2 * half));
+        }
+        Shape::centred(points)
+    }
+
+    /// Middle value of the band without sign from 0.6 s before a place to 0.15 s after it.
+    fn level(&self, place: u64) -> f64 {
+        let mut sizes = [0.0; LEVEL_POINTS];
+        for (size, n) in sizes.iter_mut().zip(0_u64..) {
+            *size = self.band.at((place + 40).saturating_sub(4 * n)).abs();
+        }
+        num::median(&mut sizes)
+    }
+
+    /// Mean of what the low-pass takes away within 100 ms, without sign.
+    fn fast(&self, place: u64) -> f64 {
+        let centre = place.saturating_sub(BASELINE_LAG);
+        let sum: f64 = (centre.saturating_sub(25)..centre + 25)
+            .map(|n| (self.low.at(n) - self.raw.at(n.saturating_sub(LOW_LAG))).abs())
+            .sum();
+        sum / 50.0
+    }
+
+    /// How far the signal is moved 110 ms after a place against 110 ms before it.
+    fn baseline_step(&self, place: u64) -> f64 {
+        let centre = place.saturating_sub(BASELINE_LAG);
+        (self.low.at(centre + 27) - self.low.at(centre.saturating_sub(27))).abs()
+    }
+}
+
+/// Delay of the baseline's centre, and of the low-pass, in whole samples.
+const BASELINE_LAG: u64 = 16;
+const LOW_LAG: u64 = 3;
+/// Points that make up the level of the band.
+const LEVEL_POINTS: usize = 48;
 
 /// The QRS with its neighbourhood: 150 ms to either side.
 const SPAN_REACH: u64 = 37;

@@ -5,13 +5,18 @@
 
 mod decide;
 mod front;
+mod shape;
+
+use std::sync::Arc;
 
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::quality::AlgorithmId;
 use cardio_core::rate::SamplingRate;
 
 use crate::filter::Resampler;
+use crate::forest::Forest;
 use crate::num;
+pub use decide::FEATURES;
 use decide::Judge;
 use front::{Front, WORK_HZ};
 
@@ -28,6 +33,17 @@ pub(crate) struct Peak {
     pub(crate) at: SampleIndex,
     /// Peak to peak of the QRS in 5 to 20 Hz, in millivolts.
     pub(crate) span_mv: f64,
+}
+
+/// A candidate, what it looked like, and what was said of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explained {
+    /// Its R peak.
+    pub at: SampleIndex,
+    /// What it looked like, in the order of [`FEATURES`].
+    pub features: [f64; FEATURES.len()],
+    /// Whether it was taken for a beat.
+    pub is_beat: bool,
 }
 
 fn places(peaks: Vec<Peak>) -> Vec<SampleIndex> {
@@ -52,24 +68,46 @@ pub struct QrsDetector {
     /// Working samples on their way from the resampler to the front.
     ready: Vec<f64>,
     last_peak: Option<SampleIndex>,
+    explained: Option<Vec<Explained>>,
 }
 
 impl QrsDetector {
     /// A detector for a lead of any rate. A gain that is not a number, or is zero, counts
     /// as 1000 adu/mV; the detector adapts to the size of the beats.
     pub fn new(rate: SamplingRate, gain_adu_per_mv: f64) -> Self {
+        Self::with_forest(rate, gain_adu_per_mv, decide::reviewed_forest())
+    }
+
+    /// A detector that judges by other trees than the reviewed ones, to measure them.
+    pub fn with_forest(rate: SamplingRate, gain_adu_per_mv: f64, forest: Arc<Forest>) -> Self {
         Self {
             rate,
             mv_per_adu: crate::mv_per_adu(gain_adu_per_mv),
             resampler: Resampler::new(rate.as_ratio(), WORK_HZ),
             front: Front::new(),
-            judge: Judge::new(),
+            judge: Judge::new(forest),
             base: SampleIndex(0),
             end: SampleIndex(0),
             last_sample: 0.0,
             ready: Vec::new(),
             last_peak: None,
+            explained: None,
         }
+    }
+
+    /// From now on keeps what every candidate looked like, for [`QrsDetector::take_explained`].
+    #[must_use]
+    pub fn explaining(mut self) -> Self {
+        self.explained = Some(Vec::new());
+        self
+    }
+
+    /// The candidates judged since the last call, beats and others.
+    pub fn take_explained(&mut self) -> Vec<Explained> {
+        self.explained
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The instant after the newest sample.
@@ -141,10 +179,19 @@ impl QrsDetector {
     fn tell(&mut self, all: bool, found: &mut Vec<Peak>) {
         let (base, resampler) = (self.base, &self.resampler);
         let previous = &mut self.last_peak;
-        self.judge.judge(self.front.end(), all, |candidate| {
+        let explained = &mut self.explained;
+        self.judge.judge(self.front.end(), all, |judged| {
+            let candidate = &judged.candidate;
             let offset = num::round_u64(resampler.input_position(candidate.peak));
             let at = base.after(SampleCount(offset));
-            if previous.is_none_or(|before| at > before) {
+            if let Some(list) = explained {
+                list.push(Explained {
+                    at,
+                    features: judged.features,
+                    is_beat: judged.is_beat,
+                });
+            }
+            if judged.is_beat && previous.is_none_or(|before| at > before) {
                 *previous = Some(at);
                 found.push(Peak {
                     at,

@@ -1,0 +1,307 @@
+//! Which candidates are beats.
+
+use std::sync::Arc;
+
+use cardio_core::rate::SamplingRate;
+use cardio_core::recording::Recording;
+use cardio_signal::forest::Forest;
+use cardio_signal::qrs::QrsDetector;
+
+use crate::beats::{self, Pair, Score, pair};
+use crate::boost::{self, Examples, Settings};
+use crate::data::{Data, MITDB, Truth, flutter, samples, seconds, truth};
+
+const SETTINGS: Settings = Settings {
+    trees: 120,
+    shrinkage: 0.12,
+    ridge: 4.0,
+    least: 6.0,
+};
+/// Rounds of learning: the levels that a detector follows depend on what it takes for beats.
+const ROUNDS: usize = 2;
+const MORE: [&str; 7] = [
+    "wfdb/cpsc2021/data_101_6",
+    "wfdb/cpsc2021/data_21_8",
+    "wfdb/cpsc2021/data_35_4",
+    "wfdb/cpsc2021/data_84_1",
+    "wfdb/cpsc2021/data_8_3",
+    "wfdb/cpsc2021/data_92_4",
+    "wfdb/svdb/800",
+];
+/// Noise of the second signal only: the first one is for measuring.
+const NOISES: [&str; 3] = ["em", "ma", "bw"];
+
+/// One row to learn from.
+struct Source {
+    record: String,
+    row: Vec<i32>,
+    rate: SamplingRate,
+    gain: f64,
+    truth: Vec<Truth>,
+    left_out: Vec<(f64, f64)>,
+    weight: f64,
+}
+
+pub(crate) fn learn(data: &Data, write: bool, validate: bool) {
+    let sources = sources(data);
+    println!("{} rows to learn from", sources.len());
+    if validate {
+        cross_validate(&sources);
+    }
+    let all: Vec<&Source> = sources.iter().collect();
+    let text = rounds(&all);
+    if write {
+        let path = crate::model_path("qrs.txt");
+        match std::fs::write(&path, text) {
+            Ok(()) => println!("wrote {}", path.display()),
+            Err(error) => println!("cannot write {}: {error}", path.display()),
+        }
+    }
+}
+
+fn sources(data: &Data) -> Vec<Source> {
+    let noises: Vec<Vec<i32>> = NOISES
+        .iter()
+        .filter_map(|name| data.read(&format!("wfdb/nstdb/{name}")))
+        .map(|noise| samples(&noise.waveforms[1]).to_vec())
+        .collect();
+    let mut all = Vec::new();
+    for (turn, name) in MITDB.iter().enumerate() {
+        let Some(recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
+            continue;
+        };
+        all.extend(source(name, &recording, 0, 1.0));
+        all.extend(source(name, &recording, 1, 0.25));
+        for (kind, noise) in noises.iter().enumerate() {
+            let snr_db = [12.0, 6.0, 0.0, 18.0][(turn + kind) % 4];
+            if let Some(mut noisy) = source(name, &recording, 0, 0.3) {
+                add_noise(&mut noisy, noise, snr_db);
+                all.push(noisy);
+            }
+        }
+    }
+    for name in MORE {
+        if let Some(recording) = data.read(name) {
+            all.extend(source(name, &recording, 0, 1.0));
+            all.extend(source(name, &recording, 1, 0.5));
+        }
+    }
+    let mut chance = Chance(11);
+    for name in MITDB.iter() {
+        let Some(recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
+            continue;
+        };
+        if let Some(mut smaller) = source(name, &recording, 0, 0.5) {
+            shrink_beats(&mut smaller, &mut chance);
+            all.push(smaller);
+        }
+        if let Some(mut taller) = source(name, &recording, 0, 0.5) {
+            raise_waves(&mut taller, &mut chance);
+            all.push(taller);
+        }
+    }
+    all
+}
+
+fn source(name: &str, recording: &Recording, row: usize, weight: f64) -> Option<Source> {
+    let wave = recording.waveforms.get(row)?;
+    let hz = recording.waveforms[0].rate.as_hz();
+    Some(Source {
+        record: name.to_owned(),
+        row: samples(wave).to_vec(),
+        rate: wave.rate,
+        gain: wave.calibration.gain_adu_per_unit(),
+        truth: truth(recording, hz),
+        left_out: flutter(recording, hz),
+        weight,
+    })
+}
+
+/// Makes about a third of the beats smaller, down to a fifth, as a changing axis does.
+fn shrink_beats(source: &mut Source, chance: &mut Chance) {
+    let hz = source.rate.as_hz();
+    for beat in source.truth.clone() {
+        if chance.next() > 0.35 {
+            continue;
+        }
+        let factor = chance.between(0.2, 0.8);
+        let (at, half) = ((beat.at * hz) as usize, (0.22 * hz) as usize);
+        let Some(around) = source.row.get_mut(at.saturating_sub(half)..at + half) else {
+            continue;
+        };
+        let (first, last) = (f64::from(around[0]), f64::from(around[around.len() - 1]));
+        let length = around.len() as f64;
+        for (place, sample) in around.iter_mut().enumerate() {
+            let base = first + (last - first) * place as f64 / length;
+            *sample = (base + factor * (f64::from(*sample) - base)) as i32;
+        }
+    }
+}
+
+/// Adds tall P and T waves, as some hearts have them.
+fn raise_waves(source: &mut Source, chance: &mut Chance) {
+    let hz = source.rate.as_hz();
+    let size = middle_size(source);
+    let waves = [
+        (
+            chance.between(-0.24, -0.15),
+            chance.between(0.014, 0.026),
+            chance.between(0.15, 0.5),
+        ),
+        (
+            chance.between(0.24, 0.34),
+            chance.between(0.025, 0.05),
+            chance.between(0.2, 0.9),
+        ),
+    ];
+    for beat in &source.truth {
+        for (centre, width, height) in waves {
+            let from = ((beat.at + centre - 4.0 * width) * hz).max(0.0) as usize;
+            let to = ((beat.at + centre + 4.0 * width) * hz).max(0.0) as usize;
+            for place in from..to.min(source.row.len()) {
+                let x = (place as f64 / hz - beat.at - centre) / width;
+                source.row[place] += (height * size * (-0.5 * x * x).exp()) as i32;
+            }
+        }
+    }
+}
+
+/// A small generator of chance, so that learning can be repeated.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / (1_u64 << 31) as f64
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.next()
+    }
+}
+
+fn middle_size(source: &Source) -> f64 {
+    let hz = source.rate.as_hz();
+    let mut sizes: Vec<i32> = source
+        .truth
+        .iter()
+        .filter_map(|beat| {
+            let at = (beat.at * hz) as usize;
+            let reach = (0.05 * hz) as usize;
+            let around = source.row.get(at.checked_sub(reach)?..at + 2 * reach)?;
+            Some(around.iter().max()? - around.iter().min()?)
+        })
+        .collect();
+    sizes.sort_unstable();
+    f64::from(sizes.get(sizes.len() / 2).copied().unwrap_or(200))
+}
+
+/// Adds noise in every other two minutes, at a ratio of the middle QRS to the noise.
+fn add_noise(source: &mut Source, noise: &[i32], snr_db: f64) {
+    let hz = source.rate.as_hz();
+    let size = middle_size(source);
+    let mean = noise.iter().map(|x| f64::from(*x)).sum::<f64>() / noise.len() as f64;
+    let power = noise
+        .iter()
+        .map(|x| (f64::from(*x) - mean).powi(2))
+        .sum::<f64>()
+        / noise.len() as f64;
+    let factor = (size * size / 8.0 / power / 10f64.powf(snr_db / 10.0)).sqrt();
+    let two_minutes = (120.0 * hz) as usize;
+    for (place, sample) in source.row.iter_mut().enumerate() {
+        if (place / two_minutes) % 2 == 1 {
+            *sample += (factor * (f64::from(noise[place % noise.len()]) - mean)) as i32;
+        }
+    }
+}
+
+/// Learns with the levels that the reviewed detector follows, then with those of what was
+/// learnt.
+fn rounds(sources: &[&Source]) -> String {
+    let mut forest: Option<Arc<Forest>> = None;
+    let mut text = String::new();
+    for round in 0..ROUNDS {
+        let mut examples = Examples::default();
+        for source in sources {
+            examples.extend(&look(source, forest.as_ref()));
+        }
+        let remarks = [
+            "qrs: which candidates are beats; features in the order of qrs::FEATURES".to_owned(),
+            "learnt by examples/train from MIT-BIH Arrhythmia (13 records), CPSC 2021 (6),"
+                .to_owned(),
+            "MIT-BIH Supraventricular (800), and MIT-BIH with the second signals of the".to_owned(),
+            "MIT-BIH Noise Stress Test; ODC-By 1.0 and CC-BY 4.0".to_owned(),
+            format!("{} candidates, round {}", examples.rows.len(), round + 1),
+        ];
+        text = boost::learn(&examples, SETTINGS, &remarks);
+        forest = Forest::parse(&text).map(Arc::new);
+    }
+    text
+}
+
+fn detector(source: &Source, forest: Option<&Arc<Forest>>) -> QrsDetector {
+    match forest {
+        Some(forest) => QrsDetector::with_forest(source.rate, source.gain, Arc::clone(forest)),
+        None => QrsDetector::new(source.rate, source.gain),
+    }
+}
+
+/// The candidates of a row with what they really are.
+fn look(source: &Source, forest: Option<&Arc<Forest>>) -> Examples {
+    let mut detector = detector(source, forest).explaining();
+    detector.push(&source.row);
+    detector.finish();
+    let hz = source.rate.as_hz();
+    let told = detector.take_explained();
+    let at: Vec<f64> = told.iter().map(|one| seconds(one.at.0, hz)).collect();
+    let truth: Vec<f64> = source.truth.iter().map(|beat| beat.at).collect();
+    let mut is_beat = vec![false; told.len()];
+    for pair in pair(&truth, &at) {
+        if let Pair::Hit(_, found) = pair {
+            is_beat[found] = true;
+        }
+    }
+    let last = truth.last().copied().unwrap_or(0.0);
+    let mut examples = Examples::default();
+    for ((one, at), is_beat) in told.iter().zip(&at).zip(is_beat) {
+        let inside = source.left_out.iter().any(|(a, b)| at >= a && at <= b);
+        if !inside && *at < last + 1.0 {
+            examples.push(one.features.to_vec(), is_beat, source.weight);
+        }
+    }
+    examples
+}
+
+/// Four folds by record; each record is judged by trees that never saw it.
+fn cross_validate(sources: &[Source]) {
+    println!("cross-validated, four folds by record, MIT-BIH first signal, from minute 5");
+    let mut total = Score::default();
+    let mut whole = Score::default();
+    for fold in 0..4 {
+        let held: Vec<&str> = MITDB.iter().copied().skip(fold).step_by(4).collect();
+        let seen: Vec<&Source> = sources
+            .iter()
+            .filter(|source| !held.contains(&source.record.as_str()))
+            .collect();
+        let forest = Forest::parse(&rounds(&seen)).map(Arc::new);
+        for name in held {
+            let Some(source) = sources.iter().find(|source| source.record == name) else {
+                continue;
+            };
+            let mut detector = detector(source, forest.as_ref());
+            let mut found = detector.push(&source.row);
+            found.extend(detector.finish());
+            let hz = source.rate.as_hz();
+            let found: Vec<f64> = found.iter().map(|at| seconds(at.0, hz)).collect();
+            let score = beats::score(&source.truth, &found, 300.0, &source.left_out);
+            println!("{}", score.line(name));
+            total.add(&score);
+            whole.add(&beats::score(&source.truth, &found, 0.0, &source.left_out));
+        }
+    }
+    println!("{}", total.line("unseen"));
+    println!("{}", whole.line("unseen whole"));
+}

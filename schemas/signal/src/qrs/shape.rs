@@ -1,0 +1,188 @@
+//! The form of a beat, and the forms that a patient's beats have.
+//!
+//! Deliberately absent: what a form means; see [`crate::beat`].
+
+use crate::num;
+
+/// Points of a form: 264 ms around the peak at 125 Hz.
+pub(crate) const POINTS: usize = 33;
+/// Forms are compared with this many points cut at either end, shifted by as much.
+const SHIFT: usize = 2;
+/// Forms that agree better than this are one.
+const SAME: f64 = 0.90;
+/// At most this many forms are kept.
+const KEPT: usize = 6;
+/// How much a new beat changes its form.
+const LEARN: f64 = 0.12;
+/// How fast old beats lose weight.
+const FADE: f64 = 0.985;
+
+/// The form of one beat, in millivolts, mean taken off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shape(pub(crate) [f64; POINTS]);
+
+impl Shape {
+    /// Takes the mean off.
+    pub(crate) fn centred(mut points: [f64; POINTS]) -> Self {
+        let mean = points.iter().sum::<f64>() / num::float(POINTS);
+        for point in &mut points {
+            *point -= mean;
+        }
+        Self(points)
+    }
+
+    /// Correlation with another form at the best shift within 16 ms.
+    pub(crate) fn likeness(&self, other: &Self) -> f64 {
+        let core = other.0.get(SHIFT..POINTS - SHIFT).unwrap_or_default();
+        (0..=2 * SHIFT)
+            .filter_map(|shift| self.0.get(shift..shift + core.len()))
+            .map(|points| correlation(points, core))
+            .fold(-1.0, f64::max)
+    }
+
+    fn blend(&mut self, newer: &Self, share: f64) {
+        for (old, new) in self.0.iter_mut().zip(newer.0) {
+            *old += share * (new - *old);
+        }
+    }
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let length = num::float(a.len().max(1));
+    let (mut sum_a, mut sum_b, mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        sum_a += x;
+        sum_b += y;
+        aa += x * x;
+        bb += y * y;
+        ab += x * y;
+    }
+    let variance = (aa - sum_a * sum_a / length) * (bb - sum_b * sum_b / length);
+    if variance <= 1e-18 {
+        0.0
+    } else {
+        ((ab - sum_a * sum_b / length) / variance.sqrt()).clamp(-1.0, 1.0)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Family {
+    shape: Shape,
+    weight: f64,
+    beats: u64,
+}
+
+/// The forms that the beats of one lead have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Families {
+    families: Vec<Family>,
+}
+
+/// How a form stands to those known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Likeness {
+    /// With the most usual form.
+    pub(crate) usual: f64,
+    /// With the form that it is most like.
+    pub(crate) best: f64,
+    /// Share of the recent beats that have that form.
+    pub(crate) share: f64,
+}
+
+impl Families {
+    /// How a form stands to those known; all zero when none is.
+    pub(crate) fn compare(&self, shape: &Shape) -> Likeness {
+        let total: f64 = self.families.iter().map(|family| family.weight).sum();
+        let mut told = Likeness::default();
+        let mut heaviest = 0.0;
+        let mut first = true;
+        for family in &self.families {
+            let likeness = shape.likeness(&family.shape);
+            if family.weight > heaviest {
+                heaviest = family.weight;
+                told.usual = likeness;
+            }
+            if first || likeness > told.best {
+                first = false;
+                told.best = likeness;
+                told.share = family.weight / total.max(1e-9);
+            }
+        }
+        told
+    }
+
+    /// Adds a beat to the form that it has, or begins a new one.
+    pub(crate) fn learn(&mut self, shape: &Shape) {
+        for family in &mut self.families {
+            family.weight *= FADE;
+        }
+        let nearest = self
+            .families
+            .iter_mut()
+            .map(|family| (shape.likeness(&family.shape), family))
+            .max_by(|(a, _), (b, _)| a.total_cmp(b));
+        if let Some((_, family)) = nearest.filter(|(likeness, _)| *likeness > SAME) {
+            family.weight += 1.0;
+            family.beats += 1;
+            // The first beats of a form are averaged, later ones change it slowly.
+            let share = LEARN.max(1.0 / num::float_u64(family.beats));
+            family.shape.blend(shape, share);
+            return;
+        }
+        if self.families.len() == KEPT {
+            let lightest = self
+                .families
+                .iter()
+                .enumerate()
+                .min_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight))
+                .map(|(place, _)| place);
+            if let Some(place) = lightest {
+                self.families.swap_remove(place);
+            }
+        }
+        self.families.push(Family {
+            shape: *shape,
+            weight: 1.0,
+            beats: 1,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Families, POINTS, Shape};
+
+    fn bump(centre: f64, width: f64) -> Shape {
+        Shape::centred(core::array::from_fn(|n| {
+            let x = (crate::num::float(n) - centre) / width;
+            libm::exp(-x * x)
+        }))
+    }
+
+    #[test]
+    fn a_form_is_like_itself_even_when_shifted_a_little() {
+        let form = bump(16.0, 3.0);
+        assert!(form.likeness(&form) > 0.999);
+        assert!(bump(17.5, 3.0).likeness(&form) > 0.98);
+        assert!(bump(5.0, 2.0).likeness(&form) < 0.5);
+    }
+
+    #[test]
+    fn the_usual_form_is_the_one_most_beats_have() {
+        let mut families = Families::default();
+        for _ in 0..9 {
+            families.learn(&bump(16.0, 3.0));
+        }
+        families.learn(&bump(8.0, 8.0));
+        let told = families.compare(&bump(16.0, 3.0));
+        assert!(told.usual > 0.99 && told.share > 0.8, "{told:?}");
+        assert!(families.compare(&bump(8.0, 8.0)).usual < 0.9);
+    }
+
+    #[test]
+    fn nothing_is_like_nothing_and_flat_is_like_nothing() {
+        assert_eq!(Families::default().compare(&bump(16.0, 3.0)).best, 0.0);
+        let flat = Shape([0.0; POINTS]);
+        assert_eq!(flat.likeness(&flat), 0.0);
+    }
+}
