@@ -155,6 +155,8 @@ pub mod own {
         EXT_LEAD = "StructureDefinition/lead";
         /// Extension: the algorithm behind a number, as name/version.
         EXT_ALGORITHM = "StructureDefinition/algorithm";
+        /// Extension: the window of signal that a number was drawn from.
+        EXT_WINDOW = "StructureDefinition/window";
         /// Extension: the times that a clock stated which nothing vouches for.
         EXT_STATED_TIME = "StructureDefinition/stated-time";
         /// Extension: the exact sampling rate, where the period has no finite decimal.

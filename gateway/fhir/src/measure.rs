@@ -22,7 +22,7 @@ use crate::element::{
     coding, concept, decimal, meta, push, quantity, record_key, reference, resource, set, shown,
     test_label,
 };
-use crate::time::Effective;
+use crate::time::{Effective, period};
 use crate::waveform::{Context, questionable, reliability, subject, write_context};
 
 /// Clinical interpretation of a number against the limits of a rule.
@@ -105,13 +105,25 @@ pub fn heart_rate_observation(facts: &HeartRateFacts<'_>) -> Value {
         json!({"coding": [coding(LOINC, "8867-4", "Heart rate"), coding(MDC, "147842", "MDC_ECG_HEART_RATE")]}),
     );
     write_context(&mut observation, facts.context);
-    facts.effective.write_into(&mut observation);
+    write_instant(&mut observation, facts.effective);
     push(&mut observation, "extension", algorithm(facts.algorithm));
     write_rate(&mut observation, facts);
     for part in interpretations(facts) {
         push(&mut observation, "interpretation", part);
     }
     Value::Object(observation)
+}
+
+/// A vital sign has an instant (constraint vs-1): the end of its window, which goes beside it.
+fn write_instant(observation: &mut Map<String, Value>, effective: Effective) {
+    match effective {
+        Effective::Over { start, end } => {
+            Effective::At(end).write_into(observation);
+            let window = json!({"url": own::EXT_WINDOW, "valuePeriod": period(start, end)});
+            push(observation, "extension", window);
+        }
+        other => other.write_into(observation),
+    }
 }
 
 fn write_rate(observation: &mut Map<String, Value>, facts: &HeartRateFacts<'_>) {
@@ -436,6 +448,24 @@ mod tests {
             "device": {"reference": "Device/ecg"},
         });
         assert_eq!(heart_rate_observation(&rate(&context)), want);
+    }
+
+    #[test]
+    fn the_rate_of_a_window_stands_at_its_end_with_the_window_beside_it() {
+        let context = context();
+        let got = heart_rate_observation(&HeartRateFacts {
+            effective: Effective::Over {
+                start: UtcMicros(1_772_439_300_000_000),
+                end: UtcMicros(1_772_439_310_000_000),
+            },
+            ..rate(&context)
+        });
+        assert_eq!(got["effectiveDateTime"], json!("2026-03-02T08:15:10.000Z"));
+        assert_eq!(got.get("effectivePeriod"), None);
+        assert_eq!(
+            got["extension"][1],
+            json!({"url": "https://ess-cardio.example/fhir/StructureDefinition/window", "valuePeriod": {"start": "2026-03-02T08:15:00.000Z", "end": "2026-03-02T08:15:10.000Z"}})
+        );
     }
 
     #[test]

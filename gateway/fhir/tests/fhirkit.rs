@@ -46,7 +46,7 @@ fn the_decoder_notices_what_we_would_get_wrong() {
         .unwrap();
     for (key, wrong) in [
         ("status", json!(null)),
-        ("effectivePeriod", json!("2026-03-02T08:15:00Z")),
+        ("effectivePeriod", json!({"start": "2026-03-02T08:15:00Z"})),
         ("valueString", json!("two values")),
         ("code", json!([{"text": "a list"}])),
         ("heartRate", json!(1)),

