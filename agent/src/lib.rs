@@ -7,6 +7,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`cli`] | the verbs of the command line |
 //! | [`config`], [`enrolment`] | what the box is told, and who it is |
 //! | [`clock`] | the only reader of clocks |
 //! | [`hygiene`] | no core dumps, no files for others |
@@ -22,6 +23,7 @@
 pub mod adapters;
 pub mod backoff;
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -1,2 +1,5 @@
-//! cardio-agent.
-fn main() {}
+//! `cardio-agent`: the box's program. The verbs are in `cardio_agent::cli`.
+
+fn main() -> std::process::ExitCode {
+    cardio_agent::cli::main()
+}

@@ -1,0 +1,106 @@
+//! One table from the code of an error to the next step. The library reports; the program
+//! advises. Where the cause is not known, the hint says what to check.
+
+const HINTS: [(&str, &str); 21] = [
+    (
+        "config.unreadable",
+        "name the file with --config, or write one: cardio-agent config default > FILE",
+    ),
+    ("config.syntax", "compare with: cardio-agent config default"),
+    (
+        "config.key.missing",
+        "see which keys there are: cardio-agent config default",
+    ),
+    (
+        "config.value",
+        "see what the key may hold: cardio-agent config default",
+    ),
+    (
+        "enrolment.not_named",
+        "set `enrolment` in [box] to the file that `cardio-gateway boxes add --out FILE` wrote",
+    ),
+    (
+        "enrolment.unreadable",
+        "check the path and the owner of the file; the gateway writes it: cardio-gateway boxes add",
+    ),
+    (
+        "enrolment.exposed",
+        "chmod 600 the file; if others could read it, enrol the box anew",
+    ),
+    (
+        "enrolment.form",
+        "enrol the box anew: cardio-gateway boxes add --name NAME --out FILE",
+    ),
+    (
+        "enrolment.key",
+        "enrol the box anew: cardio-gateway boxes add --name NAME --out FILE",
+    ),
+    (
+        "outbox.in-use",
+        "another agent runs with this state directory: cardio-agent status",
+    ),
+    (
+        "outbox.newer",
+        "install the version of cardio-agent that made the outbox, or a later one",
+    ),
+    (
+        "outbox.disk-full",
+        "make room on the disk that holds the state directory; nothing stored is lost",
+    ),
+    (
+        "outbox.file",
+        "check that the state directory belongs to the user that runs the agent",
+    ),
+    (
+        "outbox.database",
+        "check the path: the outbox is `outbox.sqlite` in the state directory",
+    ),
+    (
+        "state.directory",
+        "check that the parent of the state directory belongs to the user that runs the agent",
+    ),
+    (
+        "control.not_running",
+        "start it: cardio-agent run --config FILE",
+    ),
+    (
+        "control.socket",
+        "ask as the user that runs the agent; the path of the socket may have 107 bytes",
+    ),
+    (
+        "uplink.revoked",
+        "ask the operator of the gateway; what is stored stays sealed in the outbox",
+    ),
+    (
+        "format.open",
+        "check the path; a WFDB record is named without .hea or by its header file",
+    ),
+    (
+        "format.unrecognised",
+        "see what the file is: cardio-agent inspect FILE",
+    ),
+    (
+        "io",
+        "check that the output can be written",
+    ),
+];
+
+/// The next step for an error of this code, if there is one.
+pub(crate) fn of(code: &str) -> Option<&'static str> {
+    HINTS
+        .into_iter()
+        .find_map(|(known, hint)| (known == code).then_some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HINTS, of};
+
+    #[test]
+    fn no_code_has_two_hints_and_every_hint_is_found() {
+        for (code, hint) in HINTS {
+            assert_eq!(of(code), Some(hint), "{code}");
+        }
+        assert_eq!(of("no.such.code"), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! `outbox show`: the headers of what is stored, without opening anything.
+
+use std::collections::BTreeMap;
+
+use cardio_core::clock::UtcMicros;
+use cardio_store::{OutboxRow, rows_read_only};
+
+use crate::config::Config;
+use crate::service::OUTBOX;
+
+use super::{ConfigArg, Failure, out};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Every stored frame: lane, place, size, time, and whether the gateway has it.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// One JSON document, `outbox/1`.
+    #[arg(long)]
+    json: bool,
+    /// No more than this many frames of each lane, the newest.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: usize,
+}
+
+#[derive(serde::Serialize)]
+struct Document {
+    schema: &'static str,
+    lanes: Vec<Lane>,
+}
+
+#[derive(serde::Serialize)]
+struct Lane {
+    lane: &'static str,
+    chain: String,
+    frames: u64,
+    bytes: u64,
+    filed: u64,
+    newest: Vec<Frame>,
+}
+
+#[derive(serde::Serialize)]
+struct Frame {
+    seq: u64,
+    bytes: usize,
+    stored: String,
+    filed: bool,
+    sealed_to: String,
+    fingerprint: String,
+}
+
+pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
+    let Verb::Show(args) = verb;
+    let config = Config::load(&args.config.config)?;
+    let lanes = lanes(args, &config)?;
+    if args.json {
+        out::json(&Document {
+            schema: "outbox/1",
+            lanes,
+        })?;
+    } else {
+        out::text(&text(&lanes))?;
+    }
+    Ok(0)
+}
+
+fn lanes(args: &ShowArgs, config: &Config) -> Result<Vec<Lane>, Failure> {
+    let mut lanes: BTreeMap<cardio_wire::lane::Lane, Lane> = BTreeMap::new();
+    for row in rows_read_only(&config.site.state.join(OUTBOX))? {
+        let row = row?;
+        let lane = lanes.entry(row.header.lane).or_insert_with(|| Lane {
+            lane: row.header.lane.name(),
+            chain: row.header.chain.to_string(),
+            frames: 0,
+            bytes: 0,
+            filed: 0,
+            newest: Vec::new(),
+        });
+        lane.frames += 1;
+        lane.bytes += u64::try_from(row.bytes).unwrap_or(0);
+        lane.filed += u64::from(row.acked);
+        lane.newest.push(frame(&row));
+        // the rows come in order; twice the wanted number is kept at most
+        if lane.newest.len() >= args.last.saturating_mul(2).max(1) {
+            lane.newest.drain(..lane.newest.len().saturating_sub(args.last));
+        }
+    }
+    let mut lanes: Vec<Lane> = lanes.into_values().collect();
+    for lane in &mut lanes {
+        lane.newest.drain(..lane.newest.len().saturating_sub(args.last));
+    }
+    Ok(lanes)
+}
+
+fn frame(row: &OutboxRow) -> Frame {
+    Frame {
+        seq: row.header.seq,
+        bytes: row.bytes,
+        stored: rfc_3339(row.stored_utc),
+        filed: row.acked,
+        sealed_to: row.header.recipient.to_string(),
+        fingerprint: row.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+fn rfc_3339(at: UtcMicros) -> String {
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.0.to_string(), |at| at.to_string())
+}
+
+fn text(lanes: &[Lane]) -> String {
+    if lanes.is_empty() {
+        return "EMPTY   nothing is stored\n".to_owned();
+    }
+    let waiting: u64 = lanes.iter().map(|lane| lane.frames - lane.filed).sum();
+    let word = if waiting == 0 { "FILED" } else { "WAITING" };
+    let mut text = format!("{word}   {waiting} frame(s) wait for the gateway\n");
+    for lane in lanes {
+        text += &format!(
+            "\n{:<8} chain {}   {} frame(s), {} bytes, {} filed\n",
+            lane.lane, lane.chain, lane.frames, lane.bytes, lane.filed
+        );
+        for frame in &lane.newest {
+            text += &format!(
+                "  {:>8}  {:>7} bytes  {:<28} {}  {}…\n",
+                frame.seq,
+                frame.bytes,
+                frame.stored,
+                if frame.filed { "filed  " } else { "waiting" },
+                frame.fingerprint.get(..16).unwrap_or_default()
+            );
+        }
+    }
+    text
+}
