@@ -11,13 +11,18 @@
 //! | [`read`] | any file to a recording, whole or block by block |
 //! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
-//! | [`wfdb`], [`csv`], [`edf`], [`scp`] | one module per format |
+//! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`] | one module per format |
 //! | [`error`] | why a file cannot be read, with format, field and offset |
 
+pub mod aecg;
 pub mod csv;
+pub mod dicom;
 pub mod edf;
 pub mod error;
 pub mod fsource;
+pub mod ishne;
+pub mod muse;
+pub mod philips;
 pub mod read;
 pub mod rows;
 pub mod scp;
@@ -30,6 +35,7 @@ mod fields;
 mod label;
 mod text;
 mod warnings;
+mod xml;
 
 pub use error::FormatError;
 pub use read::{ReadOptions, RecordingReader, open_path, read_path};

@@ -13,7 +13,7 @@ use crate::rows::Rows;
 use crate::sniff::{FormatId, HEAD_BYTES, sniff};
 use crate::source::{ReadSeek, Source};
 use crate::text::head_of;
-use crate::{csv, edf, scp, wfdb};
+use crate::{aecg, csv, dicom, edf, ishne, muse, philips, scp, wfdb};
 
 /// How to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,12 @@ pub fn open(
     match content {
         FormatId::Wfdb => wfdb::open(source, &name, options),
         FormatId::Edf | FormatId::Bdf => edf::open(source.as_ref(), &name, options),
+        FormatId::Ishne => ishne::open(source.as_ref(), &name, options),
+        FormatId::IshneAnnotations => ishne::open_marks(source.as_ref(), &name, options),
+        FormatId::Dicom => dicom::open(source.as_ref(), &name, options),
+        FormatId::Aecg => aecg::open(source.as_ref(), &name, options),
+        FormatId::MuseXml => muse::open(source.as_ref(), &name, options),
+        FormatId::PhilipsXml => philips::open(source.as_ref(), &name, options),
         FormatId::Scp => scp::open(source.as_ref(), &name, options),
         FormatId::Csv => csv::open(source.as_ref(), &name, options),
         FormatId::WfdbAnnotations => Err(FormatError::Unsupported {

@@ -26,6 +26,16 @@ impl Rows {
         }
     }
 
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row at all.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The row of a waveform.
     pub fn row(&mut self, position: usize) -> Option<&mut Row> {
         self.rows.get_mut(position)

@@ -21,6 +21,18 @@ pub enum FormatId {
     Bdf,
     /// SCP-ECG (EN 1064).
     Scp,
+    /// ISHNE Holter data.
+    Ishne,
+    /// ISHNE annotations.
+    IshneAnnotations,
+    /// DICOM.
+    Dicom,
+    /// HL7 annotated ECG.
+    Aecg,
+    /// GE MUSE XML.
+    MuseXml,
+    /// Philips Sierra XML.
+    PhilipsXml,
 }
 
 impl FormatId {
@@ -33,6 +45,12 @@ impl FormatId {
             Self::Edf => "edf",
             Self::Bdf => "bdf",
             Self::Scp => "scp",
+            Self::Aecg => "aecg",
+            Self::MuseXml => "muse-xml",
+            Self::PhilipsXml => "philips-xml",
+            Self::Dicom => "dicom",
+            Self::Ishne => "ishne",
+            Self::IshneAnnotations => "ishne-annotations",
         }
     }
 
@@ -50,11 +68,13 @@ impl FormatId {
         let extension = name.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "hea" => Some(Self::Wfdb),
-            "atr" | "qrs" | "ann" => Some(Self::WfdbAnnotations),
+            "atr" | "qrs" => Some(Self::WfdbAnnotations),
             "csv" | "tsv" => Some(Self::Csv),
             "edf" | "rec" => Some(Self::Edf),
             "bdf" => Some(Self::Bdf),
             "scp" => Some(Self::Scp),
+            "dcm" => Some(Self::Dicom),
+            "ecg" => Some(Self::Ishne),
             _ => None,
         }
     }
@@ -69,6 +89,12 @@ impl std::fmt::Display for FormatId {
             Self::Edf => "EDF",
             Self::Bdf => "BDF",
             Self::Scp => "SCP-ECG",
+            Self::Aecg => "HL7 aECG",
+            Self::MuseXml => "MUSE XML",
+            Self::PhilipsXml => "Philips XML",
+            Self::Dicom => "DICOM",
+            Self::Ishne => "ISHNE",
+            Self::IshneAnnotations => "ISHNE annotations",
         })
     }
 }
@@ -80,6 +106,9 @@ pub const HEAD_BYTES: usize = 4096;
 /// whose content does not tell.
 pub fn sniff(head: &[u8], name: &Path) -> Option<FormatId> {
     if let Some(format) = by_magic(head) {
+        return Some(format);
+    }
+    if let Some(format) = by_root_element(head) {
         return Some(format);
     }
     if !looks_like_text(head) {
@@ -106,6 +135,18 @@ fn by_magic(head: &[u8]) -> Option<FormatId> {
     if head.starts_with(b"\xFFBIOSEMI") {
         return Some(FormatId::Bdf);
     }
+    if head.starts_with(crate::ishne::header::MAGIC) {
+        return Some(FormatId::Ishne);
+    }
+    if head.starts_with(crate::ishne::header::MARKS_MAGIC) {
+        return Some(FormatId::IshneAnnotations);
+    }
+    if head
+        .get(crate::dicom::MAGIC_AT..)
+        .is_some_and(|at| at.starts_with(crate::dicom::MAGIC))
+    {
+        return Some(FormatId::Dicom);
+    }
     // The reserved field of section 0, whose length is 6 + 10 bytes per pointer.
     if head.get(16..22) == Some(b"SCPECG") {
         return Some(FormatId::Scp);
@@ -117,6 +158,34 @@ fn by_magic(head: &[u8]) -> Option<FormatId> {
     };
     if head.starts_with(b"0       ") && number(184, 8) && number(252, 4) {
         return Some(FormatId::Edf);
+    }
+    None
+}
+
+/// XML formats, by the name of their root element.
+fn by_root_element(head: &[u8]) -> Option<FormatId> {
+    let text = crate::xml::text_of(head);
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    if !rest.starts_with('<') {
+        return None;
+    }
+    // Declarations, comments and document types stand before the root.
+    while let Some(inside) = rest.strip_prefix(['<']) {
+        let after = if inside.starts_with("!--") {
+            inside.split_once("-->")?.1
+        } else if inside.starts_with(['?', '!']) {
+            inside.split_once('>')?.1
+        } else {
+            let end = inside.find([' ', '>', '/', '\r', '\n', '\t'])?;
+            let name = inside.get(..end)?;
+            return match name.rsplit(':').next() {
+                Some("AnnotatedECG") => Some(FormatId::Aecg),
+                Some("RestingECG") => Some(FormatId::MuseXml),
+                Some("restingecgdata") => Some(FormatId::PhilipsXml),
+                _ => None,
+            };
+        };
+        rest = after.trim_start();
     }
     None
 }

@@ -11,7 +11,7 @@ from common import data, ours, same, verdict
 
 # pyEDFlib refuses these: a start time or a date outside the standard, discontinuous files.
 PYEDFLIB_REFUSES = {"contec_0000050.ECG.edf", "luna_mitdb100s_discontinuous.edf",
-                    "mne_test_edf_stim_channel.edf", "mne_test_uneven_samp.edf"}
+                    "mne_test_edf_stim_channel.edf", "mne_test.bdf", "mne_test_uneven_samp.edf"}
 
 
 def flat(row):

@@ -14,14 +14,21 @@ MISSING = {"80": -128, "212": -2048, "310": -512, "311": -512, "24": -(2**23), "
 ABSENT = {"12726", "1003", "p000878-2137-10-26-16-57"}
 
 
+def alone(stem, header, at):
+    if header.fmt[at] != "61":
+        return wfdb.rdrecord(stem, physical=False, smooth_frames=False, channels=[at]).e_d_signal[0]
+    record = wfdb.rdrecord(stem, channels=[at])
+    return np.round(np.nan_to_num(record.p_signal[:, 0] * header.adc_gain[at] + header.baseline[at],
+                                  nan=-32768)).astype(np.int64)
+
+
 def check_record(stem):
     mine = ours(stem + ".hea")
     theirs = wfdb.rdheader(stem)
-    if len({f for f in theirs.fmt}) == 1:
+    if len(set(theirs.fmt)) == 1:
         theirs = wfdb.rdrecord(stem, physical=False, smooth_frames=False)
-    else:  # wfdb-python stumbles over mixed formats in one call
-        one = lambda at: wfdb.rdrecord(stem, physical=False, smooth_frames=False, channels=[at])
-        theirs.e_d_signal = [one(at).e_d_signal[0] for at in range(theirs.n_sig)]
+    else:  # one call for mixed formats, or a big-endian one, makes wfdb-python stumble
+        theirs.e_d_signal = [alone(stem, theirs, at) for at in range(theirs.n_sig)]
     formats = theirs.fmt
     signals = theirs.e_d_signal
     assert len(mine.rows) == len(signals), f"{len(mine.rows)} rows here, {len(signals)} there"
