@@ -52,6 +52,9 @@ pub struct Fact {
     pub algorithms: Vec<Algorithm>,
 }
 
+/// Length of a window that no longer grows, in seconds, less what rounding may take.
+const WHOLE_WINDOW_S: f64 = 9.9;
+
 impl Fact {
     /// Wall time of the window.
     pub fn window(&self) -> (UtcMicros, UtcMicros) {
@@ -77,11 +80,21 @@ impl Fact {
         Some(self.seconds(longest.unwrap_or_default()))
     }
 
-    /// Seconds from the last beat of the window, or from its start, to its end.
+    /// Seconds from the last beat of the window to its end. A whole window without a beat is
+    /// as long as itself; a shorter one may be that of a detector that still learns.
     pub(crate) fn since_last_beat_s(&self) -> Option<f64> {
         let beats = self.beats.as_ref()?;
-        let last = beats.last().copied().unwrap_or(self.first).max(self.first);
-        Some(self.seconds(self.first.after(self.len).since(last).unwrap_or_default()))
+        let length = self.seconds(self.len);
+        match beats.last() {
+            Some(last) => {
+                let end = self.first.after(self.len);
+                Some(
+                    self.seconds(end.since(*last).unwrap_or_default())
+                        .min(length),
+                )
+            }
+            None => (length >= WHOLE_WINDOW_S).then_some(length),
+        }
     }
 
     fn seconds(&self, count: SampleCount) -> f64 {
@@ -176,6 +189,11 @@ mod tests {
         assert_eq!(fact(Some(vec![1250, 2250])).since_last_beat_s(), Some(5.0));
         assert_eq!(fact(Some(vec![])).since_last_beat_s(), Some(10.0));
         assert_eq!(fact(None).since_last_beat_s(), None);
+        let growing = Fact {
+            len: SampleCount(1250),
+            ..fact(Some(vec![]))
+        };
+        assert_eq!(growing.since_last_beat_s(), None);
     }
 
     #[test]

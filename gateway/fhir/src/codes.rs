@@ -99,11 +99,6 @@ pub const EXT_FR_BIRTH_GIVEN: &str =
 pub const FR_COMMUNE: &str = "https://mos.esante.gouv.fr/NOS/TRE_R13-Commune/FHIR/TRE-R13-Commune";
 /// HL7 kinds of identifiers.
 pub const V2_IDENTIFIER_TYPE: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
-/// National directory number of a professional (RPPS).
-pub const RPPS: &str = "https://rpps.esante.gouv.fr";
-/// National directory number of a structure (FINESS).
-pub const FINESS: &str = "https://finess.esante.gouv.fr";
-
 /// Codes and systems of the product itself, below [`OWN_BASE`].
 pub mod own {
     /// Names a constant below the product's own base.
