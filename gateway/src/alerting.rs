@@ -4,7 +4,9 @@
 //! the transaction that files them, so a restart neither forgets nor repeats. Deliberately
 //! absent: telling anybody. An alert is filed as DetectedIssue, Communication and Task.
 
-use cardio_alert::{Alert, AlertEvent, Algorithm, Engine, EngineState, Family, Fact, Language, Priority};
+use cardio_alert::{
+    Alert, AlertEvent, Algorithm, Engine, EngineState, Fact, Family, Language, Priority,
+};
 use cardio_core::clock::UtcMicros;
 use cardio_core::index::SampleIndex;
 use cardio_core::subject::SubjectRef;
@@ -205,8 +207,7 @@ fn take(
 }
 
 fn insert(connection: &Connection, exam: &Exam, alert: &Alert) -> Result<(), DbError> {
-    let detail =
-        serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
+    let detail = serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
     connection
         .execute(
             "INSERT OR IGNORE INTO alerts
@@ -237,10 +238,7 @@ fn put_resources(
     recipient: &str,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let (text_fr, text_en) = (
-        alert.text(Language::French),
-        alert.text(Language::English),
-    );
+    let (text_fr, text_en) = (alert.text(Language::French), alert.text(Language::English));
     let implicated = [format!("DiagnosticReport/{}", ids::report(exam.id()))];
     let facts = AlertFacts {
         alert: &alert.id,

@@ -64,7 +64,12 @@ mod tests {
     fn both_clocks_are_read_and_the_boot_clock_never_goes_back() {
         let clock = SystemClock::new();
         let (first, second) = (clock.read(), clock.read());
-        assert!(second.box_instant.micros_since(&first.box_instant).is_some());
+        assert!(
+            second
+                .box_instant
+                .micros_since(&first.box_instant)
+                .is_some()
+        );
         assert!(first.utc > UtcMicros(1_600_000_000_000_000));
     }
 

@@ -196,7 +196,11 @@ where
     (piece, receive)
 }
 
-fn write_until_closed(mut connection: Connection, schema: &Schema, mut inlet: mpsc::Receiver<Work>) {
+fn write_until_closed(
+    mut connection: Connection,
+    schema: &Schema,
+    mut inlet: mpsc::Receiver<Work>,
+) {
     while let Some(first) = inlet.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -239,9 +243,7 @@ fn commit_group(
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     let mut transaction = begun.map_err(during("begin a transaction"))?;
     for work in group {
-        let mut savepoint = transaction
-            .savepoint()
-            .map_err(during("set a savepoint"))?;
+        let mut savepoint = transaction.savepoint().map_err(during("set a savepoint"))?;
         let (keep, answer) = work(&mut savepoint);
         answers.push(answer);
         if keep {
@@ -472,6 +474,16 @@ mod tests {
             .pragma_update(None, "user_version", 99)
             .unwrap();
         let err = Writer::start(Schema { path, steps: STEPS }, "test", 8).unwrap_err();
-        assert!(matches!(err, DbError::Newer { found: 99, known: 1, .. }), "{err}");
+        assert!(
+            matches!(
+                err,
+                DbError::Newer {
+                    found: 99,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{err}"
+        );
     }
 }

@@ -181,7 +181,13 @@ impl GatewayKeys {
     /// [`KeyError::Certificate`] when a name cannot stand in a certificate.
     pub fn issue_server(&self, names: &[String], now: UtcMicros) -> Result<Issued, KeyError> {
         let mut all: Vec<String> = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        all.extend(names.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
+        all.extend(
+            names
+                .iter()
+                .filter(|name| !all.contains(name))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
         self.issue(
             "cardio-gateway",
             all,
@@ -262,10 +268,9 @@ fn create(folder: &Path, now: UtcMicros) -> Result<(), KeyError> {
     write_private(&draft.join(CA_KEY), key.serialize_pem().as_bytes())?;
 
     let random = SystemRandom::new();
-    let recipient =
-        RecipientSecretKey::generate(&random).map_err(|_| KeyError::NoRandomness {
-            what: "the recipient key",
-        })?;
+    let recipient = RecipientSecretKey::generate(&random).map_err(|_| KeyError::NoRandomness {
+        what: "the recipient key",
+    })?;
     write_private(&draft.join(RECIPIENT_KEY), recipient.to_bytes().as_ref())?;
     let (_, control) = SigningKey::generate(&random).map_err(|_| KeyError::NoRandomness {
         what: "the control key",
@@ -412,7 +417,10 @@ mod tests {
         let token = folder.join("api.token");
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
         let err = GatewayKeys::open_or_create(&folder, NOW).unwrap_err();
-        assert!(matches!(err, KeyError::Exposed { mode: 0o644, .. }), "{err}");
+        assert!(
+            matches!(err, KeyError::Exposed { mode: 0o644, .. }),
+            "{err}"
+        );
     }
 
     #[test]

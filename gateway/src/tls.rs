@@ -115,7 +115,10 @@ fn finish(
     builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
     server: &Issued,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = vec![certificate(&server.certificate_pem, "server's certificate")?];
+    let chain = vec![certificate(
+        &server.certificate_pem,
+        "server's certificate",
+    )?];
     let key = PrivateKeyDer::from_pem_slice(server.key_pem.as_bytes()).map_err(|source| {
         TlsError::Pem {
             what: "server's key",

@@ -110,7 +110,14 @@ mod tests {
     fn a_number_without_a_unit_is_refused_and_the_units_are_named() {
         let err = "10".parse::<Span>().unwrap_err();
         assert!(err.to_string().contains("ms, s, min, h, d"), "{err}");
-        for bad in ["", "s", "-1s", "1.5s", "10 parsecs", "99999999999999999999s"] {
+        for bad in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "10 parsecs",
+            "99999999999999999999s",
+        ] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
         assert!("10MB".parse::<Size>().is_err());

@@ -56,9 +56,7 @@ pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &Opened
     let last = first.saturating_add(len.saturating_sub(1));
     match &opened.record {
         Record::AcquisitionStarted(_) | Record::AcquisitionEnded(_) => entry.all = true,
-        Record::Segment(_) => entry
-            .around
-            .extend([first.saturating_sub(1), first, last]),
+        Record::Segment(_) => entry.around.extend([first.saturating_sub(1), first, last]),
         Record::Gap(_) => {
             entry.gaps.insert(first);
             entry.around.extend([first.saturating_sub(1), first]);
@@ -182,9 +180,7 @@ fn newest(
     device: BoxId,
 ) -> Result<UtcMicros, DbError> {
     connection
-        .prepare_cached(
-            "SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2",
-        )
+        .prepare_cached("SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2")
         .and_then(|mut statement| {
             statement.query_row(params![acquisition.0, device.0], |row| row.get(0))
         })

@@ -82,6 +82,19 @@ impl Filer {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut arrivals = self.inbox.arrivals();
         let mut engine = None;
+        let retrying = self.clone();
+        match tokio::task::spawn_blocking(move || retrying.retry_quarantine()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(filed)) => tracing::info!(event = "QuarantineReleased", filed),
+            Ok(Err(error)) => {
+                tracing::error!(
+                    event = "QuarantineReleasedError",
+                    code = error.code(),
+                    "{error}"
+                );
+            }
+            Err(_) => tracing::error!(event = "QuarantineReleasedError", code = "filing.stopped"),
+        }
         loop {
             arrivals.mark_unchanged();
             let filer = self.clone();
@@ -143,6 +156,45 @@ impl Filer {
         }
     }
 
+    /// Tries again what an older program could not file.
+    ///
+    /// # Errors
+    /// [`DbError`] when a store fails.
+    pub fn retry_quarantine(&self) -> Result<u64, DbError> {
+        let frames = self.readers.read(rows::quarantined_by_others)?;
+        let boxes = self.inbox.boxes()?;
+        let mut group = Vec::new();
+        for row in frames {
+            let key = boxes
+                .iter()
+                .find(|known| known.known.id == row.device)
+                .map(|known| known.known.frame_key);
+            let before = row.head.upto.saturating_sub(1);
+            let found = self
+                .inbox
+                .readers()
+                .read(|c| frames_between(c, &row, before, 1))?;
+            group.extend(
+                found
+                    .into_iter()
+                    .map(|frame| open::open(&row, frame, key.as_ref(), &self.keys))
+                    .filter(|opened| opened.outcome.is_ok()),
+            );
+        }
+        if group.is_empty() {
+            return Ok(0);
+        }
+        let (lore, engine) = (self.inbox.lore()?, self.remembered()?);
+        let now = self.clock.read().utc;
+        let recipient = Arc::clone(&self.recipient);
+        let done = self.record.write_blocking(move |tx| {
+            rows::release(tx, &group)?;
+            file(tx, &group, &lore, engine, &recipient, now)
+        })?;
+        self.counters.records_filed.add(done.filed);
+        Ok(done.filed)
+    }
+
     /// Files one group.
     fn step(&self, engine: Option<Engine>) -> Result<(Engine, u64), DbError> {
         let engine = match engine {
@@ -202,6 +254,28 @@ impl Filer {
         }
         Ok(group)
     }
+}
+
+/// Brings every acquisition of a patient up to date after the patient changed.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub(crate) fn refresh_subject(
+    tx: &mut Savepoint<'_>,
+    subject: &str,
+    lore: &BoxLore,
+    now: cardio_core::clock::UtcMicros,
+) -> Result<(), DbError> {
+    let everything = exam::Touched {
+        all: true,
+        ..exam::Touched::default()
+    };
+    for acquisition in rows::acquisitions_of(tx, subject)? {
+        if let Some(exam) = exam::load(tx, acquisition, lore)? {
+            resources::refresh(tx, &exam, &everything, now)?;
+        }
+    }
+    Ok(())
 }
 
 /// One transaction: rows, cursors, alerts, resources.

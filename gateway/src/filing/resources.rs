@@ -72,9 +72,7 @@ fn put_result(
         .prepare_cached(
             "INSERT OR IGNORE INTO results (acquisition, id, first) VALUES (?1, ?2, ?3)",
         )
-        .and_then(|mut statement| {
-            statement.execute(params![exam.id().0, id, to_sql(first.0)])
-        })
+        .and_then(|mut statement| statement.execute(params![exam.id().0, id, to_sql(first.0)]))
         .map(|_| ())
         .map_err(during("note a result"))
 }
@@ -97,7 +95,8 @@ fn put_devices(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(
         now,
     )?;
     let acquisition = exam.acquisition();
-    let is_ecg = |kind: &WaveformKind| matches!(kind, WaveformKind::Ecg(_) | WaveformKind::EcgOther(_));
+    let is_ecg =
+        |kind: &WaveformKind| matches!(kind, WaveformKind::Ecg(_) | WaveformKind::EcgOther(_));
     record::put(
         connection,
         &sensor_device(&SensorFacts {
@@ -212,7 +211,8 @@ fn put_assessments(
 fn is_kept(exam: &Exam, end: u64) -> bool {
     let rate = exam.acquisition().rate;
     let slot = slot_of(rate, end);
-    slot > 0 && end.saturating_sub(slot_start(rate, slot)) < rate.count_in_micros(1_000_000).0.max(1)
+    slot > 0
+        && end.saturating_sub(slot_start(rate, slot)) < rate.count_in_micros(1_000_000).0.max(1)
 }
 
 fn put_window(
@@ -353,28 +353,29 @@ pub(crate) fn anchors(
     connection: &Connection,
     exam: &Exam,
 ) -> Result<Option<(TimeAnchor, SampleIndex, TimeAnchor, SampleIndex)>, DbError> {
-    let end_of = |order: &'static str| -> Result<Option<(TimeAnchor, SampleIndex, SampleIndex)>, DbError> {
-        use rusqlite::OptionalExtension as _;
-        let bytes: Option<Vec<u8>> = connection
-            .prepare_cached(&format!(
-                "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment'
+    let end_of =
+        |order: &'static str| -> Result<Option<(TimeAnchor, SampleIndex, SampleIndex)>, DbError> {
+            use rusqlite::OptionalExtension as _;
+            let bytes: Option<Vec<u8>> = connection
+                .prepare_cached(&format!(
+                    "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment'
                  AND box = ?2 AND len > 0 ORDER BY first {order} LIMIT 1"
-            ))
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
-                    .optional()
-            })
-            .map_err(during("read the ends of an acquisition"))?;
-        match bytes.map(|bytes| Record::decode(&bytes)) {
-            None => Ok(None),
-            Some(Ok(Record::Segment(s))) => {
-                let last = SampleIndex(s.segment.end().0.saturating_sub(1));
-                Ok(Some((s.segment.anchor, s.segment.first(), last)))
+                ))
+                .and_then(|mut statement| {
+                    statement
+                        .query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
+                        .optional()
+                })
+                .map_err(during("read the ends of an acquisition"))?;
+            match bytes.map(|bytes| Record::decode(&bytes)) {
+                None => Ok(None),
+                Some(Ok(Record::Segment(s))) => {
+                    let last = SampleIndex(s.segment.end().0.saturating_sub(1));
+                    Ok(Some((s.segment.anchor, s.segment.first(), last)))
+                }
+                Some(_) => Err(DbError::Damaged { what: "segment" }),
             }
-            Some(_) => Err(DbError::Damaged { what: "segment" }),
-        }
-    };
+        };
     let (Some((start, first, _)), Some((end, _, last))) = (end_of("ASC")?, end_of("DESC")?) else {
         return Ok(None);
     };

@@ -3,6 +3,7 @@
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_core::index::SampleIndex;
+use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::record::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::exam::Exam;
 use super::open::{Opened, OpenedRecord};
 use crate::db::{DbError, during, fixed, from_sql, to_sql};
-use crate::inbox::LaneRow;
+use crate::inbox::{LaneHead, LaneRow};
 
 /// Numbers of the record for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -214,7 +215,12 @@ pub(crate) fn quarantine_exam(
     let frame = exam.origin;
     put_aside(
         connection,
-        (frame.device.0, frame.lane.number(), frame.chain.0, frame.seq),
+        (
+            frame.device.0,
+            frame.lane.number(),
+            frame.chain.0,
+            frame.seq,
+        ),
         code,
         why,
         now,
@@ -246,6 +252,69 @@ fn put_aside(
         )
         .map(|_| ())
         .map_err(during("put a frame into quarantine"))
+}
+
+/// The acquisitions of a patient.
+pub(crate) fn acquisitions_of(
+    connection: &Connection,
+    subject: &str,
+) -> Result<Vec<AcquisitionId>, DbError> {
+    let act = "list the acquisitions of a patient";
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM acquisitions WHERE subject = ?1 ORDER BY started_us")
+        .map_err(during(act))?;
+    let ids: Vec<Vec<u8>> = statement
+        .query_map([subject], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(during(act))?;
+    ids.iter()
+        .map(|id| fixed(id, "acquisition id").map(AcquisitionId))
+        .collect()
+}
+
+/// Frames in quarantine that another version of this program could not file, each as the
+/// lane that ends with it.
+pub(crate) fn quarantined_by_others(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {
+    let act = "list what an older program set aside";
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT box, lane, chain, seq FROM quarantine WHERE program <> ?1 LIMIT 1000",
+        )
+        .map_err(during(act))?;
+    let rows: Vec<(Vec<u8>, u8, Vec<u8>, i64)> = statement
+        .query_map([env!("CARGO_PKG_VERSION")], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .and_then(Iterator::collect)
+        .map_err(during(act))?;
+    rows.into_iter()
+        .map(|(device, lane, chain, seq)| {
+            Ok(LaneRow {
+                device: BoxId(fixed(&device, "box id")?),
+                head: LaneHead {
+                    lane: Lane::from_number(lane).ok_or(DbError::Damaged { what: "lane" })?,
+                    chain: ChainId(fixed(&chain, "chain")?),
+                    upto: from_sql(seq),
+                    head: None,
+                    broken_at: None,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Takes frames out of quarantine.
+pub(crate) fn release(connection: &Connection, group: &[Opened]) -> Result<(), DbError> {
+    for frame in group {
+        let id = frame.identity;
+        connection
+            .execute(
+                "DELETE FROM quarantine WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
+                params![id.device.0, id.lane.number(), id.chain.0, to_sql(id.seq)],
+            )
+            .map_err(during("take a frame out of quarantine"))?;
+    }
+    Ok(())
 }
 
 /// Numbers for `status`.

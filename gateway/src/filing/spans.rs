@@ -177,7 +177,10 @@ mod tests {
     fn a_block_is_cut_at_both_ends_of_its_slot() {
         let block = SampleBlock::new(SampleIndex(8), vec![vec![8, 9, 10, 11, 12]]).unwrap();
         let middle = clipped(&block, 10, 12).unwrap();
-        assert_eq!((middle.first, middle.leads), (SampleIndex(10), vec![vec![10, 11]]));
+        assert_eq!(
+            (middle.first, middle.leads),
+            (SampleIndex(10), vec![vec![10, 11]])
+        );
         assert!(clipped(&block, 13, 20).is_none());
         assert!(clipped(&block, 0, 8).is_none());
     }

@@ -83,14 +83,20 @@ mod tests {
 
     #[test]
     fn numbers_rise_although_the_clock_goes_back() {
-        let counter = AckCounter::from_reserved(Reservation { from: 10, to: 1_000 });
+        let counter = AckCounter::from_reserved(Reservation {
+            from: 10,
+            to: 1_000,
+        });
         assert_eq!(counter.next(UtcMicros(500)), 500);
         assert_eq!(counter.next(UtcMicros(20)), 501);
     }
 
     #[test]
     fn a_clock_far_ahead_does_not_pass_the_reservation() {
-        let counter = AckCounter::from_reserved(Reservation { from: 10, to: 1_000 });
+        let counter = AckCounter::from_reserved(Reservation {
+            from: 10,
+            to: 1_000,
+        });
         assert_eq!(counter.next(UtcMicros(9_000_000)), 1_000);
     }
 }

@@ -57,7 +57,9 @@ pub enum EnrolError {
         name: String,
     },
     /// The text cannot be the name of a box.
-    #[error("`{name}` cannot name a box: 1 to 64 ASCII letters, digits, '-', '_' or '.' are expected")]
+    #[error(
+        "`{name}` cannot name a box: 1 to 64 ASCII letters, digits, '-', '_' or '.' are expected"
+    )]
     BadName {
         /// The text.
         name: String,
@@ -90,7 +92,11 @@ pub(crate) fn enrol(
     new: &NewBox,
 ) -> Result<Result<(), EnrolError>, DbError> {
     let taken: Option<i64> = connection
-        .query_row("SELECT 1 FROM boxes WHERE name = ?1", [&new.known.name], |row| row.get(0))
+        .query_row(
+            "SELECT 1 FROM boxes WHERE name = ?1",
+            [&new.known.name],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(during("look for the name of a box"))?;
     if taken.is_some() {
@@ -172,7 +178,10 @@ pub(crate) fn tie_boot(
 }
 
 /// What boxes said of themselves.
-pub(crate) fn lore(connection: &Connection) -> Result<BoxLore, DbError> {
+///
+/// # Errors
+/// [`DbError`] when the inbox cannot be read.
+pub fn read_lore(connection: &Connection) -> Result<BoxLore, DbError> {
     let act = "read the boots of boxes";
     let mut statement = connection
         .prepare_cached("SELECT box, boot, offset_us FROM boots")
@@ -183,7 +192,10 @@ pub(crate) fn lore(connection: &Connection) -> Result<BoxLore, DbError> {
         let device: Vec<u8> = row.get(0).map_err(during(act))?;
         let boot: Vec<u8> = row.get(1).map_err(during(act))?;
         lore.boot_offsets.insert(
-            (BoxId(fixed(&device, "box id")?), BootId(fixed(&boot, "boot id")?)),
+            (
+                BoxId(fixed(&device, "box id")?),
+                BootId(fixed(&boot, "boot id")?),
+            ),
             row.get(2).map_err(during(act))?,
         );
     }

@@ -252,7 +252,10 @@ pub(crate) fn compare(
     for said in &hello.lanes {
         let known = lane(connection, hello.device, said.lane, said.chain)?;
         let stands = known.unwrap_or_else(|| nothing(said.lane, said.chain));
-        let lost_to = said.oldest.saturating_sub(1).min(said.next.saturating_sub(1));
+        let lost_to = said
+            .oldest
+            .saturating_sub(1)
+            .min(said.next.saturating_sub(1));
         if lost_to <= stands.upto {
             heads.push(stands);
             continue;

@@ -26,7 +26,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
-pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox};
+pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, read_lore};
 pub use frames::{
     Arrived, LaneHead, LaneRow, Receipt, Stored, StoredFrame, frames_between, lane_rows,
 };
@@ -155,7 +155,7 @@ impl Inbox {
     /// # Errors
     /// [`DbError`] when the inbox cannot be read.
     pub fn lore(&self) -> Result<BoxLore, DbError> {
-        self.readers.read(enrolled::lore)
+        self.readers.read(read_lore)
     }
 
     /// Numbers for `status`.

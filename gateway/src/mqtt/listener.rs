@@ -72,7 +72,11 @@ async fn admit(
         match acceptor.accept(stream).await {
             Ok(stream) => Some(stream),
             Err(error) => {
-                tracing::info!(event = "TlsHandshakeError", code = "tls.handshake", "{error}");
+                tracing::info!(
+                    event = "TlsHandshakeError",
+                    code = "tls.handshake",
+                    "{error}"
+                );
                 None
             }
         }

@@ -159,7 +159,10 @@ where
         return;
     }
     let welcome = connack(ConnectReturnCode::Success, Some(keep_alive_s), &known);
-    if send_all(&mut stream, &[Packet::ConnAck(welcome)]).await.is_err() {
+    if send_all(&mut stream, &[Packet::ConnAck(welcome)])
+        .await
+        .is_err()
+    {
         return;
     }
     shared.counters.sessions_begun.add_one();
@@ -239,7 +242,9 @@ fn accept(
         0 => KEEP_ALIVE_DEFAULT_S,
         asked => asked,
     };
-    let window = properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX);
+    let window = properties
+        .and_then(|p| p.receive_maximum)
+        .unwrap_or(u16::MAX);
     Ok((keep_alive_s, usize::from(window.max(1))))
 }
 
@@ -310,7 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         match self.wait().await {
             Woken::Ended => {
                 let reason = *self.presence.ended.borrow();
-                Err(End::Close(reason.unwrap_or(DisconnectReasonCode::ServerShuttingDown)))
+                Err(End::Close(
+                    reason.unwrap_or(DisconnectReasonCode::ServerShuttingDown),
+                ))
             }
             Woken::Answered(outcome) => self.on_answered(outcome),
             Woken::Read(Ok(1..)) => {

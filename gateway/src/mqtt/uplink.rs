@@ -103,7 +103,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(receipt) => receipt,
             Err(error) => {
                 counters.frames_not_stored.add_one();
-                tracing::error!(event = "InboxFrameStoredError", code = error.code(), "{error}");
+                tracing::error!(
+                    event = "InboxFrameStoredError",
+                    code = error.code(),
+                    "{error}"
+                );
                 return Err(End::Close(DisconnectReasonCode::ServerBusy));
             }
         };

@@ -8,15 +8,15 @@
 //!
 //! Deliberately absent: how records become resources. [`crate::filing`] does that.
 
+mod export;
 mod query;
 mod search;
 mod store;
 
+pub use export::export;
 pub use query::{Clause, Comparison, Query, QueryError, Sort, parse};
 pub use search::{Page, search};
-pub use store::{
-    BinaryBytes, Put, Versioned, binary_bytes, history, put, read, read_version, resources_of,
-};
+pub use store::{BinaryBytes, Put, Versioned, binary_bytes, history, put, read, read_version};
 
 /// Statements of each schema version.
 pub const STEPS: &[&str] = &[include_str!("schema.sql")];

@@ -203,7 +203,12 @@ fn sort(kind: &str, value: &str) -> Result<Sort, QueryError> {
             param: param.name,
             descending,
         })
-        .ok_or_else(|| bad("_sort", "one date parameter, with `-` before it for newest first"))
+        .ok_or_else(|| {
+            bad(
+                "_sort",
+                "one date parameter, with `-` before it for newest first",
+            )
+        })
 }
 
 fn clause(kind: &'static str, name: &str, value: &str) -> Result<Clause, QueryError> {
@@ -239,7 +244,10 @@ fn clause(kind: &'static str, name: &str, value: &str) -> Result<Clause, QueryEr
         ParamKind::Date => {
             let (comparison, rest) = prefix(value);
             let covers = covered(rest).ok_or_else(|| {
-                bad(name, "a FHIR date or date-time, with a prefix such as ge or lt if wanted")
+                bad(
+                    name,
+                    "a FHIR date or date-time, with a prefix such as ge or lt if wanted",
+                )
             })?;
             Ok(Clause::Date(param.name, comparison, covers))
         }
@@ -289,7 +297,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn one(name: &str, value: &str) -> Result<super::Query, super::QueryError> {
-        parse("Observation", &[(name.to_owned(), value.to_owned())], 50, 500)
+        parse(
+            "Observation",
+            &[(name.to_owned(), value.to_owned())],
+            50,
+            500,
+        )
     }
 
     #[test]

@@ -259,7 +259,13 @@ mod tests {
     #[test]
     fn text_of_a_reader_never_becomes_part_of_a_statement() {
         let c = record();
-        for value in ["'", "x' OR '1'='1", "x'; DROP TABLE resources; --", "%", "\\"] {
+        for value in [
+            "'",
+            "x' OR '1'='1",
+            "x'; DROP TABLE resources; --",
+            "%",
+            "\\",
+        ] {
             assert_eq!(ids(&c, &[("patient", value)]).2, 0);
             assert_eq!(ids(&c, &[("code", value)]).2, 0);
             assert_eq!(ids(&c, &[("_id", value)]).2, 0);

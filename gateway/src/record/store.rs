@@ -51,7 +51,9 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
     };
     let body = resource.to_string();
     let old: Option<(i64, i64, String)> = connection
-        .prepare_cached("SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2")
+        .prepare_cached(
+            "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2",
+        )
         .and_then(|mut statement| {
             statement
                 .query_row(params![kind, id], |row| {
@@ -170,7 +172,9 @@ fn insert_date(
 /// [`DbError`] when the store fails.
 pub fn read(connection: &Connection, kind: &str, id: &str) -> Result<Option<Versioned>, DbError> {
     let row: Option<(i64, i64, String)> = connection
-        .prepare_cached("SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2")
+        .prepare_cached(
+            "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2",
+        )
         .and_then(|mut statement| {
             statement
                 .query_row(params![kind, id], |row| {
@@ -252,46 +256,22 @@ pub(super) fn dressed(version: i64, updated: i64, body: &str) -> Result<Versione
 pub fn binary_bytes(connection: &Connection, id: &str) -> Result<Option<BinaryBytes>, DbError> {
     let act = "read the bytes of a document";
     let acquisition: Option<Vec<u8>> = connection
-        .query_row("SELECT acquisition FROM binaries WHERE id = ?1", [id], |row| row.get(0))
+        .query_row(
+            "SELECT acquisition FROM binaries WHERE id = ?1",
+            [id],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(during(act))?;
     let Some(acquisition) = acquisition else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    crate::filing::each_record(connection, &acquisition, |record| bytes.extend_from_slice(record))?;
+    crate::filing::each_record(connection, &acquisition, |record| {
+        bytes.extend_from_slice(record)
+    })?;
     Ok(Some(BinaryBytes {
         media_type: crate::filing::ORIGINAL_MEDIA_TYPE.to_owned(),
         bytes,
     }))
-}
-
-/// Every resource that refers to a patient, or that belongs to an acquisition's report.
-///
-/// # Errors
-/// [`DbError`] when the store fails.
-pub fn resources_of(connection: &Connection, target: &str) -> Result<Vec<Value>, DbError> {
-    let act = "collect resources";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT version, updated_us, body FROM resources
-             WHERE kind || '/' || id = ?1
-                OR (kind, id) IN (SELECT kind, id FROM index_references WHERE target = ?1)
-                OR kind || '/' || id IN (SELECT target FROM index_references
-                                         WHERE kind || '/' || id = ?1)
-             ORDER BY kind, id",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([target]).map_err(during(act))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let body: String = row.get(2).map_err(during(act))?;
-        let versioned = dressed(
-            row.get(0).map_err(during(act))?,
-            row.get(1).map_err(during(act))?,
-            &body,
-        )?;
-        found.push(versioned.resource);
-    }
-    Ok(found)
 }

@@ -1,0 +1,126 @@
+//! The command line: one file per verb, results on stdout, narration on stderr.
+
+mod alerts;
+mod ask;
+mod boxes;
+mod config;
+mod failure;
+mod out;
+mod records;
+mod run;
+mod status;
+mod telemetry;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Exit codes of every verb.
+mod exit {
+    /// All is well.
+    pub(super) const WELL: u8 = 0;
+    /// It works, but something needs a look.
+    pub(super) const DEGRADED: u8 = 1;
+    /// It does not work.
+    pub(super) const FAILING: u8 = 2;
+    /// The program is not running or cannot be reached.
+    pub(super) const NOT_RUNNING: u8 = 3;
+    /// Wrong usage.
+    pub(super) const USAGE: u8 = 64;
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cardio-gateway run --config /etc/cardio-gateway.toml
+  cardio-gateway boxes add --name FR75-012 --out fr75-012.toml
+
+The receiving end of the telemonitoring boxes: takes in what they seal, files it into the
+patient record (FHIR R4 over HTTPS), raises alerts.";
+
+#[derive(Debug, Parser)]
+#[command(name = "cardio-gateway", version, before_help = EXAMPLES)]
+struct Arguments {
+    /// Configuration file; the built-in defaults without it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the gateway until it is told to stop.
+    Run(run::Arguments),
+    /// How the running gateway is.
+    Status(status::Arguments),
+    /// Boxes that may connect.
+    #[command(subcommand)]
+    Boxes(boxes::Verb),
+    /// Alerts that were raised.
+    #[command(subcommand)]
+    Alerts(alerts::Verb),
+    /// What was filed.
+    #[command(subcommand)]
+    Records(records::Verb),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(config::Verb),
+}
+
+/// Runs the program; answers its exit code.
+pub(crate) fn main() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no failures; when nobody reads them, nothing is lost.
+            let _ = error.print();
+            return if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::WELL
+            };
+        }
+    };
+    match arguments.verb.run(arguments.config.as_deref()) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            failure.exit
+        }
+    }
+}
+
+impl Verb {
+    fn run(self, config: Option<&std::path::Path>) -> Result<u8, Failure> {
+        match self {
+            Self::Run(arguments) => run::run(&arguments, config),
+            Self::Status(arguments) => status::run(&arguments, config),
+            Self::Boxes(verb) => boxes::run(verb, config),
+            Self::Alerts(verb) => alerts::run(&verb, config),
+            Self::Records(verb) => records::run(verb, config),
+            Self::Config(verb) => config::run(&verb, config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_starts_with_two_examples() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(
+            help.starts_with("Examples:\n  cardio-gateway run"),
+            "{help}"
+        );
+    }
+}

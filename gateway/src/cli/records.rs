@@ -1,0 +1,155 @@
+//! `cardio-gateway records find|export`.
+
+use std::path::{Path, PathBuf};
+
+use cardio_gateway::control::Request;
+use cardio_gateway::keys::write_private;
+use serde_json::{Value, json};
+
+use super::ask::{ask, configured};
+use super::failure::Failure;
+use super::{exit, out};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Acquisitions, newest first.
+    Find {
+        /// Logical id of a patient.
+        #[arg(long, value_name = "ID")]
+        patient: Option<String>,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The resources of one patient or of one acquisition.
+    Export {
+        /// Logical id of a patient.
+        #[arg(long, value_name = "ID", conflicts_with = "acquisition")]
+        patient: Option<String>,
+        /// Id of an acquisition, as `records find` shows it.
+        #[arg(long, value_name = "ID", required_unless_present = "patient")]
+        acquisition: Option<String>,
+        /// A file that ends in .json for one Bundle, or a folder for one file per resource.
+        #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+    },
+}
+
+pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
+    let config = configured(config)?;
+    match verb {
+        Verb::Find { patient, json } => {
+            let found = ask(&config, &Request::RecordsFind { patient })?;
+            if json {
+                out::document(&found);
+            } else {
+                out::result(&table(&found));
+            }
+            Ok(exit::WELL)
+        }
+        Verb::Export {
+            patient,
+            acquisition,
+            out,
+        } => {
+            let root = root(patient, acquisition)?;
+            let exported = ask(&config, &Request::RecordsExport { root })?;
+            export(&exported, &out)
+        }
+    }
+}
+
+fn root(patient: Option<String>, acquisition: Option<String>) -> Result<String, Failure> {
+    match (patient, acquisition) {
+        (Some(patient), _) => Ok(format!("Patient/{patient}")),
+        (None, Some(text)) => {
+            let acquisition = text
+                .parse()
+                .map_err(|error| Failure::of(&error, "id.uuid").usage())?;
+            Ok(format!(
+                "DiagnosticReport/{}",
+                cardio_fhir::ids::report(acquisition)
+            ))
+        }
+        (None, None) => {
+            Err(Failure::new("name a patient or an acquisition", "records.nothing").usage())
+        }
+    }
+}
+
+fn export(exported: &Value, path: &Path) -> Result<u8, Failure> {
+    let resources: Vec<&Value> = out::list(exported, "resources").collect();
+    if resources.is_empty() {
+        return Err(Failure::new(
+            "nothing of that name is filed",
+            "records.nothing",
+        ));
+    }
+    if path.exists() {
+        return Err(Failure::new(
+            format!("{} exists already", path.display()),
+            "export.exists",
+        ));
+    }
+    let failed = |error: cardio_gateway::keys::KeyError| Failure::of(&error, error.code());
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        let entries: Vec<Value> = resources
+            .iter()
+            .map(|resource| json!({"resource": resource}))
+            .collect();
+        let bundle = json!({"resourceType": "Bundle", "type": "collection", "entry": entries});
+        write_private(path, bundle.to_string().as_bytes()).map_err(failed)?;
+    } else {
+        std::fs::create_dir_all(path).map_err(|error| Failure::of(&error, "export.folder"))?;
+        for resource in &resources {
+            let name = format!(
+                "{}-{}.json",
+                out::text(resource, "resourceType"),
+                out::text(resource, "id")
+            );
+            write_private(&path.join(name), format!("{resource:#}\n").as_bytes())
+                .map_err(failed)?;
+        }
+    }
+    out::narrate(&format!(
+        "{} resources written to {}\n",
+        resources.len(),
+        path.display()
+    ));
+    Ok(exit::WELL)
+}
+
+fn table(document: &Value) -> String {
+    let rows: Vec<Vec<String>> = out::list(document, "acquisitions")
+        .map(|one| {
+            vec![
+                out::text(one, "started"),
+                match one.get("subject") {
+                    Some(Value::String(subject)) => subject.clone(),
+                    _ => "UNASSIGNED".to_owned(),
+                },
+                out::text(one, "source"),
+                match one.get("ended_why") {
+                    Some(Value::String(why)) => why.clone(),
+                    _ => "recording".to_owned(),
+                },
+                out::text(one, "records"),
+                out::text(one, "acquisition"),
+            ]
+        })
+        .collect();
+    out::table(
+        &[
+            "STARTED",
+            "PATIENT",
+            "SOURCE",
+            "END",
+            "RECORDS",
+            "ACQUISITION",
+        ],
+        &rows,
+    )
+}

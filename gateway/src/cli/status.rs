@@ -1,0 +1,70 @@
+//! `cardio-gateway status`.
+
+use std::path::Path;
+
+use cardio_gateway::control::Request;
+use serde_json::Value;
+
+use super::ask::{ask, configured};
+use super::failure::Failure;
+use super::{exit, out};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<u8, Failure> {
+    let config = configured(config)?;
+    let status = ask(&config, &Request::Status)?;
+    if arguments.json {
+        out::document(&status);
+    } else {
+        out::result(&told(&status));
+    }
+    Ok(match status.get("verdict").and_then(Value::as_str) {
+        Some("RECEIVING") => exit::WELL,
+        _ => exit::DEGRADED,
+    })
+}
+
+fn told(status: &Value) -> String {
+    let up = status.get("up_s").and_then(Value::as_i64).unwrap_or(0);
+    let mut text = format!(
+        "{}   boxes at {} · record at https://{}/fhir · up {}\n\n",
+        out::text(status, "verdict"),
+        out::text(status, "mqtt"),
+        out::text(status, "https"),
+        out::age(up)
+    );
+    text.push_str(&super::boxes::table(status));
+    let (none, inbox, record) = (Value::Null, status.get("inbox"), status.get("record"));
+    let (inbox, record) = (inbox.unwrap_or(&none), record.unwrap_or(&none));
+    text.push_str(&format!(
+        "\nINBOX   {} frames · {} conflicts · {} missing · {} broken lanes\n\
+         RECORD  {} records · {} acquisitions, {} UNASSIGNED · {} resources · {} in quarantine\n\
+         ALERTS  {} open\n",
+        out::text(inbox, "frames"),
+        out::text(inbox, "conflicts"),
+        out::text(inbox, "missing"),
+        out::text(inbox, "broken_lanes"),
+        out::text(record, "records"),
+        out::text(record, "acquisitions"),
+        out::text(record, "unassigned"),
+        out::text(record, "resources"),
+        out::text(record, "quarantined"),
+        out::text(record, "alerts_open"),
+    ));
+    for one in out::list(status, "quarantine") {
+        text.push_str(&format!(
+            "QUARANTINE  {}  {}  {}\n",
+            out::text(one, "frame"),
+            out::text(one, "code"),
+            out::text(one, "why")
+        ));
+    }
+    text.push_str("Next: cardio-gateway alerts list\n");
+    text
+}

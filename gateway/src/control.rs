@@ -1,0 +1,307 @@
+//! The local socket between the running program and its command line.
+//!
+//! One line of JSON asks, one line answers. The socket's file has mode 0600: who may open it
+//! may do what the command line can. Deliberately absent: anything for another machine.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardio_core::clock::{Clock, ClockReading};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use crate::boxes::Boxes;
+use crate::counters::Counters;
+use crate::db::Readers;
+use crate::gateway::RunError;
+use crate::inbox::{BoxRow, Inbox};
+use crate::keys::GatewayKeys;
+use crate::{alerting, clock, enrol, filing, record};
+
+const REQUEST_MAX_BYTES: u64 = 64 * 1024;
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the command line asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Request {
+    /// How the program is.
+    Status,
+    /// The boxes.
+    BoxesList,
+    /// A new box.
+    BoxesAdd {
+        /// Its name.
+        name: String,
+        /// Where it is told to connect, if not where this program listens.
+        endpoint: Option<String>,
+    },
+    /// A box that must not connect any more.
+    BoxesRevoke {
+        /// Its name.
+        name: String,
+    },
+    /// The alerts.
+    AlertsList,
+    /// Acquisitions.
+    RecordsFind {
+        /// Logical id of a patient.
+        patient: Option<String>,
+    },
+    /// Resources of one patient or acquisition.
+    RecordsExport {
+        /// A reference such as `Patient/p1` or `DiagnosticReport/…`.
+        root: String,
+    },
+}
+
+/// What the command line is told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// What it asked for.
+    Ok(Value),
+    /// Why not.
+    Error(Refused),
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What, and because of what, outermost first.
+    pub chain: Vec<String>,
+    /// Stable identifier.
+    pub code: String,
+}
+
+impl Refused {
+    fn of(error: &dyn std::error::Error, code: &str) -> Self {
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(cause) = source {
+            chain.push(cause.to_string());
+            source = cause.source();
+        }
+        Self {
+            chain,
+            code: code.to_owned(),
+        }
+    }
+}
+
+/// What answers need.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) inbox: Inbox,
+    pub(crate) readers: Readers,
+    pub(crate) boxes: Arc<Boxes>,
+    pub(crate) keys: Arc<GatewayKeys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) endpoint: String,
+    pub(crate) server_name: String,
+    pub(crate) addresses: (SocketAddr, SocketAddr),
+    pub(crate) started: ClockReading,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+/// Listens on the socket's path; a file that a dead program left there is replaced.
+pub(crate) fn bind(path: &Path) -> Result<UnixListener, RunError> {
+    let failed = |source| RunError::Listen {
+        what: "the command line",
+        address: path.display().to_string(),
+        source,
+    };
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Answers until `stop` becomes true.
+pub async fn listen(listener: UnixListener, control: Control, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        if let Ok((stream, _)) = accepted {
+            let control = control.clone();
+            tokio::spawn(async move {
+                // Who asked may have gone; nothing else depends on the answer.
+                let _ = converse(stream, &control).await;
+            });
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, control: &Control) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(REQUEST_MAX_BYTES));
+    tokio::time::timeout(REQUEST_LIMIT, reader.read_line(&mut line)).await??;
+    let answer = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => match control.answer(request).await {
+            Ok(value) => Answer::Ok(value),
+            Err(refused) => Answer::Error(refused),
+        },
+        Err(error) => Answer::Error(Refused::of(&error, "control.request")),
+    };
+    let mut text = serde_json::to_string(&answer)?;
+    text.push('\n');
+    writer.write_all(text.as_bytes()).await
+}
+
+impl Control {
+    async fn answer(&self, request: Request) -> Result<Value, Refused> {
+        match request {
+            Request::Status => self.status().await,
+            Request::BoxesList => self.boxes_list(),
+            Request::BoxesAdd { name, endpoint } => self.add(&name, endpoint).await,
+            Request::BoxesRevoke { name } => self.revoke(name).await,
+            Request::AlertsList => {
+                let now = self.clock.read().utc;
+                let alerts = self.read(move |c| alerting::list(c, now)).await?;
+                Ok(json!({"schema": "alerts/1", "alerts": alerts}))
+            }
+            Request::RecordsFind { patient } => {
+                let found = self
+                    .read(move |c| filing::find(c, patient.as_deref()))
+                    .await?;
+                Ok(json!({"schema": "records/1", "acquisitions": found}))
+            }
+            Request::RecordsExport { root } => {
+                let resources = self.read(move |c| record::export(c, &root)).await?;
+                Ok(json!({"resources": resources}))
+            }
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, crate::db::DbError> + Send + 'static,
+    ) -> Result<T, Refused> {
+        self.readers
+            .read_async(work)
+            .await
+            .map_err(|error| Refused::of(&error, error.code()))
+    }
+
+    async fn status(&self) -> Result<Value, Refused> {
+        let failed = |error: crate::db::DbError| Refused::of(&error, error.code());
+        let inbox = self.inbox.counts().map_err(failed)?;
+        let record = self.read(filing::counts).await?;
+        let quarantine = self.read(filing::quarantined).await?;
+        let healthy = inbox.conflicts == 0
+            && inbox.missing == 0
+            && inbox.broken_lanes == 0
+            && record.quarantined == 0;
+        let now = self.clock.read();
+        let up = now.box_instant.micros_since(&self.started.box_instant);
+        let counters: serde_json::Map<String, Value> = self
+            .counters
+            .all()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), json!(count)))
+            .collect();
+        Ok(json!({
+            "schema": "status/1",
+            "verdict": if healthy { "RECEIVING" } else { "DEGRADED" },
+            "version": env!("CARGO_PKG_VERSION"),
+            "up_s": up.unwrap_or(0) / 1_000_000,
+            "mqtt": self.addresses.0.to_string(),
+            "https": self.addresses.1.to_string(),
+            "boxes": self.box_list().map_err(failed)?,
+            "inbox": inbox,
+            "record": record,
+            "quarantine": quarantine,
+            "counters": counters,
+        }))
+    }
+
+    fn boxes_list(&self) -> Result<Value, Refused> {
+        let boxes = self
+            .box_list()
+            .map_err(|error| Refused::of(&error, error.code()))?;
+        Ok(json!({"schema": "boxes/1", "boxes": boxes}))
+    }
+
+    fn box_list(&self) -> Result<Vec<Value>, crate::db::DbError> {
+        let live = self.boxes.live();
+        let now = self.clock.read().utc;
+        let rows = self.inbox.boxes()?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let session = live.get(&row.known.id);
+                let age =
+                    |at: cardio_core::clock::UtcMicros| now.0.saturating_sub(at.0) / 1_000_000;
+                let mut shown = shown_box(row);
+                if let Some(map) = shown.as_object_mut() {
+                    map.insert("connected".to_owned(), json!(session.is_some()));
+                    map.insert(
+                        "connected_s".to_owned(),
+                        json!(session.map(|session| age(session.since))),
+                    );
+                    map.insert("heard_age_s".to_owned(), json!(row.heard.map(age)));
+                }
+                shown
+            })
+            .collect())
+    }
+
+    async fn add(&self, name: &str, endpoint: Option<String>) -> Result<Value, Refused> {
+        let endpoint = endpoint.unwrap_or_else(|| self.endpoint.clone());
+        let now = self.clock.read().utc;
+        let made = enrol::make(&self.keys, name, &endpoint, &self.server_name, now)
+            .map_err(|error| Refused::of(&error, error.code()))?;
+        self.inbox
+            .enrol(made.new.clone())
+            .await
+            .map_err(|error| Refused::of(&error, error.code()))?;
+        let id = made.new.known.id;
+        self.boxes.admit(made.new.known.clone());
+        tracing::info!(event = "BoxEnrolled", box_name = name);
+        Ok(json!({"id": id.to_string(), "name": name, "file": made.file.as_str()}))
+    }
+
+    async fn revoke(&self, name: String) -> Result<Value, Refused> {
+        let now = self.clock.read().utc;
+        let id = self
+            .inbox
+            .revoke(name.clone(), now)
+            .await
+            .map_err(|error| Refused::of(&error, error.code()))?;
+        self.boxes.revoke(id);
+        tracing::info!(event = "BoxRevoked", box_name = name);
+        Ok(json!({"id": id.to_string(), "name": name}))
+    }
+}
+
+/// A box as `boxes list --json` shows it.
+pub fn shown_box(row: &BoxRow) -> Value {
+    json!({
+        "name": row.known.name,
+        "id": row.known.id.to_string(),
+        "enrolled": clock::rfc3339(row.enrolled),
+        "revoked": row.revoked.map(clock::rfc3339),
+        "heard": row.heard.map(clock::rfc3339),
+        "agent_version": row.agent_version,
+        "free_bytes": row.free_bytes,
+    })
+}

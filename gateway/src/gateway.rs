@@ -1,0 +1,395 @@
+//! The program as a whole: opens what it stores, listens, and stops in order.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardio_alert::RuleSet;
+use cardio_core::clock::{Clock, UtcMicros};
+use rumqttc::mqttbytes::v5::DisconnectReasonCode;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::boxes::Boxes;
+use crate::config::Config;
+use crate::control::{self, Control};
+use crate::counters::Counters;
+use crate::db::{DbError, Readers, Schema, Writer};
+use crate::filing::Filer;
+use crate::http::{self, Web};
+use crate::inbox::Inbox;
+use crate::keys::{GatewayKeys, KeyError};
+use crate::mqtt::{self, Shared};
+use crate::record;
+use crate::tls::{self, TlsError};
+
+/// Work of the record's writer that may wait.
+const RECORD_QUEUE: usize = 256;
+/// How long sessions may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why the program cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}", path.display())]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another program holds the state directory.
+    #[error("another cardio-gateway runs on the state directory {}", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An address is taken.
+    #[error("cannot listen on {address} for {what}: the port is already taken")]
+    PortTaken {
+        /// What for.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {what}")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keys cannot be used.
+    #[error("the keys of this gateway cannot be used")]
+    Keys(#[source] KeyError),
+    /// TLS cannot be offered.
+    #[error("TLS cannot be offered")]
+    Tls(#[source] TlsError),
+    /// A database cannot be used.
+    #[error("the {what} cannot be used")]
+    Store {
+        /// Which one.
+        what: &'static str,
+        /// Why.
+        source: DbError,
+    },
+    /// The alert rules cannot be used.
+    #[error("the alert rules{} cannot be used", of(path.as_deref()))]
+    Rules {
+        /// The file, or `None` for the built-in ones.
+        path: Option<PathBuf>,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The ready file cannot be written.
+    #[error("cannot write the ready file {}", path.display())]
+    Ready {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+fn of(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!(" of {}", path.display()))
+}
+
+impl RunError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::State { .. } => "state.unusable",
+            Self::InUse { .. } => "state.in-use",
+            Self::PortTaken { .. } => "listen.taken",
+            Self::Listen { .. } => "listen.refused",
+            Self::Keys(error) => error.code(),
+            Self::Tls(error) => error.code(),
+            Self::Store { source, .. } => source.code(),
+            Self::Rules { .. } => "alerts.rules",
+            Self::Ready { .. } => "ready.unwritable",
+        }
+    }
+}
+
+/// The state directory, held by one program at a time.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: std::fs::File,
+}
+
+impl StateLock {
+    /// Creates the directory if need be and holds it.
+    ///
+    /// # Errors
+    /// [`RunError::InUse`] when another program holds it.
+    pub fn take(state: &Path) -> Result<Self, RunError> {
+        let failed = |source| RunError::State {
+            path: state.to_owned(),
+            source,
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state)
+            .map_err(failed)?;
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(state.join("lock"))
+            .map_err(failed)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(RunError::InUse {
+                path: state.to_owned(),
+            }),
+            Err(errno) => Err(failed(errno.into())),
+        }
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where boxes connect.
+    pub mqtt: SocketAddr,
+    /// Where readers connect.
+    pub https: SocketAddr,
+    /// What the command line talks to.
+    pub control: PathBuf,
+    keys: Arc<GatewayKeys>,
+    boxes: Arc<Boxes>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: StateLock,
+}
+
+impl Gateway {
+    /// Opens everything and listens. Runs until [`Gateway::stop`].
+    ///
+    /// # Errors
+    /// [`RunError`] names what cannot be used.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
+        let lock = StateLock::take(&config.state)?;
+        let now = clock.read().utc;
+        let keys = Arc::new(
+            GatewayKeys::open_or_create(&config.key_folder(), now).map_err(RunError::Keys)?,
+        );
+        let rules = rules(&config)?;
+        let counters = Arc::new(Counters::default());
+        let opening = config.clone();
+        let stores = tokio::task::spawn_blocking(move || Stores::open(&opening, now)).await;
+        let stores = stores.map_err(|_| RunError::Store {
+            what: "inbox",
+            source: DbError::Closed,
+        })??;
+        let boxes = Arc::new(Boxes::new(stores.admitted));
+
+        let server = keys
+            .issue_server(&config.names, now)
+            .map_err(RunError::Keys)?;
+        let for_boxes = tls::for_boxes(&server, keys.ca_pem(), Arc::clone(&boxes));
+        let for_boxes = for_boxes.map_err(RunError::Tls)?;
+        let for_readers = tls::for_readers(&server).map_err(RunError::Tls)?;
+        let (mqtt_listener, mqtt) = bind(config.mqtt.listen, "boxes").await?;
+        let (https_listener, https) = bind(config.https.listen, "readers").await?;
+        let control_path = config.control_socket();
+        let control_listener = control::bind(&control_path)?;
+
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared {
+            inbox: stores.inbox.clone(),
+            boxes: Arc::clone(&boxes),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            config: config.mqtt.clone(),
+        };
+        let web = Web {
+            readers: stores.readers.clone(),
+            writer: stores.record.clone(),
+            inbox: stores.inbox.clone(),
+            token: Arc::new(keys.api_token.clone()),
+            config: config.https.clone(),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            authority: https.to_string().into(),
+        };
+        let filer = Filer {
+            inbox: stores.inbox.clone(),
+            record: stores.record.clone(),
+            readers: stores.readers.clone(),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            rules,
+            recipient: config.alerts.recipient.as_str().into(),
+        };
+        let control = Control {
+            inbox: stores.inbox,
+            readers: stores.readers,
+            boxes: Arc::clone(&boxes),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            counters,
+            endpoint: config
+                .mqtt
+                .endpoint
+                .clone()
+                .unwrap_or_else(|| mqtt.to_string()),
+            server_name: config.names.first().cloned().unwrap_or_default(),
+            addresses: (mqtt, https),
+            started: clock.read(),
+        };
+        let tasks = vec![
+            tokio::spawn(mqtt::listen(
+                mqtt_listener,
+                for_boxes,
+                shared,
+                stopped.clone(),
+            )),
+            tokio::spawn(http::listen(
+                https_listener,
+                for_readers,
+                web,
+                stopped.clone(),
+            )),
+            tokio::spawn(filer.run(stopped.clone())),
+            tokio::spawn(control::listen(control_listener, control, stopped)),
+        ];
+        tracing::info!(event = "GatewayStarted", mqtt = %mqtt, https = %https);
+        Ok(Self {
+            mqtt,
+            https,
+            control: control_path,
+            keys,
+            boxes,
+            stop,
+            tasks,
+            _lock: lock,
+        })
+    }
+
+    /// The keys, for those who start this program within their own.
+    pub fn keys(&self) -> &GatewayKeys {
+        &self.keys
+    }
+
+    /// Says in a file where this gateway listens; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`RunError::Ready`] when it cannot be written.
+    pub fn write_ready(&self, path: &Path) -> Result<(), RunError> {
+        let failed = |source| RunError::Ready {
+            path: path.to_owned(),
+            source,
+        };
+        let text = json!({
+            "schema": "ready/1",
+            "mqtt": self.mqtt.to_string(),
+            "https": self.https.to_string(),
+            "control": self.control.display().to_string(),
+            "api_token_file": self.keys.api_token_file().display().to_string(),
+            "ca_file": self.keys.ca_file().display().to_string(),
+        });
+        let draft = path.with_extension("part");
+        let mut file = std::fs::File::create(&draft).map_err(failed)?;
+        writeln!(file, "{text}").map_err(failed)?;
+        std::fs::rename(&draft, path).map_err(failed)
+    }
+
+    /// Ends every session and answers when all is closed.
+    pub async fn stop(self) {
+        self.boxes.end_all(DisconnectReasonCode::ServerShuttingDown);
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if tokio::time::timeout(STOP_LIMIT, task).await.is_err() {
+                tracing::warn!(event = "GatewayStopTimedOut", code = "stop.timeout");
+            }
+        }
+        // The socket's file is of no use to anybody now; the next start replaces it anyway.
+        let _ = std::fs::remove_file(&self.control);
+        tracing::info!(event = "GatewayStopped");
+    }
+}
+
+struct Stores {
+    inbox: Inbox,
+    record: Writer,
+    readers: Readers,
+    admitted: Vec<crate::boxes::KnownBox>,
+}
+
+impl Stores {
+    fn open(config: &Config, now: UtcMicros) -> Result<Self, RunError> {
+        let failed = |what| move |source| RunError::Store { what, source };
+        let inbox =
+            Inbox::open(&config.inbox_file(), config.mqtt.queue, now).map_err(failed("inbox"))?;
+        let schema = Schema {
+            path: config.record_file(),
+            steps: record::STEPS,
+        };
+        let record = Writer::start(schema, "record", RECORD_QUEUE).map_err(failed("record"))?;
+        let admitted = inbox
+            .boxes()
+            .map_err(failed("inbox"))?
+            .into_iter()
+            .filter(|row| row.revoked.is_none())
+            .map(|row| row.known)
+            .collect();
+        Ok(Self {
+            inbox,
+            record,
+            readers: Readers::of(&config.record_file()),
+            admitted,
+        })
+    }
+}
+
+/// The alert rules of a configuration.
+///
+/// # Errors
+/// [`RunError::Rules`] when the file cannot be read or a rule is impossible.
+pub fn rules(config: &Config) -> Result<RuleSet, RunError> {
+    let Some(path) = &config.alerts.rules else {
+        return RuleSet::standard().map_err(|error| RunError::Rules {
+            path: None,
+            source: Box::new(error),
+        });
+    };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| RunError::Rules {
+        path: Some(path.clone()),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(Box::new(error)))?;
+    RuleSet::from_toml(&text).map_err(|error| failed(Box::new(error)))
+}
+
+async fn bind(
+    address: SocketAddr,
+    what: &'static str,
+) -> Result<(TcpListener, SocketAddr), RunError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AddrInUse => RunError::PortTaken { what, address },
+        _ => RunError::Listen {
+            what,
+            address: address.to_string(),
+            source,
+        },
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,176 @@
+//! The listener for readers: FHIR R4 over HTTPS at `/fhir`, and `/health`.
+//!
+//! A reader presents the token of the key folder; without it the answer is 401 whatever was
+//! asked. Every answer under `/fhir` is `application/fhir+json`, errors included. Deliberately
+//! absent: pages for people, and writing of anything but patients.
+
+mod fhir;
+mod patient;
+mod respond;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use cardio_core::clock::Clock;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use ring::digest::{SHA256, digest};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
+
+use crate::config::HttpsConfig;
+use crate::counters::Counters;
+use crate::db::{Readers, Writer};
+use crate::inbox::Inbox;
+use respond::Refusal;
+
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// What every request needs.
+#[derive(Clone)]
+pub struct Web {
+    /// Reads the record.
+    pub readers: Readers,
+    /// Writes the record.
+    pub writer: Writer,
+    /// Asked whether it can be read, for `/health`.
+    pub inbox: Inbox,
+    /// What a reader must present.
+    pub token: Arc<Zeroizing<String>>,
+    /// Limits.
+    pub config: HttpsConfig,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The address that this server is reached at when a request names none.
+    pub authority: Arc<str>,
+}
+
+impl std::fmt::Debug for Web {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Web").finish_non_exhaustive()
+    }
+}
+
+fn router(web: Web) -> Router {
+    let limit = usize::try_from(web.config.body_limit.0).unwrap_or(usize::MAX);
+    let fhir = fhir::routes()
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(middleware::from_fn_with_state(web.clone(), admit));
+    Router::new()
+        .nest("/fhir", fhir)
+        .route("/health", get(health))
+        .fallback(|| async { Refusal::not_found("no such address; the record is at /fhir") })
+        .with_state(web)
+}
+
+/// Token first, then the request, within its time.
+async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
+    web.counters.https_requests.add_one();
+    let presented = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let hash = |text: &str| digest(&SHA256, text.as_bytes());
+    let good =
+        presented.is_some_and(|token| hash(token.trim()).as_ref() == hash(&web.token).as_ref());
+    if !good {
+        web.counters.https_unauthorised.add_one();
+        return Refusal::unauthorised().into_response();
+    }
+    match tokio::time::timeout(web.config.timeout.0, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "the answer took too long; ask for less",
+        )
+        .into_response(),
+    }
+}
+
+async fn health(State(web): State<Web>) -> Response {
+    let record = web.readers.read_async(|c| crate::filing::counts(c)).await;
+    let inbox = web
+        .inbox
+        .readers()
+        .read_async(|c| crate::inbox::lane_rows(c).map(|_| ()))
+        .await;
+    match (record, inbox) {
+        (Ok(_), Ok(())) => (StatusCode::OK, "{\"status\":\"ok\"}\n").into_response(),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{\"status\":\"failing\"}\n",
+        )
+            .into_response(),
+    }
+}
+
+/// Accepts readers until `stop` becomes true.
+pub async fn listen(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    web: Web,
+    mut stop: watch::Receiver<bool>,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(web.config.connections));
+    let service = TowerToHyperService::new(router(web));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(event = "HttpsAcceptError", code = "https.accept", "{error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let (acceptor, service, mut stop) = (acceptor.clone(), service.clone(), stop.clone());
+        connections.spawn(async move {
+            let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+            let Ok(Ok(stream)) = shaken else {
+                return;
+            };
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_LIMIT)
+                .max_buf_size(HEADER_BYTES_MAX);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                // How a reader leaves is its own matter.
+                _ = &mut connection => {}
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(Duration::from_secs(2), connection).await;
+                }
+            }
+            drop(place);
+        });
+    }
+    while connections.join_next().await.is_some() {}
+}

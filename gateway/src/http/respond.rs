@@ -1,0 +1,112 @@
+//! Answers: resources with their version, and refusals as OperationOutcome.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
+use axum::response::{IntoResponse, Response};
+use cardio_fhir::rest::{Issue, Severity, operation_outcome};
+use serde_json::Value;
+
+use crate::db::DbError;
+use crate::record::Versioned;
+
+/// The one format of `/fhir`.
+pub(super) const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+
+/// A request that was not done, and why.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    issue: Issue,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            status,
+            issue: Issue {
+                severity: Severity::Error,
+                code,
+                diagnostics: why.into(),
+                expression: None,
+            },
+        }
+    }
+
+    /// Names the element or parameter at fault.
+    pub(super) fn at(mut self, expression: impl Into<String>) -> Self {
+        self.issue.expression = Some(expression.into());
+        self
+    }
+
+    pub(super) fn not_found(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", why)
+    }
+
+    pub(super) fn unauthorised() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "login",
+            "present the reader token of the gateway's key folder as `Authorization: Bearer`",
+        )
+    }
+
+    pub(super) fn invalid(code: &'static str, why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, why)
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        tracing::error!(event = "RecordReadError", code = error.code(), "{error}");
+        let status = match error {
+            DbError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            DbError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(
+            status,
+            "exception",
+            format!("the record failed: {}", error.code()),
+        )
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &operation_outcome(&[self.issue]));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// A document without a version.
+pub(super) fn json(status: StatusCode, document: &Value) -> Response {
+    let mut response = HttpResponse::new(Body::from(document.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
+    response
+}
+
+/// A resource with its version in the headers.
+pub(super) fn versioned(status: StatusCode, found: &Versioned) -> Response {
+    let mut response = json(status, &found.resource);
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&format!("W/\"{}\"", found.version)) {
+        headers.insert(ETAG, tag);
+    }
+    let modified = jiff::Timestamp::from_microsecond(found.updated.0)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    if let Ok(modified) = HeaderValue::from_str(&modified) {
+        headers.insert(LAST_MODIFIED, modified);
+    }
+    response
+}

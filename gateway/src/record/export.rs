@@ -1,0 +1,75 @@
+//! A part of the record as a set of resources that stands alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use super::store::read;
+use crate::db::{DbError, during};
+
+/// Most resources of one export.
+const EXPORT_MAX: usize = 200_000;
+
+/// Everything that belongs to a patient or to a report: what refers to it, what that refers
+/// to in turn, and where it comes from. `root` is a reference such as `Patient/p1`.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub fn export(connection: &Connection, root: &str) -> Result<Vec<Value>, DbError> {
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    let mut waiting: BTreeSet<String> = BTreeSet::from([root.to_owned()]);
+    while let Some(reference) = waiting.pop_first() {
+        if found.contains_key(&reference) || found.len() >= EXPORT_MAX {
+            continue;
+        }
+        let Some((kind, id)) = reference.split_once('/') else {
+            continue;
+        };
+        let Some(versioned) = read(connection, kind, id)? else {
+            continue;
+        };
+        waiting.extend(referred(connection, kind, id)?);
+        if reference == root || matches!(kind, "DiagnosticReport" | "DocumentReference") {
+            waiting.extend(referring(connection, &reference)?);
+        }
+        if kind == "DocumentReference" {
+            waiting.extend(attachments(&versioned.resource));
+        }
+        found.insert(reference, versioned.resource);
+    }
+    Ok(found.into_values().collect())
+}
+
+fn attachments(document: &Value) -> Vec<String> {
+    document
+        .get("content")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|content| content.pointer("/attachment/url")?.as_str())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn referred(connection: &Connection, kind: &str, id: &str) -> Result<Vec<String>, DbError> {
+    let act = "follow the references of a resource";
+    let mut statement = connection
+        .prepare_cached("SELECT DISTINCT target FROM index_references WHERE kind = ?1 AND id = ?2")
+        .map_err(during(act))?;
+    let rows = statement
+        .query_map(params![kind, id], |row| row.get(0))
+        .map_err(during(act))?;
+    rows.collect::<Result<_, _>>().map_err(during(act))
+}
+
+fn referring(connection: &Connection, target: &str) -> Result<Vec<String>, DbError> {
+    let act = "find what refers to a resource";
+    let mut statement = connection
+        .prepare_cached("SELECT DISTINCT kind || '/' || id FROM index_references WHERE target = ?1")
+        .map_err(during(act))?;
+    let rows = statement
+        .query_map([target], |row| row.get(0))
+        .map_err(during(act))?;
+    rows.collect::<Result<_, _>>().map_err(during(act))
+}
