@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use cardio_core::electrode::Electrode;
 use cardio_core::lead::Lead;
-use cardio_protocol::profile::Profile;
+use cardio_protocol::profile::{Profile, WaveKind};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
@@ -209,10 +209,15 @@ fn signal_fault(
         _ => return None,
     };
     let rows: Vec<usize> = profile
-        .leads()
+        .waves
         .iter()
         .enumerate()
-        .filter(|(_, lead)| leads.contains(lead))
+        .filter(|(_, wave)| match wave {
+            WaveKind::Ecg(lead) => leads.contains(lead),
+            // A strap of two electrodes rests on what lead I rests on.
+            WaveKind::EcgOther(_) => leads.contains(&Lead::I),
+            WaveKind::HeartSound => false,
+        })
         .map(|(row, _)| row)
         .collect();
     let first = samples(*at);

@@ -100,7 +100,7 @@ impl Player {
     ) -> Self {
         let rows = profile.waves.len();
         Self {
-            calibration: profile.calibration(),
+            calibration: profile.converter(),
             source,
             wired,
             encoder: (profile.encoder)(),

@@ -1,5 +1,11 @@
 //! The real program on a real pseudo-terminal, heard by the decoder and timeline of the box.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;

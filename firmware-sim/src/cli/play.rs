@@ -131,7 +131,9 @@ fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result
         .iter()
         .map(|wave| match wave {
             WaveKind::Ecg(lead) => Some(*lead),
-            _ => None,
+            // A strap of two electrodes sees about what lead I sees.
+            WaveKind::EcgOther(_) => Some(Lead::I),
+            WaveKind::HeartSound => None,
         })
         .collect();
     let Some(path) = &args.recording else {

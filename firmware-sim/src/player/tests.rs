@@ -21,7 +21,7 @@ const TICK_US: u64 = 4_000;
 fn player(device: &str, scenario: &str, seconds: u64, seed: u64) -> Player {
     let profile = by_name(device).unwrap();
     let scenario = Scenario::from_toml("test", scenario).unwrap();
-    let leads: Vec<_> = profile.leads().into_iter().map(Some).collect();
+    let leads = vec![Some(cardio_core::lead::Lead::II); profile.waves.len()];
     let source = SynthSource::new(scenario.synth(seed, profile.rate()), &leads);
     let pacing = Pacing {
         speed: 1.0,
@@ -41,7 +41,7 @@ fn player(device: &str, scenario: &str, seconds: u64, seed: u64) -> Player {
 /// Plays to the end with a host that listens all the time; everything with its instant.
 fn run(player: &mut Player) -> (Vec<(u64, Outgoing)>, EndReason) {
     let mut all = Vec::new();
-    player.on_bytes(b"svb", 0, OPEN);
+    player.on_bytes(start_command(player), 0, OPEN);
     for tick in 0.. {
         let now = tick * TICK_US;
         let next = player.poll(now, OPEN);
@@ -52,6 +52,16 @@ fn run(player: &mut Player) -> (Vec<(u64, Outgoing)>, EndReason) {
         assert!(tick < 1_000_000, "the visit ends");
     }
     unreachable!()
+}
+
+/// What makes a device stream.
+fn start_command(player: &Player) -> &'static [u8] {
+    match player.profile.name {
+        "openbci-cyton" => b"svb",
+        "bioharness" => &[0x02, 0x16, 0x01, 0x01, 0x5E, 0x03],
+        "bitalino" => &[0x09],
+        _ => &[],
+    }
 }
 
 /// What a box makes of it: runs of rows with the index of their first sample, and gaps.
@@ -142,16 +152,15 @@ const DROPOUTS: &str = include_str!("../../scenarios/dropouts.toml");
 
 #[test]
 fn a_calm_visit_is_heard_sample_for_sample() {
-    for device in ["openbci-cyton", "protocentral-openview"] {
+    for device in cardio_protocol::profile::ALL.map(|profile| profile.name) {
         let (sent, reason) = run(&mut player(device, "", 10, 3));
         assert_eq!(reason, EndReason::Duration);
         let heard = hear(by_name(device).unwrap(), &sent);
         assert_eq!(heard.placed, frames(&sent), "{device}");
         assert_eq!(heard.gaps, []);
-        let per_frame = by_name(device).unwrap().samples_per_frame;
-        let seconds = frames(&sent).len() * per_frame
-            / usize::try_from(by_name(device).unwrap().rate_hz).unwrap();
-        assert_eq!(seconds, 10);
+        let values: std::collections::BTreeSet<i32> =
+            frames(&sent).iter().map(|(_, rows)| rows[0][0]).collect();
+        assert!(values.len() > 10, "{device} shows a heart");
     }
 }
 

@@ -8,9 +8,10 @@ use cardio_core::calibration::Calibration;
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::lead::Lead;
 use cardio_core::rate::SamplingRate;
+use cardio_core::units::PhysicalUnit;
 
 use crate::decoder::{Decoder, Encoder};
-use crate::serial::{openbci_cyton, protocentral_openview};
+use crate::serial::{bioharness, bitalino, openbci_cyton, protocentral_openview};
 use crate::session::{Peripheral, Session, SessionTiming};
 
 /// What a row of a device shows unless the configuration says otherwise.
@@ -47,6 +48,11 @@ pub struct Profile {
     pub modulus: Option<u32>,
     /// Counts per millivolt.
     pub gain_adu_per_mv: f64,
+    /// The count that stands for zero.
+    pub baseline_adu: f64,
+    /// Whether the maker states what a count means. Otherwise the gain only serves the
+    /// simulator, and counts are recorded without a unit.
+    pub calibrated: bool,
     /// Lowest and highest count of the converter.
     pub rails: (i32, i32),
     /// The rows of a frame, in order, as a standard wiring gives them.
@@ -62,7 +68,12 @@ pub struct Profile {
 }
 
 /// Every known device on a serial line.
-pub static ALL: [&Profile; 2] = [&openbci_cyton::PROFILE, &protocentral_openview::PROFILE];
+pub static ALL: [&Profile; 4] = [
+    &openbci_cyton::PROFILE,
+    &protocentral_openview::PROFILE,
+    &bioharness::PROFILE,
+    &bitalino::PROFILE,
+];
 
 /// The profile of a stable name.
 pub fn by_name(name: &str) -> Option<&'static Profile> {
@@ -75,9 +86,18 @@ impl Profile {
         SamplingRate::hz(self.rate_hz).expect("invariant: a profile's rate is above zero")
     }
 
-    /// What a count means.
+    /// What a count means, as far as the maker states it.
     pub fn calibration(&self) -> Calibration {
-        Calibration::millivolts(self.gain_adu_per_mv, 0.0)
+        if self.calibrated {
+            return self.converter();
+        }
+        Calibration::new(1.0, self.baseline_adu, PhysicalUnit::Dimensionless)
+            .expect("invariant: a profile's baseline is finite")
+    }
+
+    /// How the simulated device turns millivolts into counts.
+    pub fn converter(&self) -> Calibration {
+        Calibration::millivolts(self.gain_adu_per_mv, self.baseline_adu)
             .expect("invariant: a profile's gain is finite and not zero")
     }
 
@@ -148,7 +168,7 @@ mod tests {
             let rows = FrameRows::planar(profile.samples_per_frame, &samples);
             let (mut bytes, mut events) = (Vec::new(), Vec::new());
             let mut encoder = (profile.encoder)();
-            for _ in 0..4 {
+            for _ in 0..8 {
                 encoder.frame(&rows, &mut bytes);
             }
             (profile.decoder)().push(&bytes, &mut events);
@@ -156,7 +176,7 @@ mod tests {
                 .iter()
                 .filter(|event| matches!(event, DecoderEvent::Frame(frame) if frame.rows == rows))
                 .count();
-            assert_eq!(found, 4, "{}", profile.name);
+            assert_eq!(found, 8, "{}", profile.name);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Placing frames in time: the index of every sample, and every absence as a gap.
 //!
 //! - A counter proves how many frames are missing, up to whole turns of the counter; turns
-//!   are told by arrival time.
+//!   are told by arrival time. A counter that turns faster than arrivals can be told apart
+//!   proves less: its gaps are uncertain by a turn, and whole turns show as without counter.
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
 //!   it is reported within a second and a half after it happened, at the place where it is
 //!   noticed, with an uncertainty.
@@ -30,6 +31,8 @@ const BACK_FRAMES_MAX: u32 = 32;
 /// before a source without counter is said to have lost samples.
 const STEP_FRAMES: (u64, u64) = (3, 5);
 const STEP_MIN_US: i64 = 30_000;
+/// Shortest turn of a counter that one arrival can tell from a delay.
+const TURN_TOLD_US: u64 = 200_000;
 /// Gaps kept to tell a late frame from a repeated one.
 const GAPS_KEPT: usize = 16;
 
@@ -151,8 +154,12 @@ impl Timeline {
         }
         let turns = self.missing_turns(ahead, modulus, late, samples, arrival);
         let missing = ahead + turns * u64::from(modulus);
+        let told = self.tells_turns(modulus, samples);
         if missing == 0 {
-            return self.accept(Some((seq, modulus)), samples, arrival, None);
+            let gap = (!told)
+                .then(|| self.lasting_turns(modulus, samples, arrival))
+                .flatten();
+            return self.accept(Some((seq, modulus)), samples, arrival, gap);
         }
         self.frame_gaps.push_back((self.frames, missing));
         if self.frame_gaps.len() > GAPS_KEPT {
@@ -162,7 +169,11 @@ impl Timeline {
         let gap = Gap {
             from: self.next,
             len: SampleCount(missing.saturating_mul(samples.0)),
-            uncertainty: SampleCount(0),
+            uncertainty: if told {
+                SampleCount(0)
+            } else {
+                SampleCount(u64::from(modulus).saturating_mul(samples.0))
+            },
             cause: GapCause::FramesLost,
         };
         self.accept(Some((seq, modulus)), samples, arrival, Some(gap))
@@ -191,11 +202,43 @@ impl Timeline {
         samples: SampleCount,
         arrival: BoxInstant,
     ) -> u64 {
+        if !self.tells_turns(modulus, samples) {
+            return 0;
+        }
         let turn = i128::from(modulus);
         let silence = i128::from(self.pace.silence_us(arrival) / self.frame_us(samples));
         let by_lateness = (late - i128::from(ahead) + turn / 10) / turn;
         let by_silence = (silence * 5 / 4 - i128::from(ahead)) / turn;
         u64::try_from(by_lateness.min(by_silence)).unwrap_or(0)
+    }
+
+    fn tells_turns(&self, modulus: u32, samples: SampleCount) -> bool {
+        let turn_us = self.frame_us(samples).saturating_mul(u64::from(modulus));
+        turn_us >= TURN_TOLD_US
+    }
+
+    /// Whole turns of a fast counter that have gone missing for good, as a gap.
+    fn lasting_turns(
+        &mut self,
+        modulus: u32,
+        samples: SampleCount,
+        arrival: BoxInstant,
+    ) -> Option<Gap> {
+        let turn = SampleCount(u64::from(modulus).saturating_mul(samples.0));
+        let turn_us = self.frame_us(turn);
+        let share = turn_us.saturating_mul(STEP_FRAMES.0) / STEP_FRAMES.1;
+        let step_us = i64::try_from(share).unwrap_or(i64::MAX).max(STEP_MIN_US);
+        let end = self.next.after(samples);
+        let risen = self.pace.observe(end, arrival, step_us)?;
+        let risen = u64::try_from(risen).ok()?;
+        let turns = risen.saturating_add(turn_us / 2) / turn_us;
+        self.pace.settle();
+        Some(Gap {
+            from: self.next,
+            len: SampleCount(turns.max(1).saturating_mul(turn.0)),
+            uncertainty: turn,
+            cause: GapCause::FewerThanTime,
+        })
     }
 
     fn refuse(&mut self, seq: u32, back: u64) -> Placement {
@@ -251,10 +294,8 @@ impl Timeline {
             self.expected = Some((seq + 1) % modulus);
             self.frames = self.frames.saturating_add(1);
         }
-        if seq.is_some() || gap.is_some() || self.integrity != IntegrityClass::Uncounted {
-            // A source without counter was observed before it was placed.
-            self.pace.observe(self.next, arrival, i64::MAX);
-        }
+        // Observing the same samples again changes nothing.
+        self.pace.observe(self.next, arrival, i64::MAX);
         self.counts.samples.0 = self.counts.samples.0.saturating_add(samples.0);
         if let Some(gap) = gap {
             self.count_gap(gap);

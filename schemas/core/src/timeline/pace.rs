@@ -32,7 +32,7 @@ pub struct Drift {
 pub(super) struct Pace {
     rate: SamplingRate,
     origin: Option<(SampleIndex, BoxInstant)>,
-    last_arrival: Option<BoxInstant>,
+    last: Option<(SampleIndex, BoxInstant)>,
     floor_us: i64,
     /// Smoothed lateness above the floor.
     usual_us: i64,
@@ -66,7 +66,7 @@ impl Pace {
         Self {
             rate,
             origin: None,
-            last_arrival: None,
+            last: None,
             floor_us: 0,
             usual_us: 0,
             bucket: Bucket::default(),
@@ -83,8 +83,8 @@ impl Pace {
 
     /// Microseconds since the last frame.
     pub(super) fn silence_us(&self, arrival: BoxInstant) -> u64 {
-        self.last_arrival
-            .and_then(|last| arrival.micros_since(&last))
+        self.last
+            .and_then(|(_, last)| arrival.micros_since(&last))
             .unwrap_or(0)
     }
 
@@ -109,7 +109,9 @@ impl Pace {
             self.restart(end, arrival);
             return None;
         };
-        self.last_arrival = Some(arrival);
+        if self.last.replace((end, arrival)) == Some((end, arrival)) {
+            return None;
+        }
         let risen = (arrival.micros >= self.bucket.until_us)
             .then(|| self.close_bucket(step_us))
             .flatten();
@@ -168,7 +170,7 @@ impl Pace {
     pub(super) fn restart(&mut self, end: SampleIndex, arrival: BoxInstant) {
         *self = Self {
             origin: Some((end, arrival)),
-            last_arrival: Some(arrival),
+            last: Some((end, arrival)),
             ..Self::new(self.rate)
         };
     }

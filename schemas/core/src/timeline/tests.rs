@@ -216,6 +216,55 @@ fn a_slow_device_is_no_gap_and_its_drift_is_named() {
     }
 }
 
+/// 1000 Hz, one sample per frame, a counter of sixteen values: a turn of 16 ms.
+fn fast_counter() -> Timeline {
+    Timeline::new(
+        SamplingRate::hz(1000).unwrap(),
+        IntegrityClass::Counted,
+        Some(16),
+        SampleIndex(0),
+    )
+}
+
+/// Plays frames that arrive in batches of 50 ms; gives the gaps.
+fn play_fast(timeline: &mut Timeline, kept: impl Fn(u64) -> bool) -> Vec<(u64, u64, u64)> {
+    let mut gaps = Vec::new();
+    for number in (0..20_000_u64).filter(|number| kept(*number)) {
+        let seq = u32::try_from(number % 16).unwrap();
+        let arrival = at((number / 50 + 1) * 50_000);
+        if let Placement::Block { gap: Some(gap), .. } =
+            timeline.place(Some(seq), SampleCount(1), arrival)
+        {
+            gaps.push((gap.from.0, gap.len.0, gap.uncertainty.0));
+        }
+    }
+    gaps
+}
+
+#[test]
+fn batches_longer_than_a_turn_of_the_counter_are_no_gap() {
+    assert_eq!(play_fast(&mut fast_counter(), |_| true), []);
+}
+
+#[test]
+fn a_fast_counter_proves_a_loss_only_up_to_a_turn() {
+    let gaps = play_fast(&mut fast_counter(), |number| {
+        !(5000..5005).contains(&number)
+    });
+    assert_eq!(gaps, [(5000, 5, 16)]);
+}
+
+#[test]
+fn whole_turns_of_a_fast_counter_show_as_fewer_samples_than_time_demands() {
+    let mut timeline = fast_counter();
+    let gaps = play_fast(&mut timeline, |number| !(5000..5160).contains(&number));
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let (from, len, _) = gaps[0];
+    assert_eq!(len, 160);
+    assert!((5000..6500).contains(&from), "{from}");
+    assert_eq!(timeline.next(), SampleIndex(20_000));
+}
+
 #[test]
 fn drift_is_not_named_before_it_can_be_known() {
     let mut timeline = uncounted();

@@ -35,6 +35,8 @@ pub static PROFILE: Profile = Profile {
     integrity: IntegrityClass::Counted,
     modulus: Some(256),
     gain_adu_per_mv: GAIN_ADU_PER_MV,
+    baseline_adu: 0.0,
+    calibrated: true,
     rails: (-8_388_608, 8_388_607),
     waves: &[
         WaveKind::Ecg(Lead::I),

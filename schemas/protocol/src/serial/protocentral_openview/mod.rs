@@ -32,6 +32,8 @@ pub static PROFILE: Profile = Profile {
     integrity: IntegrityClass::Uncounted,
     modulus: None,
     gain_adu_per_mv: GAIN_ADU_PER_MV,
+    baseline_adu: 0.0,
+    calibrated: true,
     rails: (-131_072, 131_071),
     waves: &[WaveKind::Ecg(Lead::II)],
     decoder: || Box::new(OpenViewDecoder::default()),

@@ -1,0 +1,236 @@
+//! Frames in a stream without start bytes.
+//!
+//! A frame is accepted when its checksum agrees and
+//! - it follows the last one with the next number; or
+//! - it stands where a frame must stand (a whole number of frame lengths behind the last
+//!   one) and the checksum of the one behind it agrees too; or
+//! - anywhere else, four frames in a row agree in checksum and count.
+
+use crate::decoder::{DecodeError, Decoder, DecoderEvent, Encoder, Frame, FrameRows, FrameSeq};
+use crate::serial::framing::{Grammar, Scanner, Step};
+
+use super::packet::{BitalinoFrame, crc4, frame_len};
+
+const CHANNELS: usize = 1;
+const LEN: usize = frame_len(CHANNELS);
+/// Frames in a row that find the stream anew.
+const AGREEING: usize = 4;
+
+/// Reads what a board with one channel sends.
+#[derive(Debug, Default)]
+pub struct BitalinoDecoder {
+    scanner: Scanner<BitalinoGrammar>,
+}
+
+impl Decoder for BitalinoDecoder {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<DecoderEvent>) {
+        self.scanner.push(bytes, out);
+    }
+}
+
+#[derive(Debug, Default)]
+struct BitalinoGrammar {
+    last: Option<u8>,
+    /// Bytes skipped since the last frame.
+    slipped: usize,
+}
+
+impl BitalinoGrammar {
+    fn judge(&self, input: &[u8], frame: &BitalinoFrame) -> Verdict {
+        let aligned = self.last.is_some() && self.slipped.is_multiple_of(LEN);
+        let next = self.last.map(|last| (last + 1) % 16);
+        if aligned && self.slipped == 0 && next == Some(frame.sequence) {
+            return Verdict::Accept;
+        }
+        let wanted = if aligned { 2 } else { AGREEING };
+        let mut expected = frame.sequence;
+        for place in 1..wanted {
+            let Some(bytes) = input.get(place * LEN..(place + 1) * LEN) else {
+                return Verdict::Wait;
+            };
+            let Some(later) = BitalinoFrame::decode(bytes, CHANNELS) else {
+                return Verdict::Refuse;
+            };
+            expected = (expected + 1) % 16;
+            if !aligned && later.sequence != expected {
+                return Verdict::Refuse;
+            }
+        }
+        Verdict::Accept
+    }
+}
+
+enum Verdict {
+    Accept,
+    Wait,
+    Refuse,
+}
+
+impl Grammar for BitalinoGrammar {
+    const HORIZON: usize = LEN * AGREEING;
+
+    fn step(&mut self, input: &[u8], offset: u64, out: &mut Vec<DecoderEvent>) -> Step {
+        let Some(bytes) = input.get(..LEN) else {
+            return Step::NeedMore;
+        };
+        let Some(frame) = BitalinoFrame::decode(bytes, CHANNELS) else {
+            return Step::Reject(DecodeError::Checksum {
+                offset,
+                found: u32::from(bytes.last().copied().unwrap_or(0) & 0x0F),
+                want: u32::from(crc4(bytes)),
+            });
+        };
+        match self.judge(input, &frame) {
+            Verdict::Wait => Step::NeedMore,
+            Verdict::Refuse => Step::Reject(DecodeError::Unconfirmed { offset }),
+            Verdict::Accept => {
+                self.last = Some(frame.sequence);
+                self.slipped = 0;
+                let counts: Vec<i32> = frame
+                    .analog
+                    .iter()
+                    .take(CHANNELS)
+                    .map(|count| i32::from(*count))
+                    .collect();
+                out.push(DecoderEvent::Frame(Frame {
+                    seq: Some(FrameSeq(u32::from(frame.sequence))),
+                    ticks: None,
+                    rows: FrameRows::one_each(&counts),
+                }));
+                Step::Frame(LEN)
+            }
+        }
+    }
+
+    fn lost_lock(&mut self) {
+        self.slipped = self.slipped.saturating_add(1);
+    }
+
+    fn next_candidate(&self, _: &[u8]) -> usize {
+        0
+    }
+}
+
+/// Writes what a board with one channel sends.
+#[derive(Clone, Debug, Default)]
+pub struct BitalinoEncoder {
+    sequence: u8,
+}
+
+impl Encoder for BitalinoEncoder {
+    fn frame(&mut self, rows: &FrameRows, out: &mut Vec<u8>) {
+        let mut analog = [0; 6];
+        for (slot, row) in analog.iter_mut().zip(rows.rows()).take(CHANNELS) {
+            let count = row.first().copied().unwrap_or_default().clamp(0, 1023);
+            *slot = u16::try_from(count).unwrap_or(0);
+        }
+        BitalinoFrame {
+            sequence: self.sequence,
+            digital: 0,
+            analog,
+            channels: CHANNELS,
+        }
+        .write(out);
+        self.skip(1);
+    }
+
+    fn next_seq(&self) -> Option<FrameSeq> {
+        Some(FrameSeq(u32::from(self.sequence)))
+    }
+
+    fn skip(&mut self, frames: u64) {
+        let [low, ..] = frames.to_le_bytes();
+        self.sequence = self.sequence.wrapping_add(low) % 16;
+    }
+
+    fn reset(&mut self) {
+        self.sequence = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BitalinoDecoder, BitalinoEncoder};
+    use crate::decoder::{Decoder, DecoderEvent, Encoder, FrameRows};
+    use crate::serial::framing::test_support::{frames, split_feed};
+    use proptest::prelude::*;
+
+    fn stream(counts: &[i32]) -> Vec<u8> {
+        let mut encoder = BitalinoEncoder::default();
+        let mut bytes = Vec::new();
+        for count in counts {
+            encoder.frame(&FrameRows::one_each(&[*count]), &mut bytes);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Vec<i32> {
+        let mut out = Vec::new();
+        BitalinoDecoder::default().push(bytes, &mut out);
+        frames(&out).iter().map(|f| f.rows.samples()[0]).collect()
+    }
+
+    #[test]
+    fn the_middle_of_a_stream_is_found() {
+        let counts: Vec<i32> = (0..500).map(|n| n * 37 % 1024).collect();
+        let bytes = stream(&counts);
+        for cut in 1..60 {
+            let found = decode(&bytes[cut..]);
+            assert!(counts.ends_with(&found), "cut {cut}");
+            assert!(
+                found.len() >= counts.len() - cut / 3 - 2,
+                "cut {cut}: {}",
+                found.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_costs_itself_alone() {
+        let counts: Vec<i32> = (0..200).map(|n| n * 37 % 1024).collect();
+        let mut bytes = stream(&counts);
+        bytes[3 * 50 + 2] = !bytes[3 * 50 + 2];
+        let want: Vec<i32> = (0..200)
+            .filter(|n| *n != 50)
+            .map(|n| n * 37 % 1024)
+            .collect();
+        assert_eq!(decode(&bytes), want);
+    }
+
+    #[test]
+    fn lost_and_repeated_frames_do_not_lose_the_ones_behind() {
+        let counts: Vec<i32> = (0..200).map(|n| n * 37 % 1024).collect();
+        let mut bytes = stream(&counts);
+        bytes.drain(3 * 100..3 * 107);
+        let repeated = bytes[3 * 20..3 * 21].to_vec();
+        bytes.splice(3 * 20..3 * 20, repeated);
+        assert_eq!(decode(&bytes).len(), 200 - 7 + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_events_and_splitting_changes_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..800), cuts in proptest::collection::vec(0_usize..800, 0..8)) {
+            let mut whole = Vec::new();
+            BitalinoDecoder::default().push(&bytes, &mut whole);
+            let split = split_feed(&mut BitalinoDecoder::default(), &bytes, &cuts);
+            prop_assert_eq!(whole, split);
+        }
+
+        #[test]
+        fn a_clean_stream_is_read_as_written(counts in proptest::collection::vec(0_i32..1024, 4..300)) {
+            prop_assert_eq!(decode(&stream(&counts)), counts);
+        }
+
+        #[test]
+        fn noise_of_chance_is_hardly_ever_taken_for_frames(seed in any::<u64>()) {
+            let mut state = seed | 1;
+            let bytes: Vec<u8> = (0..3000).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state.to_be_bytes()[0]
+            }).collect();
+            let mut out: Vec<DecoderEvent> = Vec::new();
+            BitalinoDecoder::default().push(&bytes, &mut out);
+            prop_assert!(frames(&out).len() < 12);
+        }
+    }
+}
