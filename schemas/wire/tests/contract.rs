@@ -152,8 +152,16 @@ fn acquisitions() {
 #[test]
 fn segments_in_each_encoding() {
     let narrow = vec![vec![1, -1, 8_388_607], vec![0, 2, -8_388_608]];
-    let wide = vec![vec![i32::MIN, 7, i32::MAX], vec![1, 2, 3]];
-    for (name, leads) in [("narrow", narrow), ("wide", wide), ("empty", Vec::new())] {
+    let wide = vec![vec![i32::MIN, 7, i32::MAX], vec![i32::MAX, 2, i32::MIN]];
+    let line = |step: i32| (0..300).map(|at| (at * step).abs() - 200).collect();
+    let packed = vec![line(1), line(-7), vec![0; 300]];
+    let each = [
+        ("narrow", narrow),
+        ("wide", wide),
+        ("packed", packed),
+        ("empty", Vec::new()),
+    ];
+    for (name, leads) in each {
         let record = Record::Segment(SegmentV1 {
             head: head(),
             segment: Segment {

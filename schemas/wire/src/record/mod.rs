@@ -9,6 +9,7 @@
 mod acquisition;
 mod assessment;
 mod notice;
+mod packed;
 mod samples;
 mod segment;
 mod vocabulary;

@@ -4,42 +4,56 @@
 //! | --- | --- |
 //! | 0 | 24-bit two's complement, little-endian, row after row; used when every sample fits |
 //! | 1 | 32-bit two's complement, little-endian, row after row |
+//! | 2 | packed, see [`super::packed`]; used when it is shorter than the other two |
 //!
-//! Never an array of CBOR integers: that is a third larger and far slower to read.
+//! Never an array of CBOR integers: that is a third larger and far slower to read. A signal
+//! has one encoding: what was read is encoded again and compared.
 
 use cardio_core::sample::Adu;
 
+use super::packed;
+
 const PLANAR_I24: u8 = 0;
 const PLANAR_I32: u8 = 1;
+const PACKED: u8 = 2;
 
 /// The most rows that a reader accepts.
-const MAX_ROWS: u64 = 256;
+const MAX_ROWS: usize = 256;
 
 /// The least and the greatest value of 24-bit two's complement.
 const I24: std::ops::RangeInclusive<Adu> = -(1 << 23)..=(1 << 23) - 1;
 
 /// The encoding that was chosen, and the bytes.
 pub(super) fn encode(rows: &[Vec<Adu>]) -> (u8, Vec<u8>) {
-    let samples = || rows.iter().flatten();
-    if samples().all(|sample| I24.contains(sample)) {
-        let narrow = |sample: &Adu| {
-            let [a, b, c, _] = sample.to_le_bytes();
-            [a, b, c]
-        };
-        (PLANAR_I24, samples().flat_map(narrow).collect())
+    let narrow = rows.iter().flatten().all(|sample| I24.contains(sample));
+    let (encoding, width) = if narrow {
+        (PLANAR_I24, 3)
     } else {
-        let wide = samples().flat_map(|sample| sample.to_le_bytes());
-        (PLANAR_I32, wide.collect())
+        (PLANAR_I32, 4)
+    };
+    let packed = packed::encode(rows);
+    let samples: usize = rows.iter().map(Vec::len).sum();
+    if packed.len() < samples * width {
+        (PACKED, packed)
+    } else {
+        (encoding, planar(rows, width))
     }
 }
 
-/// The rows, or `None` when the bytes are not that many samples in that encoding.
+fn planar(rows: &[Vec<Adu>], width: usize) -> Vec<u8> {
+    let bytes = |sample: &Adu| sample.to_le_bytes().into_iter().take(width);
+    rows.iter().flatten().flat_map(bytes).collect()
+}
+
+/// The rows, or `None` when the bytes are not the encoding of that many samples.
 pub(super) fn decode(encoding: u8, rows: u64, per_row: u64, bytes: &[u8]) -> Option<Vec<Vec<Adu>>> {
-    if rows > MAX_ROWS || (rows == 0 && per_row > 0) {
+    let rows = usize::try_from(rows)
+        .ok()
+        .filter(|rows| *rows <= MAX_ROWS)?;
+    let per_row = usize::try_from(per_row).ok()?;
+    if rows == 0 && per_row > 0 {
         return None;
     }
-    let rows = usize::try_from(rows).ok()?;
-    let per_row = usize::try_from(per_row).ok()?;
     let total = rows.checked_mul(per_row)?;
     let leads = match encoding {
         PLANAR_I24 if bytes.len() == total.checked_mul(3)? => {
@@ -52,11 +66,11 @@ pub(super) fn decode(encoding: u8, rows: u64, per_row: u64, bytes: &[u8]) -> Opt
             let samples = bytes.as_chunks::<4>().0;
             split(samples, rows, per_row, |sample| Adu::from_le_bytes(*sample))
         }
+        PACKED => packed::decode(rows, per_row, bytes)?,
         _ => return None,
     };
-    // One encoding per value: what fits into 24 bits is not written with 32.
-    let canonical = encoding != PLANAR_I32 || !leads.iter().flatten().all(|s| I24.contains(s));
-    canonical.then_some(leads)
+    let (only, canonical) = encode(&leads);
+    (only == encoding && canonical == bytes).then_some(leads)
 }
 
 fn split<T>(samples: &[T], rows: usize, per_row: usize, read: impl Fn(&T) -> Adu) -> Vec<Vec<Adu>> {
@@ -95,8 +109,18 @@ mod tests {
     }
 
     #[test]
-    fn narrow_samples_in_the_wide_encoding_are_refused() {
+    fn a_signal_is_packed_when_that_is_shorter() {
+        let row: Vec<i32> = (0..250).map(|at| at * at / 100).collect();
+        let (encoding, bytes) = encode(std::slice::from_ref(&row));
+        assert_eq!(encoding, 2);
+        assert!(bytes.len() < 100, "{}", bytes.len());
+        assert_eq!(decode(2, 1, 250, &bytes), Some(vec![row]));
+    }
+
+    #[test]
+    fn a_longer_encoding_of_the_same_samples_is_refused() {
         assert_eq!(decode(1, 1, 1, &[1, 0, 0, 0]), None);
+        assert_eq!(decode(0, 1, 250, &[0; 750]), None);
     }
 
     #[test]
