@@ -1,4 +1,22 @@
 //! The receiving end: inbox, acknowledgements, patient record, alerts.
+//!
+//! A frame's way: [`mqtt`] takes it from an authenticated box and checks its signature,
+//! [`inbox`] makes it durable, [`ack`] says so, [`filing`] opens it and writes the
+//! [`record`], [`alerting`] shows what it holds to the rules, [`http`] lets others read.
+//!
+//! Deliberately absent: anything that a box does, bytes of frames and records (`cardio-wire`),
+//! the shape of FHIR resources (`cardio-fhir`), the rules themselves (`cardio-alert`).
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`mqtt`], [`tls`], [`boxes`] | the listener for boxes, who may connect, who is connected |
+//! | [`inbox`], [`ack`] | frames as they came, how far each lane is stored, when to say so |
+//! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
+//! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
+//! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
+//! | [`gateway`], [`control`], [`config`] | the program as a whole, and its operator |
+//! | [`db`], [`clock`], [`counters`] | one SQLite file, the clocks, what is counted |
+
 pub mod ack;
 pub mod alerting;
 pub mod boxes;

@@ -337,6 +337,3 @@ fn refresh(
     resources::refresh(tx, exam, touched, now)?;
     alerting::judge(tx, exam, engine, recipient, now)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,261 @@
+//! A box and the gateway over real TLS: frames in, acknowledgements out, the record read back.
+
+mod support;
+#[path = "support/visit.rs"]
+mod visit;
+
+use cardio_wire::lane::Lane;
+use cardio_wire::record::Record;
+use cardio_wire::topic::Topic;
+use rumqttc::mqttbytes::v5::PubAckReason;
+use serde_json::{Value, json};
+use support::{Bench, Client, TestBox, until};
+use visit::{RATE, Visit, reading, sample};
+
+const PATIENT: &str = "p-test-1";
+
+fn patient() -> Value {
+    json!({
+        "resourceType": "Patient", "id": PATIENT, "active": true,
+        "identifier": [{"system": "urn:oid:1.2.250.1.213.1.4.10", "value": "123456789012212"}],
+        "name": [{"use": "official", "family": "ESSAI", "given": ["VISITE"]}],
+        "gender": "unknown", "birthDate": "1974-12-25",
+    })
+}
+
+async fn send_all(
+    client: &mut Client,
+    of: &mut TestBox,
+    lane: Lane,
+    records: &[Record],
+) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for record in records {
+        let frame = of.frame(lane, record);
+        let packet = client.publish_frame(of, lane, frame.clone()).await;
+        assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+        frames.push(frame);
+    }
+    frames
+}
+
+async fn wait_for_report(bench: &Bench, status: &str) -> Value {
+    let fhir = bench.fhir();
+    until("the report", || async {
+        let found = fhir.all("/fhir/DiagnosticReport?_count=10").await;
+        found
+            .into_iter()
+            .find(|report| report["status"] == status)
+    })
+    .await
+}
+
+/// Samples of a lead as the record shows them: first index by time, then counts.
+fn filed_counts(spans: &[Value], mdc: &str) -> Vec<i64> {
+    let mut spans: Vec<&Value> = spans.iter().collect();
+    spans.sort_by_key(|span| span["effectivePeriod"]["start"].as_str().unwrap().to_owned());
+    let mut counts = Vec::new();
+    for span in spans {
+        let component = span["component"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["code"]["coding"][0]["code"] == mdc)
+            .unwrap();
+        let data = component["valueSampledData"]["data"].as_str().unwrap();
+        counts.extend(data.split(' ').map(|n| n.parse::<i64>().unwrap()));
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
+    let bench = Bench::start().await;
+    let fhir = bench.fhir();
+    let (status, _) = fhir
+        .put(&format!("/fhir/Patient/{PATIENT}"), "application/fhir+json", &patient())
+        .await;
+    assert_eq!(status, 201);
+
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let hello = of.hello(reading(5), 1, 0);
+    let packet = client
+        .publish(&Topic::UpHello(of.id).to_string(), hello)
+        .await;
+    let first = client.acked(&of, Lane::Routine, 0).await;
+    assert_eq!((first.upto, first.head, first.echo_us), (0, [0; 32], Some(5)));
+    let _ = packet;
+
+    let (routine, alert) = Visit::new().whole(Some(PATIENT));
+    let frames = send_all(&mut client, &mut of, Lane::Routine, &routine).await;
+    send_all(&mut client, &mut of, Lane::Alert, &alert).await;
+    let (seq, head) = of.head(Lane::Alert);
+    // A frame sent again is acknowledged again, and filed once.
+    let again = client
+        .publish_frame(&of, Lane::Routine, frames[3].clone())
+        .await;
+    assert_eq!(client.puback(again).await.reason, PubAckReason::Success);
+    drop(client);
+    let mut client = Client::connect(&bench, &of).await;
+    client
+        .publish(&Topic::UpHello(of.id).to_string(), of.hello(reading(9), 1, 0))
+        .await;
+    let ack = client.acked(&of, Lane::Alert, seq).await;
+    assert_eq!((ack.upto, ack.head), (seq, head));
+    assert!(ack.counter > first.counter);
+
+    let report = wait_for_report(&bench, "preliminary").await;
+    assert_eq!(report["subject"]["reference"], format!("Patient/{PATIENT}"));
+    let all = fhir
+        .all(&format!("/fhir/Observation?patient={PATIENT}&_count=3"))
+        .await;
+    let spans: Vec<Value> = all
+        .iter()
+        .filter(|one| one["component"][0].get("valueSampledData").is_some())
+        .cloned()
+        .collect();
+    // 0-10 s, 10-13 s, 14-20 s, 20-25 s.
+    assert_eq!(spans.len(), 4);
+    for (lead, mdc) in [(0, "131329"), (1, "131330"), (2, "131331")] {
+        let sent: Vec<i64> = (0..25 * RATE)
+            .filter(|at| at / RATE != 13)
+            .map(|at| i64::from(sample(lead, at)))
+            .collect();
+        assert_eq!(filed_counts(&spans, mdc), sent, "lead {mdc}");
+    }
+    let results = report["result"].as_array().unwrap();
+    assert_eq!(results.len(), all.len(), "the report lists everything");
+    assert!(all.iter().all(|one| one["meta"]["security"]
+        .as_array()
+        .is_some_and(|labels| labels.iter().any(|l| l["code"] == "HTEST"))));
+    // One rate per slot that has a window (at 10, 20 s) and the last one, at 25 s.
+    let rates = fhir.all("/fhir/Observation?code=http://loinc.org|8867-4").await;
+    assert_eq!(rates.len(), 3);
+
+    let documents = fhir.all("/fhir/DocumentReference").await;
+    let url = documents[0]["content"][0]["attachment"]["url"].as_str().unwrap();
+    let original = fhir.bytes(&format!("/fhir/{url}"), "application/cbor-seq").await;
+    let sent: Vec<u8> = alert
+        .iter()
+        .chain(&routine)
+        .flat_map(Record::encode)
+        .collect();
+    assert_eq!(original, sent, "exactly what the box sealed");
+    assert_eq!(fhir.all("/fhir/Provenance").await.len(), 1);
+    assert_eq!(fhir.all("/fhir/Device").await.len(), 2);
+
+    let status = bench.asked(json!({"verb": "status"})).await;
+    assert_eq!(status["ok"]["verdict"], "RECEIVING");
+    assert_eq!(status["ok"]["counters"]["frames_repeated"], 1);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_order_of_lanes_and_a_restart_in_between_give_the_same_resources() {
+    let mut shown: Vec<Vec<Value>> = Vec::new();
+    for alert_first in [true, false] {
+        let mut bench = Bench::start().await;
+        let mut of = bench.enrol("FR75-012").await;
+        let mut client = Client::connect(&bench, &of).await;
+        let (routine, alert) = Visit::new().whole(Some(PATIENT));
+        let halves = if alert_first {
+            [(Lane::Alert, &alert), (Lane::Routine, &routine)]
+        } else {
+            [(Lane::Routine, &routine), (Lane::Alert, &alert)]
+        };
+        send_all(&mut client, &mut of, halves[0].0, halves[0].1).await;
+        bench = bench.restart().await;
+        let mut client = Client::connect(&bench, &of).await;
+        send_all(&mut client, &mut of, halves[1].0, halves[1].1).await;
+        wait_for_report(&bench, "preliminary").await;
+        let fhir = bench.fhir();
+        let observations = until("every window and span", || async {
+            let all = fhir.all("/fhir/Observation").await;
+            (all.len() == 4 + 1 + 3 + 3).then_some(all)
+        })
+        .await;
+        let mut resources: Vec<Value> = observations;
+        for one in &mut resources {
+            one.as_object_mut().unwrap().remove("meta");
+            let id = one["device"]["reference"].take();
+            assert!(id.as_str().unwrap().starts_with("Device/"));
+            one["extension"] = Value::Null;
+        }
+        resources.sort_by_key(|one| one["id"].as_str().unwrap().to_owned());
+        shown.push(resources);
+        bench.gateway.stop().await;
+    }
+    assert_eq!(shown[0], shown[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_restart() {
+    let mut bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut visit = Visit::new();
+    let records = [visit.started(None), visit.segment(0, RATE)];
+    send_all(&mut client, &mut of, Lane::Routine, &records).await;
+    let before = client.acked(&of, Lane::Routine, 2).await;
+    bench = bench.restart().await;
+    let mut client = Client::connect(&bench, &of).await;
+    client
+        .publish(&Topic::UpHello(of.id).to_string(), of.hello(reading(1), 1, 2))
+        .await;
+    let after = client.acked(&of, Lane::Routine, 2).await;
+    assert_eq!((after.upto, after.head), (before.upto, before.head));
+    assert!(after.counter > before.counter, "acknowledgements rise for ever");
+    let report = wait_for_report(&bench, "partial").await;
+    assert!(
+        report["subject"].to_string().contains("UNASSIGNED"),
+        "{}",
+        report["subject"]
+    );
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heart_rate_out_of_limits_for_a_time_is_an_alert_with_notice_and_task() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(dir);
+    let bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut visit = Visit::new();
+    let mut routine = vec![visit.started(Some(PATIENT))];
+    let mut alert = Vec::new();
+    for second in 0..90 {
+        routine.push(visit.segment(second * RATE, RATE));
+        if second >= 9 {
+            let mut window = visit.assessment((second - 9) * RATE, 10 * RATE, 72.0);
+            if let Record::Assessment(window) = &mut window {
+                window.quality.overall.verdict = cardio_core::quality::QualityVerdict::Insufficient;
+                window.heart_rate.bpm = None;
+                window.heart_rate.undetermined = Some("noise".to_owned());
+            }
+            alert.push(window);
+        }
+    }
+    send_all(&mut client, &mut of, Lane::Routine, &routine).await;
+    send_all(&mut client, &mut of, Lane::Alert, &alert).await;
+    let fhir = bench.fhir();
+    let issues = until("an alert", || async {
+        let issues = fhir.all("/fhir/DetectedIssue").await;
+        (!issues.is_empty()).then_some(issues)
+    })
+    .await;
+    assert!(
+        issues
+            .iter()
+            .any(|issue| issue["code"].to_string().contains("quality-insufficient"))
+    );
+    assert_eq!(fhir.all("/fhir/Communication").await.len(), issues.len());
+    assert_eq!(fhir.all("/fhir/Task").await.len(), issues.len());
+    let listed = bench.asked(json!({"verb": "alerts-list"})).await;
+    assert_eq!(
+        listed["ok"]["alerts"].as_array().unwrap().len(),
+        issues.len()
+    );
+    bench.gateway.stop().await;
+}

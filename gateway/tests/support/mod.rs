@@ -1,0 +1,494 @@
+//! A gateway in this process, and a box that speaks to it over real TLS on loopback.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use cardio_core::ids::BoxId;
+use cardio_gateway::clock::SystemClock;
+use cardio_gateway::config::Config;
+use cardio_gateway::gateway::Gateway;
+use cardio_wire::envelope::{FrameHeader, SUITE_X25519_CHACHA, fingerprint, seal};
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
+use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::message::{Ack, Hello, LaneState};
+use cardio_wire::record::Record;
+use cardio_wire::topic::Topic;
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v5::{
+    Connect, ConnectAuth, Packet, PubAck, Publish, Subscribe, SubscribeFilter,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// Nothing on loopback takes this long.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gateway and its state directory.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub gateway: Gateway,
+}
+
+fn config(dir: &tempfile::TempDir) -> Config {
+    let text = format!(
+        "state = \"{}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"50ms\"\n\
+         [https]\nlisten = \"127.0.0.1:0\"\n",
+        dir.path().join("state").display()
+    );
+    Config::from_toml(&text, "test").unwrap()
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::open(dir).await
+    }
+
+    async fn open(dir: tempfile::TempDir) -> Self {
+        let gateway = Gateway::start(config(&dir), Arc::new(SystemClock::new()))
+            .await
+            .unwrap();
+        Self { dir, gateway }
+    }
+
+    pub async fn restart(self) -> Self {
+        let Self { dir, gateway } = self;
+        gateway.stop().await;
+        Self::open(dir).await
+    }
+
+    pub fn ask(&self, request: &Value) -> Value {
+        let stream = UnixStream::connect(&self.gateway.control).unwrap();
+        (&stream)
+            .write_all(format!("{request}\n").as_bytes())
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    pub async fn asked(&self, request: Value) -> Value {
+        let control = self.gateway.control.clone();
+        tokio::task::spawn_blocking(move || {
+            let stream = UnixStream::connect(control).unwrap();
+            (&stream)
+                .write_all(format!("{request}\n").as_bytes())
+                .unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            serde_json::from_str(&line).unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn enrol(&self, name: &str) -> TestBox {
+        let answer = self
+            .asked(serde_json::json!({"verb": "boxes-add", "name": name, "endpoint": null}))
+            .await;
+        TestBox::from_file(answer["ok"]["file"].as_str().expect("an enrolment file"))
+    }
+
+    pub fn fhir(&self) -> Fhir {
+        Fhir::new(self)
+    }
+}
+
+/// Reads and writes the record over HTTPS.
+#[derive(Clone)]
+pub struct Fhir {
+    agent: ureq::Agent,
+    base: String,
+    token: String,
+}
+
+impl Fhir {
+    fn new(bench: &Bench) -> Self {
+        let pem = std::fs::read(bench.gateway.keys().ca_file()).unwrap();
+        let root = ureq::tls::Certificate::from_pem(&pem).unwrap();
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(ureq::tls::RootCerts::new_with_certs(&[root]))
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(DEADLINE))
+            .build();
+        Self {
+            agent: config.into(),
+            base: format!("https://localhost:{}", bench.gateway.https.port()),
+            token: std::fs::read_to_string(bench.gateway.keys().api_token_file()).unwrap(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.get_with(path, "application/fhir+json", true).await
+    }
+
+    pub async fn get_with(&self, path: &str, accept: &str, authorised: bool) -> (u16, Value) {
+        let (one, accept) = (self.clone(), accept.to_owned());
+        let url = if path.starts_with("https:") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.base)
+        };
+        tokio::task::spawn_blocking(move || {
+            let mut request = one.agent.get(&url).header("Accept", accept);
+            if authorised {
+                request = request.header("Authorization", format!("Bearer {}", one.token));
+            }
+            let mut response = request.call().unwrap();
+            let text = response
+                .body_mut()
+                .with_config()
+                .limit(100_000_000)
+                .read_to_string()
+                .unwrap();
+            let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            (response.status().as_u16(), body)
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn bytes(&self, path: &str, accept: &str) -> Vec<u8> {
+        let (one, accept, url) = (
+            self.clone(),
+            accept.to_owned(),
+            format!("{}{path}", self.base),
+        );
+        tokio::task::spawn_blocking(move || {
+            let mut response = one
+                .agent
+                .get(&url)
+                .header("Accept", accept)
+                .header("Authorization", format!("Bearer {}", one.token))
+                .call()
+                .unwrap();
+            response.body_mut().read_to_vec().unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn put(&self, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
+        let (one, content_type, body) = (self.clone(), content_type.to_owned(), body.to_string());
+        let url = format!("{}{path}", self.base);
+        tokio::task::spawn_blocking(move || {
+            let mut response = one
+                .agent
+                .put(&url)
+                .header("Authorization", format!("Bearer {}", one.token))
+                .header("Content-Type", content_type)
+                .send(body)
+                .unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            (response.status().as_u16(), body)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// All resources of a search, page after page.
+    pub async fn all(&self, search: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        let mut next = Some(search.to_owned());
+        while let Some(path) = next {
+            let (status, bundle) = self.get(&path).await;
+            assert_eq!(status, 200, "{bundle}");
+            for entry in bundle["entry"].as_array().into_iter().flatten() {
+                found.push(entry["resource"].clone());
+            }
+            next = bundle["link"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|link| link["relation"] == "next")
+                .map(|link| link["url"].as_str().unwrap().to_owned());
+        }
+        found
+    }
+}
+
+/// Waits until `ready` gives something.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ready: impl FnMut() -> F) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = ready().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// A box with its keys and chains.
+pub struct TestBox {
+    pub id: BoxId,
+    pub signer: SigningKey,
+    pub recipient: RecipientPublicKey,
+    pub control: VerifyingKey,
+    pub tls: Arc<rustls::ClientConfig>,
+    pub chain: ChainId,
+    heads: Vec<(Lane, u64, [u8; 32])>,
+}
+
+impl TestBox {
+    pub fn from_file(text: &str) -> Self {
+        let file: toml::Value = toml::from_str(text).unwrap();
+        let of = |part: &str, key: &str| file[part][key].as_str().unwrap().to_owned();
+        let raw = |part: &str, key: &str| STANDARD.decode(of(part, key)).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = of("gateway", "ca_certificate");
+        roots
+            .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+            .unwrap();
+        let certificate =
+            CertificateDer::from_pem_slice(of("keys", "tls_certificate").as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(of("keys", "tls_key").as_bytes()).unwrap();
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
+        Self {
+            id: of("box", "id").parse().unwrap(),
+            signer: SigningKey::from_pkcs8(&raw("keys", "frame_key")).unwrap(),
+            recipient: RecipientPublicKey::from_bytes(&raw("gateway", "recipient_key")).unwrap(),
+            control: VerifyingKey::from_bytes(&raw("gateway", "control_key")).unwrap(),
+            tls: Arc::new(tls),
+            chain: ChainId([7; 8]),
+            heads: Lane::ALL.into_iter().map(|l| (l, 0, [0; 32])).collect(),
+        }
+    }
+
+    /// Seals a record as the next frame of a lane.
+    pub fn frame(&mut self, lane: Lane, record: &Record) -> Vec<u8> {
+        let (_, seq, prev) = self.heads[usize::from(lane.number())];
+        let frame = self.frame_at(lane, seq + 1, prev, record);
+        self.heads[usize::from(lane.number())] = (lane, seq + 1, fingerprint(&frame));
+        frame
+    }
+
+    pub fn frame_at(&self, lane: Lane, seq: u64, prev: [u8; 32], record: &Record) -> Vec<u8> {
+        let header = FrameHeader {
+            suite: SUITE_X25519_CHACHA,
+            recipient: self.recipient.key_id(),
+            device: self.id,
+            lane,
+            chain: self.chain,
+            seq,
+            prev,
+        };
+        seal(&record.encode(), &header, &self.recipient, &self.signer).unwrap()
+    }
+
+    pub fn head(&self, lane: Lane) -> (u64, [u8; 32]) {
+        let (_, seq, head) = self.heads[usize::from(lane.number())];
+        (seq, head)
+    }
+
+    pub fn hello(&self, at: cardio_core::clock::ClockReading, oldest: u64, acked: u64) -> Vec<u8> {
+        let lanes = self
+            .heads
+            .iter()
+            .map(|(lane, seq, head)| LaneState {
+                lane: *lane,
+                chain: self.chain,
+                oldest: oldest.min(seq + 1),
+                next: seq + 1,
+                head: *head,
+                acked: acked.min(*seq),
+            })
+            .collect();
+        Hello {
+            device: self.id,
+            lanes,
+            agent_version: "0.1.0".to_owned(),
+            at,
+            free_bytes: 1 << 30,
+        }
+        .sign(&self.signer)
+    }
+}
+
+/// A connection of a box.
+pub struct Client {
+    stream: TlsStream<TcpStream>,
+    buffer: BytesMut,
+    packet_id: u16,
+}
+
+impl Client {
+    /// TLS only.
+    pub async fn tls(bench: &Bench, of: &TestBox) -> std::io::Result<Self> {
+        let tcp = TcpStream::connect(bench.gateway.mqtt).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::clone(&of.tls))
+            .connect(name, tcp)
+            .await?;
+        Ok(Self {
+            stream,
+            buffer: BytesMut::new(),
+            packet_id: 0,
+        })
+    }
+
+    /// TLS, CONNECT, SUBSCRIBE.
+    pub async fn connect(bench: &Bench, of: &TestBox) -> Self {
+        let mut client = Self::tls(bench, of).await.unwrap();
+        client.send(&connect(30)).await;
+        match client.next().await {
+            Some(Packet::ConnAck(ack)) => {
+                assert_eq!(ack.code, rumqttc::mqttbytes::v5::ConnectReturnCode::Success);
+            }
+            other => panic!("no CONNACK but {other:?}"),
+        }
+        let filter = SubscribeFilter::new(
+            Topic::DownAck(of.id).to_string(),
+            QoS::AtLeastOnce,
+        );
+        client.subscribe(filter).await;
+        let commands = Topic::DownCommand(of.id).to_string();
+        client
+            .subscribe(SubscribeFilter::new(commands, QoS::AtLeastOnce))
+            .await;
+        client
+    }
+
+    pub async fn subscribe(
+        &mut self,
+        filter: SubscribeFilter,
+    ) -> Vec<rumqttc::mqttbytes::v5::SubscribeReasonCode> {
+        let mut subscribe = Subscribe::new(filter, None);
+        subscribe.pkid = 9_000;
+        self.send(&Packet::Subscribe(subscribe)).await;
+        loop {
+            match self.next().await {
+                Some(Packet::SubAck(ack)) => return ack.return_codes,
+                Some(Packet::Publish(_)) => {}
+                other => panic!("no SUBACK but {other:?}"),
+            }
+        }
+    }
+
+    pub async fn send(&mut self, packet: &Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, None).unwrap();
+        self.send_bytes(&bytes).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        // The peer may have closed already; what it said last is read by the test.
+        let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// The next packet; `None` when the connection is closed.
+    pub async fn next(&mut self) -> Option<Packet> {
+        let reading = async {
+            loop {
+                match Packet::read(&mut self.buffer, None) {
+                    Ok(packet) => return Some(packet),
+                    Err(rumqttc::mqttbytes::Error::InsufficientBytes(_)) => {}
+                    Err(error) => panic!("the gateway sent no MQTT: {error}"),
+                }
+                match self.stream.read_buf(&mut self.buffer).await {
+                    Ok(1..) => {}
+                    _ => return None,
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading)
+            .await
+            .expect("the gateway answers or closes")
+    }
+
+    /// Publishes at QoS 1 and gives the packet id.
+    pub async fn publish(&mut self, topic: &str, payload: Vec<u8>) -> u16 {
+        self.packet_id += 1;
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
+        publish.pkid = self.packet_id;
+        self.send(&Packet::Publish(publish)).await;
+        self.packet_id
+    }
+
+    pub async fn publish_frame(&mut self, of: &TestBox, lane: Lane, frame: Vec<u8>) -> u16 {
+        self.publish(&Topic::UpLane(of.id, lane).to_string(), frame)
+            .await
+    }
+
+    /// Waits for the PUBACK of a packet id; acknowledgements that come before are answered.
+    pub async fn puback(&mut self, packet_id: u16) -> PubAck {
+        loop {
+            match self.next().await {
+                Some(Packet::PubAck(ack)) if ack.pkid == packet_id => return ack,
+                Some(Packet::Publish(publish)) => self.answer(&publish).await,
+                other => panic!("no PUBACK of {packet_id} but {other:?}"),
+            }
+        }
+    }
+
+    /// Waits for an acknowledgement of a lane that reaches `upto`.
+    pub async fn acked(&mut self, of: &TestBox, lane: Lane, upto: u64) -> Ack {
+        loop {
+            match self.next().await {
+                Some(Packet::Publish(publish)) => {
+                    self.answer(&publish).await;
+                    let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+                    if topic != Topic::DownAck(of.id).to_string() {
+                        continue;
+                    }
+                    let ack = Ack::verify(&publish.payload, &of.control).unwrap();
+                    assert_eq!(ack.device, of.id);
+                    if ack.lane == lane && ack.upto >= upto {
+                        return ack;
+                    }
+                }
+                Some(Packet::PubAck(_)) => {}
+                other => panic!("no acknowledgement of {lane} up to {upto} but {other:?}"),
+            }
+        }
+    }
+
+    async fn answer(&mut self, publish: &Publish) {
+        self.send(&Packet::PubAck(PubAck::new(publish.pkid, None)))
+            .await;
+    }
+}
+
+pub fn connect(keep_alive: u16) -> Packet {
+    Packet::Connect(
+        Connect {
+            keep_alive,
+            client_id: "test".to_owned(),
+            clean_start: true,
+            properties: None,
+        },
+        None,
+        ConnectAuth::None,
+    )
+}
+
+/// A path below the folder of tests, for files that a test writes.
+pub fn below(dir: &tempfile::TempDir, name: &str) -> PathBuf {
+    dir.path().join(name)
+}
