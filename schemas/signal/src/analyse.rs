@@ -249,7 +249,14 @@ fn slice(wave: &Waveform, from: u64, to: u64) -> Option<&[i32]> {
 }
 
 fn windows(chosen: &Chosen<'_>, rate: SamplingRate, specs: &[LeadSpec]) -> Vec<SignalQuality> {
-    let mut quality = EcgQuality::new(rate, specs, QualityConfig::default());
+    let mut quality = EcgQuality::new(
+        rate,
+        specs,
+        QualityConfig {
+            forget_lost_contact: false,
+            ..QualityConfig::default()
+        },
+    );
     let mut told: Vec<SignalQuality> = Vec::new();
     let mut latest: Option<SignalQuality> = None;
     for stretch in stretches(chosen) {

@@ -1,6 +1,9 @@
 //! Beat by beat, as EC57 says: pairs within 150 ms, flutter left out.
 
-use crate::data::Truth;
+use cardio_core::rate::SamplingRate;
+use cardio_signal::qrs::QrsDetector;
+
+use crate::data::{Truth, seconds};
 
 const WINDOW_S: f64 = 0.150;
 
@@ -131,4 +134,12 @@ pub(crate) fn errors(
         })
         .filter(|(_, at)| counts(*at, from_s, left_out))
         .collect()
+}
+
+/// The beats of a row, in seconds.
+pub(crate) fn detect(row: &[i32], rate: SamplingRate, gain: f64) -> Vec<f64> {
+    let mut detector = QrsDetector::new(rate, gain);
+    let mut found = detector.push(row);
+    found.extend(detector.finish());
+    found.iter().map(|at| seconds(at.0, rate.as_hz())).collect()
 }

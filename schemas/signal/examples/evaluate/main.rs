@@ -11,13 +11,14 @@
 
 mod beats;
 mod data;
+mod noise;
+mod quality;
+mod strips;
 
 use std::path::PathBuf;
 
-use beats::Score;
-use cardio_core::rate::SamplingRate;
-use cardio_signal::qrs::QrsDetector;
-use data::{Data, MITDB, flutter, samples, seconds, truth};
+use beats::{Score, detect};
+use data::{Data, MITDB, flutter, samples, truth};
 
 fn main() {
     let Some(folder) = std::env::var_os("CARDIO_DATA") else {
@@ -30,13 +31,13 @@ fn main() {
     if wanted("beats") {
         mitdb(&data);
     }
-}
-
-fn detect(row: &[i32], rate: SamplingRate, gain: f64) -> Vec<f64> {
-    let mut detector = QrsDetector::new(rate, gain);
-    let mut found = detector.push(row);
-    found.extend(detector.finish());
-    found.iter().map(|at| seconds(at.0, rate.as_hz())).collect()
+    if wanted("noise") {
+        noise::stress(&data);
+    }
+    if wanted("quality") {
+        quality::labelled(&data);
+        quality::stress(&data);
+    }
 }
 
 fn mitdb(data: &Data) {

@@ -1,9 +1,9 @@
 //! Learns the reviewed trees of this crate from public recordings, and measures them on
 //! records that they did not see.
 //!
-//! `cargo run --release -p cardio-signal --example train -- qrs [--write]` with
-//! `CARDIO_DATA` naming the data folder. Without `--write` only the cross-validated figures
-//! are printed.
+//! `cargo run --release -p cardio-signal --example train -- qrs|quality [--write FOLDER]` with
+//! `CARDIO_DATA` naming the data folder. Cross-validated figures are printed unless `--quick` is
+//! given; `--write` keeps the trees learnt from all records.
 #![expect(
     clippy::print_stdout,
     clippy::as_conversions,
@@ -18,9 +18,16 @@ mod boost;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/data.rs"]
 mod data;
+#[expect(dead_code, reason = "shared with the evaluation program")]
+#[path = "../evaluate/noise.rs"]
+mod noise;
 mod qrs;
+mod quality;
+#[expect(dead_code, reason = "shared with the evaluation program")]
+#[path = "../evaluate/strips.rs"]
+mod strips;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data::Data;
 
@@ -31,16 +38,27 @@ fn main() {
     };
     let data = Data(PathBuf::from(folder));
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let write = asked.iter().any(|word| word == "--write");
+    let place = asked.iter().position(|word| word == "--write");
+    let write = place
+        .and_then(|place| asked.get(place + 1))
+        .map(PathBuf::from);
     let validate = !asked.iter().any(|word| word == "--quick");
     if asked.iter().any(|word| word == "qrs") {
-        qrs::learn(&data, write, validate);
+        let path = write.as_ref().map(|folder| folder.join("qrs.txt"));
+        qrs::learn(&data, path.as_deref(), validate);
+    }
+    if asked.iter().any(|word| word == "quality") {
+        let beside = |name: &str| write.as_ref().map(|folder| folder.join(name));
+        let (leads, whole) = (beside("sqi-lead.txt"), beside("sqi-strip.txt"));
+        quality::learn(&data, leads.as_deref(), whole.as_deref());
     }
 }
 
-/// Where the reviewed files lie.
-fn model_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("models")
-        .join(name)
+/// Keeps what was learnt.
+fn keep(path: Option<&Path>, text: &str) {
+    let Some(path) = path else { return };
+    match std::fs::write(path, text) {
+        Ok(()) => println!("wrote {}", path.display()),
+        Err(error) => println!("cannot write {}: {error}", path.display()),
+    }
 }

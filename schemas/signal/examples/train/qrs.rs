@@ -1,5 +1,6 @@
 //! Which candidates are beats.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cardio_core::rate::SamplingRate;
@@ -42,7 +43,7 @@ struct Source {
     weight: f64,
 }
 
-pub(crate) fn learn(data: &Data, write: bool, validate: bool) {
+pub(crate) fn learn(data: &Data, write: Option<&Path>, validate: bool) {
     let sources = sources(data);
     println!("{} rows to learn from", sources.len());
     if validate {
@@ -50,13 +51,7 @@ pub(crate) fn learn(data: &Data, write: bool, validate: bool) {
     }
     let all: Vec<&Source> = sources.iter().collect();
     let text = rounds(&all);
-    if write {
-        let path = crate::model_path("qrs.txt");
-        match std::fs::write(&path, text) {
-            Ok(()) => println!("wrote {}", path.display()),
-            Err(error) => println!("cannot write {}: {error}", path.display()),
-        }
-    }
+    crate::keep(write, &text);
 }
 
 fn sources(data: &Data) -> Vec<Source> {
@@ -73,10 +68,18 @@ fn sources(data: &Data) -> Vec<Source> {
         all.extend(source(name, &recording, 0, 1.0));
         all.extend(source(name, &recording, 1, 0.25));
         for (kind, noise) in noises.iter().enumerate() {
-            let snr_db = [12.0, 6.0, 0.0, 18.0][(turn + kind) % 4];
-            if let Some(mut noisy) = source(name, &recording, 0, 0.3) {
-                add_noise(&mut noisy, noise, snr_db);
-                all.push(noisy);
+            // Electrode motion looks most like beats: it is learnt at two ratios.
+            let ratios: &[f64] = if kind == 0 {
+                &[6.0, 0.0, 14.0, -3.0, 9.0, 3.0]
+            } else {
+                &[12.0, 6.0, 0.0, 18.0]
+            };
+            for again in 0..if kind == 0 { 3 } else { 1 } {
+                let snr_db = ratios[(turn + kind + again) % ratios.len()];
+                if let Some(mut noisy) = source(name, &recording, 0, 0.3) {
+                    add_noise(&mut noisy, noise, snr_db);
+                    all.push(noisy);
+                }
             }
         }
     }

@@ -104,7 +104,17 @@ struct Levels {
 pub(crate) struct Judged {
     pub(crate) candidate: Candidate,
     pub(crate) features: [f64; FEATURES.len()],
+    /// Logarithm of the odds of a beat.
+    pub(crate) score: f64,
     pub(crate) is_beat: bool,
+}
+
+impl Judged {
+    /// Likeness to the nearest form that beats have had.
+    pub(crate) const fn likeness(&self) -> f64 {
+        let [.., likeness, _, _, _, _, _, _, _, _, _, _, _, _] = self.features;
+        likeness
+    }
 }
 
 /// The judge.
@@ -239,11 +249,12 @@ impl Judge {
         let refractory = self
             .last
             .is_some_and(|last| candidate.at.saturating_sub(last.at) < REFRACTORY);
-        let is_beat =
-            candidate.energy >= FLOOR && !refractory && self.forest.score(&features) > 0.0;
+        let score = self.forest.score(&features);
+        let is_beat = candidate.energy >= FLOOR && !refractory && score > 0.0;
         Judged {
             candidate,
             features,
+            score,
             is_beat,
         }
     }

@@ -205,17 +205,28 @@ impl Front {
         high - low
     }
 
-    /// Middle value of the band without sign since the last call, at most two seconds.
-    pub(crate) fn take_band_level(&mut self) -> f64 {
-        let from = self
-            .level_from
-            .max(self.band.end().saturating_sub(2 * u64::from(WORK_HZ)));
-        let mut sizes: Vec<f64> = (from..self.band.end())
-            .map(|n| self.band.at(n).abs())
-            .collect();
-        self.level_from = self.band.end();
-        num::median(&mut sizes)
+    /// The band since the last call, at most two seconds of it.
+    pub(crate) fn take_band(&mut self) -> Band {
+        let two_seconds = 2 * u64::from(WORK_HZ);
+        let end = self.band.end();
+        let from = self.level_from.max(end.saturating_sub(two_seconds));
+        let mut sizes: Vec<f64> = (from..end).map(|n| self.band.at(n).abs()).collect();
+        let energy = sizes.iter().map(|size| size * size).sum::<f64>();
+        self.level_from = end;
+        Band {
+            mean_square: energy / num::float(sizes.len().max(1)),
+            middle_mv: num::median(&mut sizes),
+        }
     }
+}
+
+/// The band of the QRS over a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Band {
+    /// Middle value without sign, in millivolts.
+    pub(crate) middle_mv: f64,
+    /// Mean square, in square millivolts.
+    pub(crate) mean_square: f64,
 }
 
 impl Front {

@@ -14,10 +14,11 @@ use cardio_core::quality::AlgorithmId;
 use cardio_core::rate::SamplingRate;
 
 use crate::filter::Resampler;
-use crate::forest::Forest;
+use crate::forest::{Forest, probability};
 use crate::num;
 pub use decide::FEATURES;
 use decide::Judge;
+pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
 
 /// Who says where the R peaks are.
@@ -33,6 +34,8 @@ pub(crate) struct Peak {
     pub(crate) at: SampleIndex,
     /// Peak to peak of the QRS in 5 to 20 Hz, in millivolts.
     pub(crate) span_mv: f64,
+    /// Likeness to the nearest form that beats have had.
+    pub(crate) likeness: f64,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -69,6 +72,7 @@ pub struct QrsDetector {
     ready: Vec<f64>,
     last_peak: Option<SampleIndex>,
     explained: Option<Vec<Explained>>,
+    doubt: f64,
 }
 
 impl QrsDetector {
@@ -92,6 +96,7 @@ impl QrsDetector {
             ready: Vec::new(),
             last_peak: None,
             explained: None,
+            doubt: 0.0,
         }
     }
 
@@ -157,9 +162,15 @@ impl QrsDetector {
         places(found)
     }
 
-    /// Middle value of the band of the QRS, without sign, since the last call, in millivolts.
-    pub(crate) fn take_band_level(&mut self) -> f64 {
-        self.front.take_band_level()
+    /// The band of the QRS since the last call.
+    pub(crate) fn take_band(&mut self) -> Band {
+        self.front.take_band()
+    }
+
+    /// Doubt since the last call: the sum of `4 p (1 - p)` over all candidates, where `p` is
+    /// the probability of a beat.
+    pub(crate) fn take_doubt(&mut self) -> f64 {
+        std::mem::take(&mut self.doubt)
     }
 
     /// Takes one sample in millivolts.
@@ -180,8 +191,11 @@ impl QrsDetector {
         let (base, resampler) = (self.base, &self.resampler);
         let previous = &mut self.last_peak;
         let explained = &mut self.explained;
+        let doubt = &mut self.doubt;
         self.judge.judge(self.front.end(), all, |judged| {
             let candidate = &judged.candidate;
+            let p = probability(judged.score);
+            *doubt += 4.0 * p * (1.0 - p);
             let offset = num::round_u64(resampler.input_position(candidate.peak));
             let at = base.after(SampleCount(offset));
             if let Some(list) = explained {
@@ -196,6 +210,7 @@ impl QrsDetector {
                 found.push(Peak {
                     at,
                     span_mv: candidate.span,
+                    likeness: judged.likeness(),
                 });
             }
         });

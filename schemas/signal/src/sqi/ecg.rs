@@ -11,9 +11,9 @@ use cardio_core::quality::{
 use cardio_core::rate::SamplingRate;
 
 use super::second::{Meter, Second};
-use super::verdict::{self, Features};
+use super::verdict::{self, FEATURES, Features};
 use crate::num;
-use crate::qrs::{Peak, QrsDetector};
+use crate::qrs::{Band, Peak, QrsDetector};
 
 /// Who says how good the signal is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
@@ -48,6 +48,9 @@ pub struct QualityConfig {
     pub window_s: usize,
     /// The first verdict needs this much signal, in seconds.
     pub first_s: usize,
+    /// Whether a contact that is back starts its lead's window again, as a person at the
+    /// bedside wants, or stays in it, as a finished recording is judged.
+    pub forget_lost_contact: bool,
 }
 
 impl Default for QualityConfig {
@@ -55,6 +58,7 @@ impl Default for QualityConfig {
         Self {
             window_s: 10,
             first_s: 2,
+            forget_lost_contact: true,
         }
     }
 }
@@ -65,8 +69,9 @@ struct LeadMonitor {
     detector: QrsDetector,
     seconds: VecDeque<Second>,
     peaks: VecDeque<Peak>,
-    band: VecDeque<f64>,
+    band: VecDeque<(Band, f64)>,
     rails_known: bool,
+    features: Features,
 }
 
 /// Scores the leads of one source while the samples come.
@@ -104,6 +109,7 @@ impl EcgQuality {
                 peaks: VecDeque::new(),
                 band: VecDeque::new(),
                 rails_known: spec.rails.is_some(),
+                features: Features::default(),
             })
             .collect();
         let mut quality = Self {
@@ -111,6 +117,7 @@ impl EcgQuality {
             config: QualityConfig {
                 window_s: config.window_s.clamp(1, 60),
                 first_s: config.first_s.clamp(1, config.window_s.clamp(1, 60)),
+                forget_lost_contact: config.forget_lost_contact,
             },
             leads,
             standard: specs.iter().map(|spec| spec.lead).collect(),
@@ -168,6 +175,11 @@ impl EcgQuality {
             .collect()
     }
 
+    /// What the newest window of each lead looked like, in the order of [`FEATURES`].
+    pub fn features(&self) -> Vec<[f64; FEATURES.len()]> {
+        self.leads.iter().map(|lead| lead.features.row()).collect()
+    }
+
     /// The one contact that explains best why these leads have none.
     pub fn suspect_electrode(&self, quality: &SignalQuality) -> Option<Electrode> {
         let failing: Vec<Lead> = self
@@ -199,7 +211,7 @@ impl EcgQuality {
         let rate_hz = self.rate.as_hz();
         let mut per_lead = Vec::with_capacity(self.leads.len());
         for lead in &mut self.leads {
-            lead.close_second(keep, first);
+            lead.close_second(keep, first, self.config.forget_lost_contact);
             if ready {
                 per_lead.push(lead.judge(rate_hz, self.whole_seconds));
             }
@@ -234,20 +246,21 @@ impl LeadMonitor {
         self.peaks.clear();
     }
 
-    fn close_second(&mut self, keep: usize, first: SampleIndex) {
+    fn close_second(&mut self, keep: usize, first: SampleIndex, forget: bool) {
         let second = self.meter.take();
         let was_off = self
             .seconds
             .back()
             .is_some_and(|last| last.railing_s >= OFF_NOW_S || last.holding_s >= OFF_NOW_S);
         let is_off = second.railing_s > 0.0 || second.holding_s >= OFF_NOW_S;
-        if was_off && !is_off {
+        if forget && was_off && !is_off {
             // The contact is back: what was before says nothing about it.
             self.forget();
         } else {
             self.seconds.push_back(second);
         }
-        self.band.push_back(self.detector.take_band_level());
+        let (band, doubt) = (self.detector.take_band(), self.detector.take_doubt());
+        self.band.push_back((band, doubt));
         while self.seconds.len() > keep {
             self.seconds.pop_front();
         }
@@ -259,7 +272,7 @@ impl LeadMonitor {
         }
     }
 
-    fn judge(&self, rate_hz: f64, whole_seconds: u64) -> LeadQuality {
+    fn judge(&mut self, rate_hz: f64, whole_seconds: u64) -> LeadQuality {
         if self.seconds.is_empty() {
             // The contact came back within this second.
             return LeadQuality {
@@ -268,15 +281,48 @@ impl LeadMonitor {
                 causes: vec![QualityCause::LeadOff],
             };
         }
-        let mut features = Features::of(self.seconds.iter(), rate_hz);
+        self.features = Features::of(self.seconds.iter(), rate_hz);
+        self.features.beats_known = num::float_u64(whole_seconds) >= BEATS_KNOWN_S
+            && num::float(self.seconds.len()) >= BEATS_KNOWN_S;
+        self.measure_beats();
+        verdict::judge(&self.features, self.rails_known)
+    }
+}
+
+impl LeadMonitor {
+    /// What the detector knows of the window's beats.
+    fn measure_beats(&mut self) {
+        let features = &mut self.features;
         let mut sizes: Vec<f64> = self.peaks.iter().map(|peak| peak.span_mv).collect();
         features.beats = num::float(sizes.len());
         features.qrs_mv = num::median(&mut sizes);
-        let mut levels: Vec<f64> = self.band.iter().copied().collect();
+        let middle = features.qrs_mv;
+        let mut apart: Vec<f64> = sizes.iter().map(|size| (size - middle).abs()).collect();
+        features.qrs_spread = num::median(&mut apart) / middle.max(1e-6);
+        let likeness = self.peaks.iter().map(|peak| peak.likeness);
+        features.likeness = likeness.clone().sum::<f64>() / features.beats.max(1.0);
+        features.least_likeness = likeness.fold(1.0, f64::min);
+        let (mut shortest, mut longest) = (f64::MAX, 0.0_f64);
+        for (before, after) in self.peaks.iter().zip(self.peaks.iter().skip(1)) {
+            let apart = num::float_u64(after.at.0.saturating_sub(before.at.0));
+            shortest = shortest.min(apart);
+            longest = longest.max(apart);
+        }
+        features.interval_ratio = if longest > 0.0 {
+            longest / shortest.max(1.0)
+        } else {
+            0.0
+        };
+        let mut levels: Vec<f64> = self.band.iter().map(|(band, _)| band.middle_mv).collect();
+        let seconds = num::float(levels.len().max(1));
         features.band_mv = num::median(&mut levels);
-        features.beats_known = num::float_u64(whole_seconds) >= BEATS_KNOWN_S
-            && num::float(self.seconds.len()) >= BEATS_KNOWN_S;
-        verdict::judge(&features, self.rails_known)
+        features.band_square = self
+            .band
+            .iter()
+            .map(|(band, _)| band.mean_square)
+            .sum::<f64>()
+            / seconds;
+        features.doubt = self.band.iter().map(|(_, doubt)| doubt).sum::<f64>() / seconds;
     }
 }
 

@@ -4,6 +4,10 @@
 
 mod ecg;
 mod second;
+mod strip;
 mod verdict;
 
 pub use ecg::{ALGORITHM, EcgQuality, LeadSpec, QualityConfig};
+pub use strip::strip_features;
+pub(crate) use strip::unacceptable;
+pub use verdict::FEATURES;

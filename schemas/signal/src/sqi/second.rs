@@ -46,6 +46,11 @@ pub(crate) struct Second {
     pub(crate) mains_ratio: f64,
     /// Largest change within 2 ms.
     pub(crate) slope_mv: f64,
+    /// Sums of the second and fourth power of the signal over its baseline, and the
+    /// variance of the baseline.
+    pub(crate) square: f64,
+    pub(crate) fourth: f64,
+    pub(crate) slow_variance: f64,
 }
 
 /// Sums up a lead, sample by sample.
@@ -70,6 +75,9 @@ pub(crate) struct Meter {
     high_value: f64,
     swing: (f64, f64),
     high_energy: f64,
+    slow_first: f64,
+    slow_sum: f64,
+    slow_square: f64,
     second: Second,
 }
 
@@ -144,6 +152,9 @@ impl Meter {
             high_value: 0.0,
             swing: (0.0, 0.0),
             high_energy: 0.0,
+            slow_first: 0.0,
+            slow_sum: 0.0,
+            slow_square: 0.0,
             second: Second::default(),
         }
     }
@@ -155,6 +166,8 @@ impl Meter {
         self.held_at_rail = 0;
         self.second = Second::default();
         self.high_energy = 0.0;
+        self.slow_sum = 0.0;
+        self.slow_square = 0.0;
         for tone in &mut self.tones {
             tone.state = (0.0, 0.0);
         }
@@ -183,6 +196,15 @@ impl Meter {
         self.high_value = self.high_value.max(millivolts);
         self.hold(adu);
         let slow = self.baseline.step(millivolts);
+        if self.second.samples == 1.0 {
+            self.slow_first = slow;
+        }
+        let over = millivolts - slow;
+        let square = over * over;
+        self.second.square += square;
+        self.second.fourth += square * square;
+        self.slow_sum += slow - self.slow_first;
+        self.slow_square += (slow - self.slow_first) * (slow - self.slow_first);
         if self.second.samples == 1.0 {
             self.swing = (slow, slow);
         }
@@ -241,6 +263,9 @@ impl Meter {
         second.high_mv = self.high_value;
         second.swing_mv = self.swing.1 - self.swing.0;
         second.high_rms_mv = (std::mem::take(&mut self.high_energy) / samples).sqrt();
+        let slow_mean = std::mem::take(&mut self.slow_sum) / samples;
+        let slow_square = std::mem::take(&mut self.slow_square) / samples;
+        second.slow_variance = (slow_square - slow_mean * slow_mean).max(0.0);
         let [below, fifty, between, sixty, above] =
             self.tones.each_mut().map(|tone| tone.take(samples));
         let beside_50 = (below + between) / 2.0;

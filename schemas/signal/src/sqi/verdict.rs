@@ -1,11 +1,15 @@
 //! From a window's seconds to a verdict and its causes.
 //!
-//! The limits are those that part labelled leads of the PhysioNet Challenge 2011; each is
-//! named with its unit. Deliberately absent: anything over several leads.
+//! Over a whole window a sum of small trees decides, learnt by `examples/train`; before
+//! that, limits do. Causes always come from limits: those that part labelled leads of the
+//! PhysioNet Challenge 2011, each named with its unit. Deliberately absent: anything over several leads.
+
+use std::sync::OnceLock;
 
 use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQualityIndex};
 
 use super::second::Second;
+use crate::forest::{Forest, probability};
 use crate::num;
 
 /// A value held this long, in seconds, is no heart.
@@ -34,6 +38,39 @@ const LOW_QRS_MV: f64 = 0.15;
 const MAINS_RATIO: f64 = 10.0;
 const MAINS_NOTED_MV: f64 = 0.02;
 
+/// What the learnt function looks at, in this order; logarithms unless a share or a time.
+pub const FEATURES: [&str; 24] = [
+    "flat share",
+    "longest hold",
+    "range",
+    "swing of baseline",
+    "noise above 45 Hz, worst second",
+    "noise above 45 Hz, middle second",
+    "steepest slope",
+    "QRS over band",
+    "likeness of beats",
+    "least likeness of beats",
+    "beats per second",
+    "longest interval over shortest",
+    "QRS size",
+    "kurtosis",
+    "band over all",
+    "noise over all",
+    "mains",
+    "mains over its neighbours",
+    "baseline over all",
+    "noise above 45 Hz, worst over middle",
+    "mean square",
+    "doubt about beats",
+    "spread of QRS sizes",
+    "share at the rail",
+];
+
+/// Natural logarithm, bounded below.
+fn log(value: f64) -> f64 {
+    libm::log(value.max(0.0) + 1e-6).min(20.0)
+}
+
 /// What a window of one lead shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Features {
@@ -49,6 +86,22 @@ pub(crate) struct Features {
     pub(crate) mains_rms_mv: f64,
     pub(crate) mains_ratio: f64,
     pub(crate) slope_mv: f64,
+    pub(crate) high_middle_mv: f64,
+    /// Mean square over the baseline and the same of the baseline, in square millivolts.
+    pub(crate) mean_square: f64,
+    pub(crate) slow_variance: f64,
+    pub(crate) kurtosis: f64,
+    /// Mean square of the band, in square millivolts.
+    pub(crate) band_square: f64,
+    /// Mean and least likeness of the beats to forms seen.
+    pub(crate) likeness: f64,
+    pub(crate) least_likeness: f64,
+    /// Longest interval over shortest.
+    pub(crate) interval_ratio: f64,
+    /// Spread of the QRS sizes: middle difference from the middle, over the middle.
+    pub(crate) qrs_spread: f64,
+    /// Doubt about beats per second.
+    pub(crate) doubt: f64,
     /// Beats in the window.
     pub(crate) beats: f64,
     /// Middle QRS peak to peak in 5 to 20 Hz, in millivolts; zero without beats.
@@ -63,13 +116,15 @@ impl Features {
     /// Puts the seconds of a window together; beats and band are the caller's.
     pub(crate) fn of<'a>(seconds: impl Iterator<Item = &'a Second>, samples_per_s: f64) -> Self {
         let mut all = Self::default();
-        let (mut low, mut high) = (f64::MAX, f64::MIN);
+        let (mut lowest, mut highest) = (f64::MAX, f64::MIN);
         let (mut flat_s, mut rail_s) = (0.0, 0.0);
         let mut mains_ratio: Vec<f64> = Vec::new();
+        let mut high: Vec<f64> = Vec::new();
+        let (mut samples, mut square, mut fourth, mut slow) = (0.0, 0.0, 0.0, 0.0);
         for second in seconds {
             all.seconds += second.samples / samples_per_s;
-            low = low.min(second.low_mv);
-            high = high.max(second.high_mv);
+            lowest = lowest.min(second.low_mv);
+            highest = highest.max(second.high_mv);
             flat_s += second.flat_s;
             rail_s += second.rail_s;
             all.hold_s = all.hold_s.max(second.hold_s);
@@ -78,15 +133,55 @@ impl Features {
             all.mains_rms_mv = all.mains_rms_mv.max(second.mains_rms_mv);
             all.slope_mv = all.slope_mv.max(second.slope_mv);
             mains_ratio.push(second.mains_ratio);
+            high.push(second.high_rms_mv);
+            samples += second.samples;
+            square += second.square;
+            fourth += second.fourth;
+            slow += second.slow_variance * second.samples;
             all.holding_s = second.holding_s;
             all.railing_s = second.railing_s;
         }
         all.mains_ratio = num::median(&mut mains_ratio);
+        all.high_middle_mv = num::median(&mut high);
+        let samples = f64::max(samples, 1.0);
+        all.mean_square = square / samples;
+        all.slow_variance = slow / samples;
+        all.kurtosis = fourth / samples / (all.mean_square * all.mean_square + 1e-12);
         let length_s = all.seconds.max(1e-9);
         all.flat_share = flat_s / length_s;
         all.rail_share = rail_s / length_s;
-        all.range_mv = (high - low).max(0.0);
+        all.range_mv = (highest - lowest).max(0.0);
         all
+    }
+
+    /// As a row for the learnt function, in the order of [`FEATURES`].
+    pub(crate) fn row(&self) -> [f64; FEATURES.len()] {
+        [
+            self.flat_share,
+            self.hold_s,
+            log(self.range_mv),
+            log(self.swing_mv),
+            log(self.high_rms_mv),
+            log(self.high_middle_mv),
+            log(self.slope_mv),
+            log(self.qrs_over_noise()),
+            self.likeness,
+            self.least_likeness,
+            self.beats / self.seconds.max(1.0),
+            log(self.interval_ratio),
+            log(self.qrs_mv),
+            log(self.kurtosis),
+            log(self.band_square / (self.mean_square + 1e-9)),
+            log(self.high_rms_mv * self.high_rms_mv / (self.mean_square + 1e-9)),
+            log(self.mains_rms_mv),
+            log(self.mains_ratio),
+            log(self.slow_variance / (self.mean_square + 1e-9)),
+            log(self.high_rms_mv / (self.high_middle_mv + 1e-6)),
+            log(self.mean_square),
+            self.doubt,
+            self.qrs_spread,
+            self.rail_share,
+        ]
     }
 
     fn qrs_over_noise(&self) -> f64 {
@@ -94,25 +189,51 @@ impl Features {
     }
 }
 
+/// From this length on, in seconds, the learnt function decides; before, the limits do.
+const LEARNT_FROM_S: f64 = 7.5;
+/// Up to this probability of being insufficient a lead may be good.
+const GOOD_UP_TO: f64 = 0.2;
+/// And up to this share of the limits.
+const GOOD_SHARE: f64 = 0.5;
+
+/// The trees of the file, read once.
+fn reviewed_forest() -> &'static Forest {
+    static FOREST: OnceLock<Forest> = OnceLock::new();
+    FOREST.get_or_init(|| {
+        Forest::parse(include_str!("../../models/sqi-lead.txt")).unwrap_or_default()
+    })
+}
+
 /// The verdict over a window of one lead.
 pub(crate) fn judge(f: &Features, rails_known: bool) -> LeadQuality {
     let mut causes = Vec::new();
     let mut badness: f64 = 0.0;
     contact(f, rails_known, &mut causes, &mut badness);
+    let off = causes.contains(&QualityCause::LeadOff);
     disturbance(f, &mut causes, &mut badness);
     beats(f, &mut causes, &mut badness);
+    let by_limits = badness * badness / (1.0 + badness * badness);
+    let bad = if off {
+        by_limits.max(0.95)
+    } else if f.beats_known && f.seconds >= LEARNT_FROM_S {
+        probability(reviewed_forest().score(&f.row()))
+    } else {
+        by_limits
+    };
+    let verdict = if bad >= 0.5 {
+        QualityVerdict::Insufficient
+    } else if bad <= GOOD_UP_TO && badness <= GOOD_SHARE {
+        QualityVerdict::Good
+    } else {
+        QualityVerdict::Acceptable
+    };
+    if verdict == QualityVerdict::Insufficient && causes.is_empty() {
+        causes.push(QualityCause::Noise);
+    }
     causes.sort_unstable();
     causes.dedup();
-    let index = 1.0 / (1.0 + badness * badness);
-    let verdict = if badness >= 1.0 {
-        QualityVerdict::Insufficient
-    } else if badness > 0.5 {
-        QualityVerdict::Acceptable
-    } else {
-        QualityVerdict::Good
-    };
     LeadQuality {
-        index: SignalQualityIndex::clamped(index),
+        index: SignalQualityIndex::clamped(1.0 - bad),
         verdict,
         causes,
     }
@@ -193,5 +314,17 @@ fn beats(f: &Features, causes: &mut Vec<QualityCause>, badness: &mut f64) {
     if f.qrs_mv < LOW_QRS_MV {
         causes.push(QualityCause::LowAmplitude);
         *badness = badness.max(0.55);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEATURES, Forest};
+
+    #[test]
+    fn the_reviewed_file_of_trees_is_read_whole() {
+        let forest = Forest::parse(include_str!("../../models/sqi-lead.txt")).unwrap();
+        let score = forest.score(&[0.0; FEATURES.len()]);
+        assert!(score.is_finite() && score != 0.0);
     }
 }

@@ -7,7 +7,7 @@ mod beats;
 mod config;
 mod dipole;
 mod noise;
-mod random;
+pub(crate) mod random;
 
 use std::collections::VecDeque;
 

@@ -1,0 +1,191 @@
+//! Which leads are insufficient, and which 12-lead strips are unacceptable.
+
+use std::path::Path;
+
+use cardio_core::rate::SamplingRate;
+use cardio_signal::forest::Forest;
+use cardio_signal::sqi::{EcgQuality, FEATURES, strip_features};
+
+use crate::boost::{self, Examples, Settings};
+use crate::data::{Data, samples};
+use crate::noise::mixed;
+use crate::strips::{self, LEADS, Strip};
+
+const LEAD: Settings = Settings {
+    trees: 110,
+    shrinkage: 0.08,
+    ridge: 3.0,
+    least: 4.0,
+};
+const STRIP: Settings = Settings {
+    trees: 30,
+    shrinkage: 0.08,
+    ridge: 10.0,
+    least: 8.0,
+};
+const FOLDS: usize = 10;
+/// Records with a clean first signal, and factors at 0 dB of em, ma and bw for a QRS of a
+/// millivolt, near those of the noise stress test.
+const CLEAN: [&str; 6] = ["100", "106", "119", "201", "222", "231"];
+const NOISES: [(&str, f64); 3] = [("em", 1.7), ("ma", 6.0), ("bw", 6.0)];
+
+struct Seen {
+    bad: bool,
+    bad_leads: Option<Vec<bool>>,
+    features: Vec<[f64; FEATURES.len()]>,
+}
+
+pub(crate) fn learn(data: &Data, leads: Option<&Path>, whole: Option<&Path>) {
+    let strips = strips::challenge_2011(data);
+    let seen: Vec<Seen> = strips.iter().map(see).collect();
+    let noisy = stress_windows(data);
+    println!("{} strips, {} noise windows", seen.len(), noisy.rows.len());
+    let mut told: Vec<(f64, bool)> = Vec::new();
+    let mut unseen: Vec<Vec<f64>> = vec![Vec::new(); seen.len()];
+    for fold in 0..FOLDS {
+        let forest = lead_forest(&seen, &noisy, |at| at % FOLDS != fold).1;
+        for (at, strip) in seen.iter().enumerate().filter(|(at, _)| at % FOLDS == fold) {
+            let p: Vec<f64> = strip
+                .features
+                .iter()
+                .map(|row| odds(&forest, row))
+                .collect();
+            if let Some(labels) = &strip.bad_leads {
+                told.extend(p.iter().copied().zip(labels.iter().copied()));
+            }
+            unseen[at] = p;
+        }
+    }
+    println!("{}", strips::line("leads, ten-fold by record", &told));
+    let (text, _) = lead_forest(&seen, &noisy, |_| true);
+    crate::keep(leads, &text);
+    whole_strips(&seen, &unseen, whole);
+}
+
+fn see(strip: &Strip) -> Seen {
+    let leads = LEADS.map(Some);
+    Seen {
+        bad: strip.bad,
+        bad_leads: strip.bad_leads.clone(),
+        features: strips::look(&strip.rows, &leads, 500, 200.0),
+    }
+}
+
+fn odds(forest: &Forest, row: &[f64]) -> f64 {
+    1.0 / (1.0 + (-forest.score(row)).exp())
+}
+
+fn lead_forest(seen: &[Seen], noisy: &Examples, of: impl Fn(usize) -> bool) -> (String, Forest) {
+    let mut examples = noisy.clone();
+    for (_, strip) in seen.iter().enumerate().filter(|(at, _)| of(*at)) {
+        let Some(labels) = &strip.bad_leads else {
+            continue;
+        };
+        for (row, bad) in strip.features.iter().zip(labels) {
+            examples.push(row.to_vec(), *bad, 1.0);
+        }
+    }
+    let remarks = [
+        "sqi-lead: which leads are insufficient; features in the order of sqi::FEATURES".to_owned(),
+        "learnt by examples/train from the PhysioNet Challenge 2011, set a, with the labels"
+            .to_owned(),
+        "per lead of the authors of ECGAssess, and from MIT-BIH Arrhythmia with the second"
+            .to_owned(),
+        "signals of the MIT-BIH Noise Stress Test; ODC-By 1.0, labels without a statement"
+            .to_owned(),
+        format!("{} windows", examples.rows.len()),
+    ];
+    let text = boost::learn(&examples, LEAD, &remarks);
+    let forest = Forest::parse(&text).unwrap_or_default();
+    (text, forest)
+}
+
+/// Ten-second windows of clean records, and with noise that leaves nothing to be measured.
+fn stress_windows(data: &Data) -> Examples {
+    let mut examples = Examples::default();
+    for name in CLEAN {
+        let Some(recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
+            continue;
+        };
+        let wave = &recording.waveforms[0];
+        let gain = wave.calibration.gain_adu_per_unit();
+        let clean = samples(wave);
+        push_windows(&mut examples, clean, wave.rate, gain, |_| Some(false));
+        for (noise, factor) in NOISES {
+            let Some(noise) = data.read(&format!("wfdb/nstdb/{noise}")) else {
+                continue;
+            };
+            for snr_db in [-6.0, 0.0, 18.0] {
+                let factor = factor * 10f64.powf(-snr_db / 20.0);
+                let row = mixed(
+                    clean,
+                    samples(&noise.waveforms[1]),
+                    factor,
+                    wave.rate.as_hz(),
+                );
+                push_windows(&mut examples, &row, wave.rate, gain, |at_s| {
+                    let inside = at_s > 312.0
+                        && (at_s - 300.0) % 240.0 > 11.0
+                        && (at_s - 300.0) % 240.0 < 119.0;
+                    inside.then_some(snr_db < 10.0)
+                });
+            }
+        }
+    }
+    examples
+}
+
+fn push_windows(
+    examples: &mut Examples,
+    row: &[i32],
+    rate: SamplingRate,
+    gain: f64,
+    label: impl Fn(f64) -> Option<bool>,
+) {
+    let mut quality = EcgQuality::new(rate, &strips::specs(&[None], gain), strips::config());
+    let ten_seconds = (rate.as_hz() * 10.0) as usize;
+    for (turn, block) in row.chunks_exact(ten_seconds).enumerate() {
+        quality.push(&[block]);
+        let at_s = (turn as f64 + 1.0) * 10.0;
+        // Every third window is enough: they are much alike.
+        if let Some(bad) = label(at_s).filter(|_| turn % 3 == 1)
+            && let Some(row) = quality.features().first()
+        {
+            examples.push(row.to_vec(), bad, 0.5);
+        }
+    }
+}
+
+/// Whole strips, from what trees that never saw them said of their leads.
+fn whole_strips(seen: &[Seen], unseen: &[Vec<f64>], path: Option<&Path>) {
+    let rows: Vec<Vec<f64>> = seen
+        .iter()
+        .zip(unseen)
+        .map(|(strip, p)| strip_features(p, &strip.features).to_vec())
+        .collect();
+    let examples = |of: &dyn Fn(usize) -> bool| {
+        let mut examples = Examples::default();
+        for (at, row) in rows.iter().enumerate().filter(|(at, _)| of(*at)) {
+            examples.push(row.clone(), seen[at].bad, 1.0);
+        }
+        examples
+    };
+    let mut told = Vec::new();
+    for fold in 0..FOLDS {
+        let text = boost::learn(&examples(&|at| at % FOLDS != fold), STRIP, &[]);
+        let forest = Forest::parse(&text).unwrap_or_default();
+        let held = (0..rows.len()).filter(|at| at % FOLDS == fold);
+        told.extend(held.map(|at| (odds(&forest, &rows[at]), seen[at].bad)));
+    }
+    println!("{}", strips::line("strips, ten-fold by record", &told));
+    let remarks = [
+        "sqi-strip: which 12-lead strips are unacceptable; features as sqi::strip_features"
+            .to_owned(),
+        "learnt by examples/train from the PhysioNet Challenge 2011, set a; ODC-By 1.0".to_owned(),
+        format!(
+            "{} strips, their leads judged by trees that never saw them",
+            rows.len()
+        ),
+    ];
+    crate::keep(path, &boost::learn(&examples(&|_| true), STRIP, &remarks));
+}
