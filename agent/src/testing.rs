@@ -1,12 +1,20 @@
-//! What tests of this crate share: a clock that is moved by hand and a pseudo terminal.
+//! What tests of this crate share: a clock that is moved by hand, names that count, a
+//! sensor that sends a synthetic heart, and a pseudo terminal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, ManualClock, UtcMicros};
-use cardio_core::ids::BootId;
+use cardio_core::ids::{BootId, SourceId};
+use cardio_core::sample::Adu;
+use cardio_protocol::decoder::{Frame, FrameRows, FrameSeq};
+use cardio_protocol::profile;
+use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
 use rustix::fd::OwnedFd;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use crate::config::rows;
+use crate::ids::Ids;
+use crate::pipeline::SourcePlan;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// One second after boot, on a day in 2026.
@@ -66,5 +74,62 @@ impl Pty {
             got.extend_from_slice(&buffer[..read]);
         }
         got
+    }
+}
+
+/// Names 1, 2, 3 and so on.
+#[derive(Debug, Default)]
+pub(crate) struct CountingIds(u64);
+
+impl Ids for CountingIds {
+    fn random(&mut self) -> [u8; 10] {
+        self.0 += 1;
+        let [a, b, c, d, e, f, g, h] = self.0.to_be_bytes();
+        [0, 0, a, b, c, d, e, f, g, h]
+    }
+}
+
+/// A 12-lead sensor of an unassigned patient beside whom a person stands.
+pub(crate) fn cyton_plan() -> SourcePlan {
+    let profile = profile::by_name("openbci-cyton").unwrap();
+    SourcePlan {
+        source: SourceId::new("ecg12-a").unwrap(),
+        profile,
+        rows: rows::of(profile, None).unwrap(),
+        subject: None,
+        attendance: cardio_core::acquisition::Attendance::Attended,
+        resume_within: std::time::Duration::from_secs(600),
+    }
+}
+
+/// The frames of a Cyton on a synthetic heart, without end.
+pub(crate) struct Sensor {
+    heart: EcgSynth,
+    sent: u32,
+}
+
+impl Sensor {
+    pub(crate) fn new(config: SynthConfig) -> Self {
+        Self {
+            heart: EcgSynth::new(config),
+            sent: 0,
+        }
+    }
+
+    pub(crate) fn frame(&mut self) -> Frame {
+        let profile = profile::by_name("openbci-cyton").unwrap();
+        let calibration = profile.calibration();
+        let row = self.heart.next_measured();
+        let adu: Vec<Adu> = row
+            .iter()
+            .map(|mv| to_adu(*mv, &calibration, profile.rails))
+            .collect();
+        let seq = self.sent % 256;
+        self.sent += 1;
+        Frame {
+            seq: Some(FrameSeq(seq)),
+            ticks: None,
+            rows: FrameRows::one_each(&adu),
+        }
     }
 }

@@ -102,7 +102,8 @@ pub struct SourceConfig {
     pub device: String,
     /// Path of its port.
     pub path: PathBuf,
-    /// The leads that are wired, of those that the device has; absent: all of them.
+    /// What its rows show, in the device's order; "-" for one that is not connected. Absent:
+    /// as the device is usually wired.
     pub leads: Option<Vec<String>>,
     /// The patient, as an opaque reference; absent while unassigned.
     pub subject: Option<String>,

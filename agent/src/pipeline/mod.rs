@@ -16,6 +16,8 @@ mod align;
 mod score;
 mod segment;
 mod source;
+#[cfg(test)]
+mod story;
 
 use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::{BoxInstant, TimeAnchor};

@@ -1,0 +1,164 @@
+//! The command line: what it prints and how it exits.
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::Bench;
+
+fn agent(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cardio-agent"))
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn help_starts_with_two_examples() {
+    let help = agent(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let text = out(&help);
+    assert!(text.starts_with("Examples:\n  cardio-agent run"), "{text}");
+    for verb in ["run", "status", "analyse", "inspect", "outbox", "config"] {
+        assert!(text.contains(&format!("\n  {verb} ")), "{verb} in {text}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_64() {
+    assert_eq!(agent(&["play"]).status.code(), Some(64));
+    assert_eq!(agent(&["run", "--for", "30"]).status.code(), Some(64));
+}
+
+#[test]
+fn the_default_configuration_is_printed_and_accepted() {
+    let printed = agent(&["config", "default"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let shown = agent(&["config", "show", "--json", "--config", file.to_str().unwrap()]);
+    let document: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(document["schema"], "config/1");
+    assert_eq!(document["store"]["cap"], "8GiB");
+}
+
+#[test]
+fn a_misspelt_key_is_one_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    std::fs::write(&file, "[stor]\ncap = \"8GiB\"\n").unwrap();
+    let checked = agent(&["config", "check", "--config", file.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(2));
+    assert_eq!(
+        err(&checked),
+        format!(
+            "error: unknown key `stor` in {}\n  try:     write `store` instead\n  code:    config.key.unknown\n",
+            file.display()
+        )
+    );
+}
+
+#[test]
+fn a_missing_configuration_says_how_to_make_one() {
+    let missing = agent(&["run", "--config", "/nowhere/agent.toml"]);
+    assert_eq!(missing.status.code(), Some(2));
+    let text = err(&missing);
+    assert!(text.contains("because: No such file"), "{text}");
+    assert!(text.contains("config default > FILE"), "{text}");
+}
+
+#[test]
+fn a_box_with_its_files_checks_out() {
+    let bench = Bench::new();
+    let checked = bench.output(&["config", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    assert!(out(&checked).starts_with("OK   box FR75-012"), "{}", out(&checked));
+}
+
+#[test]
+fn a_missing_key_file_is_one_clear_error() {
+    let bench = Bench::new();
+    std::fs::remove_file(bench.dir.path().join("enrolment.toml")).unwrap();
+    for words in [&["config", "check"][..], &["run"]] {
+        let failed = bench.output(words);
+        assert_eq!(failed.status.code(), Some(2));
+        let text = err(&failed);
+        assert!(text.contains("code:    enrolment.unreadable"), "{text}");
+        assert!(text.contains("try:"), "{text}");
+    }
+}
+
+#[test]
+fn status_of_an_agent_that_does_not_run_exits_with_3() {
+    let bench = Bench::new();
+    let status = bench.output(&["status"]);
+    assert_eq!(status.status.code(), Some(3));
+    assert!(err(&status).contains("control.not_running"), "{}", err(&status));
+}
+
+/// A record of two leads with a beat every second.
+fn record(dir: &std::path::Path) -> std::path::PathBuf {
+    let file = dir.join("beats.csv");
+    let mut text = String::from("I,II\n");
+    for sample in 0..250 * 20 {
+        let at = sample % 250;
+        let peak = if (100..110).contains(&at) { 1.0 - f64::from((at - 105_i32).abs()) / 5.0 } else { 0.0 };
+        text += &format!("{:.4},{:.4}\n", 0.6 * peak, peak);
+    }
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn a_file_that_is_not_what_its_name_says_is_one_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("record.edf");
+    std::fs::write(&file, [0xFF; 600]).unwrap();
+    for verb in ["analyse", "inspect"] {
+        let failed = agent(&[verb, file.to_str().unwrap()]);
+        assert_eq!(failed.status.code(), Some(2), "{verb}");
+        assert!(err(&failed).contains("code:    format."), "{}", err(&failed));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let shell = Command::new("sh")
+        .args(["-c", "\"$0\" config default | head -n 1; exit 0"])
+        .arg(env!("CARGO_BIN_EXE_cardio-agent"))
+        .output()
+        .unwrap();
+    assert_eq!(err(&shell), "");
+}
+
+#[test]
+fn real_records_are_analysed_in_the_indexes_of_the_file() {
+    let Ok(data) = std::env::var("CARDIO_DATA") else {
+        println!("skipped: CARDIO_DATA not set");
+        return;
+    };
+    let record = format!("{data}/wfdb/mitdb/100");
+    let analysed = agent(&["analyse", &record, "--json"]);
+    assert_eq!(analysed.status.code(), Some(0), "{}", err(&analysed));
+    let document: serde_json::Value = serde_json::from_slice(&analysed.stdout).unwrap();
+    assert_eq!(document["schema"], "analysis/1");
+    assert_eq!(document["rate_hz"], 360.0);
+    assert_eq!(document["acceptable"], true);
+    let beats = document["beats"]["samples"].as_array().unwrap();
+    assert!(beats.len().abs_diff(2273) < 12, "{}", beats.len());
+    let bpm = document["heart_rate"]["mean_bpm"].as_f64().unwrap();
+    assert!((bpm - 75.5).abs() < 1.0, "{bpm}");
+    let inspected = agent(&["inspect", &record, "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(document["schema"], "inspect/1");
+    assert_eq!(document["waveforms"][0]["label"], "MLII");
+    assert_eq!(document["waveforms"][0]["samples"], 650_000);
+}
