@@ -242,6 +242,14 @@ pub enum DecodeError {
         /// Bytes that remain.
         have: usize,
     },
+    /// Bytes remain after the last field.
+    #[error("{extra} byte(s) left over at offset {offset}")]
+    Trailing {
+        /// Offset of the first of them.
+        offset: u64,
+        /// How many.
+        extra: usize,
+    },
     /// A field holds a value that it cannot hold.
     #[error("{field} at offset {offset} cannot be {found}")]
     Value {
@@ -265,6 +273,7 @@ impl DecodeError {
             Self::Checksum { .. } => "frame.checksum",
             Self::Unconfirmed { .. } => "frame.unconfirmed",
             Self::Truncated { .. } => "frame.truncated",
+            Self::Trailing { .. } => "frame.trailing",
             Self::Value { .. } => "frame.value",
         }
     }

@@ -12,9 +12,13 @@
 //! | [`profile`] | the list of known devices, by stable name |
 //! | [`recognise`] | noticing a wrong speed, a silent device, or another device |
 //! | [`serial`] | devices on a serial line |
+//! | [`gatt`] | devices on Bluetooth Low Energy |
 
 pub mod decoder;
+pub mod gatt;
 pub mod profile;
 pub mod recognise;
 pub mod serial;
 pub mod session;
+
+mod fields;

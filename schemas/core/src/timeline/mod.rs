@@ -3,6 +3,8 @@
 //! - A counter proves how many frames are missing, up to whole turns of the counter; turns
 //!   are told by arrival time. A counter that turns faster than arrivals can be told apart
 //!   proves less: its gaps are uncertain by a turn, and whole turns show as without counter.
+//! - A time stamp proves how many samples are missing, to within its resolution; a device
+//!   clock that jumps is a new time line, not a gap of years.
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
 //!   it is reported within a second and a half after it happened, at the place where it is
 //!   noticed, with an uncertainty.
@@ -13,6 +15,7 @@
 //! Deliberately absent: reading a clock, and any use of the sample values.
 
 mod pace;
+mod ticks;
 
 use std::collections::VecDeque;
 
@@ -24,6 +27,7 @@ use crate::rate::SamplingRate;
 
 pub use pace::Drift;
 use pace::Pace;
+use ticks::{Step, Ticks};
 
 /// Steps back of a counter that are taken for repeats or late frames, at most.
 const BACK_FRAMES_MAX: u32 = 32;
@@ -48,12 +52,12 @@ pub enum Placement {
     },
     /// The frame was placed already: to be dropped.
     Repeated {
-        /// Its counter.
+        /// Its counter, or the low bits of its time stamp.
         seq: u32,
     },
     /// The frame belongs into a gap that was already reported: to be dropped.
     Late {
-        /// Its counter.
+        /// Its counter, or the low bits of its time stamp.
         seq: u32,
     },
 }
@@ -85,6 +89,7 @@ pub struct Timeline {
     frames: u64,
     frame_gaps: VecDeque<(u64, u64)>,
     pace: Pace,
+    ticks: Ticks,
     backlog: SampleCount,
     counts: TimelineCounts,
 }
@@ -107,6 +112,7 @@ impl Timeline {
             frames: 0,
             frame_gaps: VecDeque::new(),
             pace: Pace::new(rate),
+            ticks: Ticks::new(rate),
             backlog: SampleCount(0),
             counts: TimelineCounts::default(),
         }
@@ -131,6 +137,55 @@ impl Timeline {
                 self.place_counted(seq % modulus, modulus, samples, arrival)
             }
             _ => self.place_by_time(samples, arrival),
+        }
+    }
+
+    /// Places the samples of one frame whose last sample the device took at `nanos` of its
+    /// own clock. A clock that jumps is a new time line: what is missing is then told by
+    /// arrival.
+    pub fn place_ticks(
+        &mut self,
+        nanos: u64,
+        samples: SampleCount,
+        arrival: BoxInstant,
+    ) -> Placement {
+        self.backlog = SampleCount(self.backlog.0.saturating_sub(samples.0));
+        let seq = u32::try_from(nanos & u64::from(u32::MAX)).unwrap_or(0);
+        match self.ticks.step(nanos, samples.0, arrival) {
+            Step::Again => {
+                self.counts.repeated_frames = self.counts.repeated_frames.saturating_add(1);
+                Placement::Repeated { seq }
+            }
+            Step::Back => {
+                self.counts.late_frames = self.counts.late_frames.saturating_add(1);
+                Placement::Late { seq }
+            }
+            Step::Follows {
+                missing: 0,
+                uncertainty: _,
+            } => self.accept(None, samples, arrival, None),
+            Step::Follows {
+                missing,
+                uncertainty,
+            } => {
+                let gap = Gap {
+                    from: self.next,
+                    len: SampleCount(missing),
+                    uncertainty: SampleCount(uncertainty),
+                    cause: GapCause::FramesLost,
+                };
+                self.accept(None, samples, arrival, Some(gap))
+            }
+            Step::Anew if self.counts.samples.is_empty() => {
+                self.accept(None, samples, arrival, None)
+            }
+            Step::Anew => {
+                let gap = self.gap_until(GapCause::FewerThanTime, samples, arrival);
+                let told = gap.filter(|gap| gap.len > gap.uncertainty);
+                let placed = self.accept(None, samples, arrival, told);
+                self.pace = Pace::new(self.rate);
+                placed
+            }
         }
     }
 
@@ -342,6 +397,7 @@ impl Timeline {
         self.frames = 0;
         self.frame_gaps.clear();
         self.pace = Pace::new(self.rate);
+        self.ticks = Ticks::new(self.rate);
         self.backlog = SampleCount(0);
         self.count_gap(gap);
     }

@@ -265,6 +265,111 @@ fn whole_turns_of_a_fast_counter_show_as_fewer_samples_than_time_demands() {
     assert_eq!(timeline.next(), SampleIndex(20_000));
 }
 
+/// 130 Hz in frames of 73 samples, as a Polar strap sends them, with a true rate that is
+/// `percent` faster than nominal.
+struct Strap {
+    timeline: Timeline,
+    period_ns: u64,
+    origin_ns: u64,
+    gaps: Vec<(u64, u64, u64)>,
+}
+
+impl Strap {
+    fn new(percent: i64) -> Self {
+        let nominal = 1_000_000_000_i64 / 130;
+        Self {
+            timeline: Timeline::new(
+                SamplingRate::hz(130).unwrap(),
+                IntegrityClass::TimeStamped,
+                None,
+                SampleIndex(0),
+            ),
+            period_ns: u64::try_from(nominal * 100 / (100 + percent)).unwrap(),
+            origin_ns: 599_616_000_000_000_000,
+            gaps: Vec::new(),
+        }
+    }
+
+    fn frame(&mut self, number: u64) -> Placement {
+        let taken = (number + 1) * 73 * self.period_ns;
+        let arrival = at(taken / 1000 + 20_000);
+        let placed = self
+            .timeline
+            .place_ticks(self.origin_ns + taken, SampleCount(73), arrival);
+        if let Placement::Block { gap: Some(gap), .. } = placed {
+            self.gaps.push((gap.from.0, gap.len.0, gap.uncertainty.0));
+        }
+        placed
+    }
+}
+
+#[test]
+fn time_stamps_at_a_rate_that_is_a_little_off_are_no_gap() {
+    for percent in [-4, -2, 0, 2, 4] {
+        let mut strap = Strap::new(percent);
+        (0..500).for_each(|number| {
+            strap.frame(number);
+        });
+        assert_eq!(strap.gaps, [], "{percent} %");
+    }
+}
+
+#[test]
+fn a_step_of_the_time_stamps_is_a_gap_of_the_lost_frames() {
+    for percent in [-2, 0, 2] {
+        let mut strap = Strap::new(percent);
+        for number in (0..500).filter(|number| !(200..203).contains(number)) {
+            strap.frame(number);
+        }
+        let [(from, len, uncertainty)] = strap.gaps[..] else {
+            panic!("{:?}", strap.gaps);
+        };
+        assert_eq!((from, len), (200 * 73, 3 * 73), "{percent} %");
+        assert!(uncertainty <= 2);
+    }
+}
+
+#[test]
+fn the_same_time_stamp_is_a_repeat_and_an_earlier_one_is_late() {
+    let mut strap = Strap::new(0);
+    (0..20).for_each(|number| {
+        strap.frame(number);
+    });
+    assert!(matches!(strap.frame(19), Placement::Repeated { .. }));
+    assert!(matches!(strap.frame(17), Placement::Late { .. }));
+    assert!(matches!(
+        strap.frame(20),
+        Placement::Block { gap: None, .. }
+    ));
+}
+
+#[test]
+fn a_clock_that_jumps_by_years_is_a_new_time_line_and_no_gap_of_years() {
+    let mut strap = Strap::new(0);
+    (0..100).for_each(|number| {
+        strap.frame(number);
+    });
+    // The strap is given the time of day: seven years forward.
+    strap.origin_ns += 220_000_000_000_000_000;
+    (100..200).for_each(|number| {
+        strap.frame(number);
+    });
+    assert_eq!(strap.gaps, []);
+    // It was off for a minute, and its clock starts in 2019 again.
+    strap.origin_ns -= 220_000_000_000_000_000;
+    for number in 310..400 {
+        strap.frame(number);
+    }
+    let [(from, len, uncertainty)] = strap.gaps[..] else {
+        panic!("{:?}", strap.gaps);
+    };
+    assert_eq!(from, 200 * 73);
+    assert!(
+        len.abs_diff(110 * 73) <= uncertainty,
+        "{len} ± {uncertainty}"
+    );
+}
+
 #[test]
 fn drift_is_not_named_before_it_can_be_known() {
     let mut timeline = uncounted();
@@ -300,6 +405,19 @@ proptest! {
         let last = kept.last().copied().unwrap_or(0);
         prop_assert_eq!(missing + u64::try_from(kept.len()).unwrap(), last + 1);
         prop_assert_eq!(timeline.counts().missing.0, missing);
+    }
+
+    #[test]
+    fn any_time_stamps_are_placed_forwards(frames in proptest::collection::vec((any::<u64>(), 0_u64..5000, any::<u64>()), 0..100)) {
+        let mut timeline = Timeline::new(SamplingRate::hz(130).unwrap(), IntegrityClass::TimeStamped, None, SampleIndex(0));
+        let mut end = SampleIndex(0);
+        for (nanos, samples, micros) in frames {
+            if let Placement::Block { first, gap } = timeline.place_ticks(nanos, SampleCount(samples), at(micros)) {
+                prop_assert!(first >= end);
+                prop_assert_eq!(gap.map_or(end, |gap| gap.from), end);
+                end = first.after(SampleCount(samples));
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! Devices on Bluetooth Low Energy: values of characteristics, with boundaries kept.
+//!
+//! The box side is a [`GattSession`], the device side a [`GattPeripheral`]; both do no IO.
+//! A device is known by service, characteristic and name together, never by one identifier
+//! alone, because private firmwares reuse standard numbers. Deliberately absent: scanning,
+//! connecting, pairing, time-outs of the radio.
+
+mod profile;
+mod uuid;
+
+pub mod polar_pmd;
+pub mod sig_hrs;
+
+use cardio_core::clock::BoxInstant;
+
+use crate::decoder::{DecoderEvent, FrameRows};
+use crate::session::SessionState;
+
+pub use profile::{
+    ALL, Advertisement, CharacteristicSpec, GattProfile, Property, ServiceSpec, SignalSpec,
+    by_name, recognise,
+};
+pub use uuid::{Uuid, UuidError};
+
+/// What the box is to do with a characteristic. Order matters: a device may send right
+/// after a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GattAction {
+    /// Subscribe to notifications or indications.
+    Subscribe(Uuid),
+    /// Read the value; the answer comes to [`GattSession::on_value`].
+    Read(Uuid),
+    /// Write a value.
+    Write {
+        /// Where.
+        to: Uuid,
+        /// What.
+        value: Vec<u8>,
+        /// Whether the device confirms it.
+        with_response: bool,
+    },
+}
+
+/// The box's side of one connection, from service discovery on.
+pub trait GattSession: Send {
+    /// Begins: brings a device of unknown state to streaming.
+    fn start(&mut self, now: BoxInstant) -> Vec<GattAction>;
+
+    /// Takes a notified, indicated or read value. What it holds goes to `out`.
+    fn on_value(
+        &mut self,
+        from: Uuid,
+        value: &[u8],
+        now: BoxInstant,
+        out: &mut Vec<DecoderEvent>,
+    ) -> Vec<GattAction>;
+
+    /// Lets time pass.
+    fn on_tick(&mut self, now: BoxInstant) -> Vec<GattAction>;
+
+    /// Ends: the device shall be quiet and may save its battery.
+    fn stop(&mut self) -> Vec<GattAction>;
+
+    /// Where the conversation stands.
+    fn state(&self) -> SessionState;
+}
+
+/// A value that a device sends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The characteristic.
+    pub from: Uuid,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// The device's side.
+pub trait GattPeripheral: Send {
+    /// The value of a characteristic that can be read.
+    fn read(&mut self, from: Uuid) -> Option<Vec<u8>>;
+
+    /// Takes a written value and appends what it sends in answer.
+    fn write(&mut self, to: Uuid, value: &[u8], out: &mut Vec<Notification>);
+
+    /// Somebody subscribed, or no longer does.
+    fn subscribe(&mut self, to: Uuid, on: bool);
+
+    /// Whether samples are to be sent.
+    fn is_streaming(&self) -> bool;
+
+    /// Sends one frame of samples.
+    fn frame(&mut self, rows: &FrameRows, out: &mut Vec<Notification>);
+
+    /// Lets frames that were made but never sent count.
+    fn skip(&mut self, frames: u64);
+
+    /// The link is lost: subscriptions end, streams go on or not as the device does it.
+    fn disconnect(&mut self);
+
+    /// The device is switched off and on.
+    fn power_cycle(&mut self);
+}

@@ -1,0 +1,58 @@
+//! Heart Rate, Battery and Device Information services of the Bluetooth SIG.
+//!
+//! Any heart-rate strap: beats per minute and RR intervals about once a second, without a
+//! time stamp or counter. Deliberately absent: waveforms; energy is read and not used.
+//!
+//! Source: Bluetooth SIG, *Heart Rate Service* 1.0 ("HRS"), *Battery Service* 1.0,
+//! *Device Information Service* 1.1 ("DIS").
+
+mod information;
+mod measurement;
+mod peripheral;
+mod session;
+
+use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, Uuid};
+
+pub use information::{PnpId, text_of};
+pub use measurement::{HeartRateMeasurement, RrInterval, SensorContact};
+pub use peripheral::HrsPeripheral;
+pub(crate) use peripheral::read_information;
+pub use session::HrsSession;
+pub(crate) use session::{ask_common, on_common_value};
+
+/// Heart Rate service.
+pub const SERVICE: Uuid = Uuid::short(0x180D);
+/// Heart Rate Measurement (HRS 3.1).
+pub const MEASUREMENT: Uuid = Uuid::short(0x2A37);
+/// Battery Level.
+pub const BATTERY_LEVEL: Uuid = Uuid::short(0x2A19);
+/// Texts of the Device Information service: characteristic and stable name of the field.
+pub const INFORMATION: [(Uuid, &str); 6] = [
+    (Uuid::short(0x2A29), "maker"),
+    (Uuid::short(0x2A24), "model"),
+    (Uuid::short(0x2A25), "serial"),
+    (Uuid::short(0x2A27), "hardware"),
+    (Uuid::short(0x2A26), "firmware"),
+    (Uuid::short(0x2A28), "software"),
+];
+/// System ID: an EUI-64.
+pub const SYSTEM_ID: Uuid = Uuid::short(0x2A23);
+
+/// Any strap with the standard service.
+pub static PROFILE: GattProfile = GattProfile {
+    name: "sig-hrs",
+    maker: "",
+    model: "heart rate sensor",
+    signal: None,
+    services: &[ServiceSpec {
+        uuid: SERVICE,
+        characteristics: &[CharacteristicSpec {
+            uuid: MEASUREMENT,
+            properties: &[Property::Notify],
+        }],
+    }],
+    min_mtu: 23,
+    matches: |advertisement| advertisement.services.contains(&SERVICE),
+    session: |timing| Box::new(HrsSession::new(timing)),
+    peripheral: || Box::new(HrsPeripheral::default()),
+};
