@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cardio_wire::chain::ChainError;
 use cardio_wire::envelope::SealError;
 use cardio_wire::lane::Lane;
 
@@ -51,6 +52,14 @@ pub enum OutboxError {
         /// What contradicts what.
         what: String,
     },
+    /// A frame that is kept does not continue its chain.
+    #[error("the chain of the {lane} lane is broken")]
+    Chain {
+        /// Which lane.
+        lane: Lane,
+        /// Which frame, and how.
+        source: ChainError,
+    },
     /// The space left is kept for more urgent lanes. The refusal is counted and will be named
     /// in a signed gap record.
     #[error("the outbox is {used_percent} % full: the {lane} lane is refused")]
@@ -89,6 +98,7 @@ impl OutboxError {
             Self::Database { .. } if self.is_full_disk() => "outbox.disk-full",
             Self::Database { .. } => "outbox.database",
             Self::Damaged { .. } => "outbox.damaged",
+            Self::Chain { source, .. } => source.code(),
             Self::Full { .. } => "outbox.full",
             Self::Seal { source, .. } => source.code(),
             Self::Randomness { .. } => "outbox.randomness",

@@ -18,6 +18,7 @@ pub mod error;
 mod lanes;
 mod migrate;
 pub mod outbox;
+mod recover;
 pub mod show;
 pub mod space;
 mod store;
@@ -30,5 +31,5 @@ pub use outbox::{
     AckOutcome, AckRefusal, KeyRing, LaneSummary, OutFrame, Outbox, OutboxConfig, OutboxSummary,
     Pending, Resent, Stored,
 };
-pub use show::{OutboxRow, rows_read_only};
+pub use show::{LaneProof, OutboxRow, rows_read_only, verify_read_only};
 pub use space::{Space, SpaceLevel};

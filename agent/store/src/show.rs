@@ -1,14 +1,17 @@
 //! Reading an outbox without opening it for writing: for `outbox show`, also while the agent
-//! runs. Headers only; nothing here can open a frame.
+//! runs, and for `outbox verify`. Headers only; nothing here can open a frame.
 
 use std::path::Path;
 
 use cardio_core::clock::UtcMicros;
+use cardio_wire::chain::ChainWalk;
 use cardio_wire::envelope::{self, FrameHeader};
+use cardio_wire::keys::VerifyingKey;
+use cardio_wire::lane::{ChainId, Lane};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::OutboxError;
-use crate::lanes::{Lanes, lane_and_seq};
+use crate::lanes::{LaneRow, Lanes, lane_and_seq};
 use crate::migrate::known_version;
 
 /// How many rows are read at a time.
@@ -43,6 +46,17 @@ pub struct OutboxRows {
 /// # Errors
 /// [`OutboxError`] when it is not there, is no outbox, or a later version made it.
 pub fn rows_read_only(path: &Path) -> Result<OutboxRows, OutboxError> {
+    let (conn, lanes) = open_read_only(path)?;
+    Ok(OutboxRows {
+        conn,
+        lanes,
+        page: Vec::new().into_iter(),
+        last: i64::MIN,
+        done: false,
+    })
+}
+
+fn open_read_only(path: &Path) -> Result<(Connection, Option<Lanes>), OutboxError> {
     let failed = |source| OutboxError::database("open for reading", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -55,12 +69,84 @@ pub fn rows_read_only(path: &Path) -> Result<OutboxRows, OutboxError> {
         return Err(OutboxError::Newer { path, found, known });
     }
     let lanes = Lanes::load(&conn)?;
-    Ok(OutboxRows {
-        conn,
-        lanes,
-        page: Vec::new().into_iter(),
-        last: i64::MIN,
-        done: false,
+    Ok((conn, lanes))
+}
+
+/// What a walk through one lane showed: every frame that is kept is signed by this box, in
+/// its place, names the one before it, and the last one is the one that the counters name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneProof {
+    /// Which lane.
+    pub lane: Lane,
+    /// The life of its database.
+    pub chain: ChainId,
+    /// The oldest frame that is kept; `next` when none is.
+    pub oldest: u64,
+    /// The place of the next frame to be made.
+    pub next: u64,
+    /// Fingerprint of the newest frame ever made in the chain; 32 zero bytes for none.
+    pub head: [u8; 32],
+    /// Everything up to here is acknowledged.
+    pub acked: u64,
+}
+
+/// Walks every lane of an outbox and checks every frame that is kept.
+///
+/// # Errors
+/// [`OutboxError::Chain`] names the first frame that is wrong, [`OutboxError::Damaged`] a
+/// lane whose counters do not fit, and the others as [`rows_read_only`].
+pub fn verify_read_only(path: &Path, key: &VerifyingKey) -> Result<Vec<LaneProof>, OutboxError> {
+    let failed = |source| OutboxError::database("read the frames", source);
+    let (mut conn, _) = open_read_only(path)?;
+    // one snapshot, so that an agent that goes on storing does not move the counters
+    let snapshot = conn.transaction().map_err(failed)?;
+    let lanes = Lanes::load(&snapshot)?;
+    let mut frames = snapshot
+        .prepare("SELECT bytes FROM frame WHERE place BETWEEN ?1 AND ?2 ORDER BY place")
+        .map_err(failed)?;
+    let rows = lanes.iter().flat_map(Lanes::iter);
+    rows.map(|row| {
+        let mut walk = ChainWalk::new(*key);
+        let mut found = frames
+            .query([row.place(0), row.place(u64::MAX)])
+            .map_err(failed)?;
+        while let Some(frame) = found.next().map_err(failed)? {
+            let bytes = frame.get_ref(0).map_err(failed)?;
+            walk.step(bytes.as_blob().unwrap_or_default())
+                .map_err(|source| OutboxError::Chain {
+                    lane: row.lane,
+                    source,
+                })?;
+        }
+        proof(row, &walk)
+    })
+    .collect()
+}
+
+/// The walk against the lane's counters.
+fn proof(row: &LaneRow, walk: &ChainWalk) -> Result<LaneProof, OutboxError> {
+    let kept = walk.frames() == row.next - row.oldest;
+    let fits = walk
+        .first()
+        .zip(walk.last())
+        .is_none_or(|(first, (_, head))| {
+            (first.lane, first.chain, first.seq) == (row.lane, row.chain, row.oldest)
+                && *head == row.head
+        });
+    if !kept || !fits {
+        let what = format!(
+            "the frames of the {} lane do not fit its counters",
+            row.lane
+        );
+        return Err(OutboxError::Damaged { what });
+    }
+    Ok(LaneProof {
+        lane: row.lane,
+        chain: row.chain,
+        oldest: row.oldest,
+        next: row.next,
+        head: row.head,
+        acked: row.acked,
     })
 }
 

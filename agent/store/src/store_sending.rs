@@ -9,8 +9,9 @@ use rusqlite::{OptionalExtension, params};
 use crate::database::fingerprint_at;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, lane_and_seq};
+use crate::recover::LaneGap;
 use crate::space::Space;
-use crate::store::{LaneGap, Store, bytes_between};
+use crate::store::{Store, bytes_between};
 
 /// How long acknowledged frames are kept, so that a gateway that lost its disk can have
 /// them again.

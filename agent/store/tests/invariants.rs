@@ -23,7 +23,7 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_core::subject::SubjectRef;
-use cardio_store::{AckOutcome, AckRefusal, Resent, rows_read_only};
+use cardio_store::{AckOutcome, AckRefusal, Resent, rows_read_only, verify_read_only};
 use cardio_wire::envelope::NO_PREVIOUS;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::Ack;
@@ -408,4 +408,37 @@ fn headers_can_be_read_while_the_agent_runs() {
     let acked: Vec<_> = rows.iter().filter(|row| row.acked).collect();
     assert_eq!(acked.len(), 1);
     assert_eq!(acked[0].header.identity(), stored[1].identity);
+}
+
+#[test]
+fn the_chain_of_each_lane_can_be_proved_while_the_agent_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox.db");
+    let ends = Ends::new();
+    let outbox = ends.open(&path, 64 * MIB).unwrap();
+    let stored: Vec<_> = (0..9)
+        .map(|number| put(&outbox, Lane::Bulk, event(number)).unwrap())
+        .collect();
+    outbox.acked(&ends.ack(&stored[3], 1)).unwrap();
+    let key = ends.signer.verifying_key();
+    let proofs = verify_read_only(&path, &key).unwrap();
+    let bulk = proofs[2];
+    assert_eq!((bulk.oldest, bulk.next, bulk.acked), (1, 10, 4));
+    assert_eq!(
+        (bulk.chain, bulk.head),
+        (stored[0].identity.chain, stored[8].fingerprint)
+    );
+    assert_eq!((proofs[0].oldest, proofs[0].next), (1, 1));
+
+    let other = Ends::new().signer.verifying_key();
+    let err = verify_read_only(&path, &other).unwrap_err();
+    assert_eq!(err.code(), "chain.frame");
+
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let place = (2_i64 << 48) + 5;
+    conn.execute("DELETE FROM frame WHERE place = ?1", [place])
+        .unwrap();
+    let err = verify_read_only(&path, &key).unwrap_err();
+    assert_eq!(err.code(), "chain.place");
+    assert_eq!(err.to_string(), "the chain of the bulk lane is broken");
 }

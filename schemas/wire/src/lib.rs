@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`record`] | what is told: segments, gaps, assessments, box events, as plaintext |
 //! | [`envelope`] | a record sealed to the gateway and signed by the box: a frame |
+//! | [`chain`] | walking the frames of a chain |
 //! | [`message`] | hello, acknowledgement, command and state, signed |
 //! | [`topic`] | where each of them is published |
 //! | [`keys`] | signing keys and recipient keys |
@@ -17,6 +18,7 @@
 //! | [`cbor`] | strict CBOR: one encoding per value |
 
 pub mod cbor;
+pub mod chain;
 mod cose;
 pub mod envelope;
 pub mod keys;
