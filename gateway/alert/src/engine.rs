@@ -210,6 +210,7 @@ impl Engine {
         };
         if let Some(memory) = one.state.acquisitions.get_mut(&acquisition.to_string()) {
             memory.tracks.clear();
+            memory.minutes = crate::state::Minutes::default();
         }
         end_what_is_over(&mut one.state, self.rules.rules_for(subject), at)
     }

@@ -494,6 +494,10 @@ proptest! {
         }
         prop_assert_eq!(engine.state().open().count(), open.len());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
     fn a_storm_of_facts_never_gives_more_alerts_than_the_hold_off_allows(seed in proptest::collection::vec(0_u8..5, 500)) {
