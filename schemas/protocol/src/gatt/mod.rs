@@ -8,6 +8,7 @@
 mod profile;
 mod uuid;
 
+pub mod ble_audio;
 pub mod polar_pmd;
 pub mod sig_hrs;
 

@@ -9,7 +9,7 @@ use cardio_core::units::PhysicalUnit;
 use crate::profile::WaveKind;
 use crate::session::SessionTiming;
 
-use super::{GattPeripheral, GattSession, Uuid, polar_pmd, sig_hrs};
+use super::{GattPeripheral, GattSession, Uuid, ble_audio, polar_pmd, sig_hrs};
 
 /// What can be done with a characteristic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl GattProfile {
 }
 
 /// Every known device, the most particular first: a Polar H10 is a heart-rate sensor too.
-pub static ALL: [&GattProfile; 2] = [&polar_pmd::PROFILE, &sig_hrs::PROFILE];
+pub static ALL: [&GattProfile; 3] = [&polar_pmd::PROFILE, &ble_audio::PROFILE, &sig_hrs::PROFILE];
 
 /// The profile of a stable name.
 pub fn by_name(name: &str) -> Option<&'static GattProfile> {
