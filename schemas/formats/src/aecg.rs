@@ -4,6 +4,8 @@
 //! representative beat) become rows that are no ECG leads. Deliberately absent: measurements
 //! other than annotations with a place in time, and the trial's administrative data.
 
+pub(crate) mod write;
+
 use cardio_core::acquisition::WaveformKind;
 use cardio_core::index::SampleIndex;
 use cardio_core::rate::SamplingRate;

@@ -14,6 +14,7 @@
 
 mod cell;
 mod table;
+pub(crate) mod write;
 
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, StatedStart, Waveform};

@@ -6,6 +6,7 @@
 //! compressed transfer syntaxes, and samples in mu-law or A-law.
 
 mod waveform;
+pub(crate) mod write;
 
 use std::io::Cursor;
 

@@ -9,6 +9,7 @@ pub mod header;
 pub mod tal;
 
 mod reader;
+pub(crate) mod write;
 
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, StatedStart, Waveform};

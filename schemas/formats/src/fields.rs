@@ -2,7 +2,7 @@
 
 use nom::IResult;
 use nom::bytes::complete::take;
-use nom::number::complete::{be_u16, le_i16, le_i32, le_u16, le_u32, u8 as byte};
+use nom::number::complete::{le_i16, le_i32, le_u16, le_u32, u8 as byte};
 
 use crate::error::FormatError;
 use crate::sniff::FormatId;
@@ -78,10 +78,6 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn i16(&mut self, field: &'static str) -> Result<i16, FormatError> {
         self.run(field, 2, le_i16)
-    }
-
-    pub(crate) fn u16_be(&mut self, field: &'static str) -> Result<u16, FormatError> {
-        self.run(field, 2, be_u16)
     }
 
     pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, FormatError> {

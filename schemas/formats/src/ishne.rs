@@ -9,6 +9,7 @@ pub mod header;
 
 mod marks;
 mod reader;
+pub(crate) mod write;
 
 use std::io::SeekFrom;
 

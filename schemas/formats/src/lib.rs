@@ -11,7 +11,8 @@
 //! | [`read`] | any file to a recording, whole or block by block |
 //! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
-//! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`] | one module per format |
+//! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`], [`wav`], [`mfer`] | one module per format |
+//! | [`write`] | a recording to a file of another format |
 //! | [`error`] | why a file cannot be read, with format, field and offset |
 
 pub mod aecg;
@@ -21,6 +22,7 @@ pub mod edf;
 pub mod error;
 pub mod fsource;
 pub mod ishne;
+pub mod mfer;
 pub mod muse;
 pub mod philips;
 pub mod read;
@@ -28,10 +30,13 @@ pub mod rows;
 pub mod scp;
 pub mod sniff;
 pub mod source;
+pub mod wav;
 pub mod wfdb;
+pub mod write;
 
 mod crc;
 mod fields;
+mod identity;
 mod label;
 mod text;
 mod warnings;

@@ -13,7 +13,7 @@ use crate::rows::Rows;
 use crate::sniff::{FormatId, HEAD_BYTES, sniff};
 use crate::source::{ReadSeek, Source};
 use crate::text::head_of;
-use crate::{aecg, csv, dicom, edf, ishne, muse, philips, scp, wfdb};
+use crate::{aecg, csv, dicom, edf, ishne, mfer, muse, philips, scp, wav, wfdb};
 
 /// How to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub fn open(
         FormatId::Aecg => aecg::open(source.as_ref(), &name, options),
         FormatId::MuseXml => muse::open(source.as_ref(), &name, options),
         FormatId::PhilipsXml => philips::open(source.as_ref(), &name, options),
+        FormatId::Wav => wav::open(source.as_ref(), &name, options),
+        FormatId::Mfer => mfer::open(source.as_ref(), &name, options),
         FormatId::Scp => scp::open(source.as_ref(), &name, options),
         FormatId::Csv => csv::open(source.as_ref(), &name, options),
         FormatId::WfdbAnnotations => Err(FormatError::Unsupported {

@@ -10,6 +10,7 @@ pub mod section;
 
 mod decode;
 mod demographics;
+pub(crate) mod write;
 
 use cardio_core::recording::{Recording, Waveform};
 

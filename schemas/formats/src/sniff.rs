@@ -33,6 +33,10 @@ pub enum FormatId {
     MuseXml,
     /// Philips Sierra XML.
     PhilipsXml,
+    /// RIFF WAVE sound.
+    Wav,
+    /// MFER (ISO 22077).
+    Mfer,
 }
 
 impl FormatId {
@@ -45,6 +49,8 @@ impl FormatId {
             Self::Edf => "edf",
             Self::Bdf => "bdf",
             Self::Scp => "scp",
+            Self::Wav => "wav",
+            Self::Mfer => "mfer",
             Self::Aecg => "aecg",
             Self::MuseXml => "muse-xml",
             Self::PhilipsXml => "philips-xml",
@@ -73,6 +79,8 @@ impl FormatId {
             "edf" | "rec" => Some(Self::Edf),
             "bdf" => Some(Self::Bdf),
             "scp" => Some(Self::Scp),
+            "wav" => Some(Self::Wav),
+            "mwf" => Some(Self::Mfer),
             "dcm" => Some(Self::Dicom),
             "ecg" => Some(Self::Ishne),
             _ => None,
@@ -89,6 +97,8 @@ impl std::fmt::Display for FormatId {
             Self::Edf => "EDF",
             Self::Bdf => "BDF",
             Self::Scp => "SCP-ECG",
+            Self::Wav => "WAV",
+            Self::Mfer => "MFER",
             Self::Aecg => "HL7 aECG",
             Self::MuseXml => "MUSE XML",
             Self::PhilipsXml => "Philips XML",
@@ -146,6 +156,12 @@ fn by_magic(head: &[u8]) -> Option<FormatId> {
         .is_some_and(|at| at.starts_with(crate::dicom::MAGIC))
     {
         return Some(FormatId::Dicom);
+    }
+    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WAVE") {
+        return Some(FormatId::Wav);
+    }
+    if head.starts_with(crate::mfer::MAGIC) {
+        return Some(FormatId::Mfer);
     }
     // The reserved field of section 0, whose length is 6 + 10 bytes per pointer.
     if head.get(16..22) == Some(b"SCPECG") {

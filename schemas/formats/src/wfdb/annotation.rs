@@ -10,6 +10,7 @@ use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::sniff::FormatId;
 use crate::text::lossless;
+use crate::write::Facts;
 
 /// The longest annotation file that is read; a day of beats takes some hundred kilobytes.
 pub const FILE_LIMIT: u64 = 64 << 20;
@@ -195,8 +196,166 @@ impl AnnotationFile {
     }
 }
 
+/// Writes marks as an annotation file. `ticks` is stated in the file when it is not the
+/// record's rate of frames.
+pub(crate) fn encode(
+    marks: &[Annotation],
+    ticks: Option<SamplingRate>,
+    facts: &mut Facts,
+) -> Result<Vec<u8>, FormatError> {
+    let mut out = Vec::new();
+    if let Some(rate) = ticks {
+        let text = format!("{RESOLUTION}{}", rate.as_hz());
+        word(&mut out, NOTE, 0);
+        auxiliary(&mut out, text.as_bytes());
+    }
+    let mut last = 0_u64;
+    let (mut channel, mut number) = (0_u8, 0_i8);
+    for mark in marks {
+        let since = mark.at.0.checked_sub(last).ok_or_else(|| {
+            let why = format!("the mark at {} is not in time order", mark.at.0);
+            facts.refuse("annotations", why)
+        })?;
+        last = mark.at.0;
+        let code = code_of(&mark.code);
+        let low = skip(&mut out, since);
+        word(&mut out, code.unwrap_or(NOTE), low);
+        let narrow = |field, value: i32| {
+            i8::try_from(value).map_err(|_| facts.refuse(field, value.to_string()))
+        };
+        let subtype = narrow("subtype", mark.subtype)?;
+        if subtype != 0 {
+            small(&mut out, SUB, subtype.to_le_bytes());
+        }
+        let own = u8::try_from(mark.channel)
+            .map_err(|_| facts.refuse("channel", mark.channel.to_string()))?;
+        if own != channel {
+            channel = own;
+            small(&mut out, CHN, [channel]);
+        }
+        let own = narrow("number", mark.number)?;
+        if own != number {
+            number = own;
+            small(&mut out, NUM, number.to_le_bytes());
+        }
+        // A code that WFDB has no number for becomes a note with the code as its text.
+        let named = code.is_none().then_some(&mark.code);
+        let parts: Vec<&str> = named
+            .into_iter()
+            .chain(&mark.text)
+            .map(String::as_str)
+            .collect();
+        let text = parts.join(" ");
+        if text.len() > usize::from(u8::MAX) {
+            return Err(facts.refuse("annotation", format!("text of {} bytes", text.len())));
+        }
+        if named.is_some() && mark.text.is_some() {
+            facts.lose("annotation", "the border between code and text")?;
+        }
+        if !text.is_empty() {
+            auxiliary(&mut out, text.as_bytes());
+        }
+    }
+    word(&mut out, 0, 0);
+    Ok(out)
+}
+
+fn word(out: &mut Vec<u8>, code: u16, low: u16) {
+    out.extend(((code << 10) | low).to_le_bytes());
+}
+
+fn small(out: &mut Vec<u8>, code: u16, [byte]: [u8; 1]) {
+    word(out, code, u16::from(byte));
+}
+
+fn auxiliary(out: &mut Vec<u8>, text: &[u8]) {
+    word(out, AUX, u16::try_from(text.len()).unwrap_or(0));
+    out.extend(text);
+    if text.len() % 2 == 1 {
+        out.push(0);
+    }
+}
+
+/// Steps over ticks that ten bits do not hold; gives what remains for the mark itself.
+fn skip(out: &mut Vec<u8>, since: u64) -> u16 {
+    if let Ok(low @ 0..=0x3FF) = u16::try_from(since) {
+        return low;
+    }
+    let mut left = since;
+    while left > 0 {
+        let step = i32::try_from(left).unwrap_or(i32::MAX);
+        let [a, b, c, d] = step.to_le_bytes();
+        word(out, SKIP, 0);
+        out.extend([c, d, a, b]);
+        left = left.saturating_sub(u64::from(step.unsigned_abs()));
+    }
+    0
+}
+
 fn set(mark: &mut Option<Mark>, change: impl FnOnce(&mut Mark)) {
     if let Some(mark) = mark {
         change(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnnotationFile, RESOLUTION, code_of, mnemonic};
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_number_has_a_mnemonic_that_leads_back() {
+        for code in 1..50_u16 {
+            assert_eq!(code_of(&mnemonic(code)), Some(code), "{}", mnemonic(code));
+        }
+    }
+
+    #[test]
+    fn channel_and_number_carry_over_and_subtype_does_not() {
+        // N at 5 with SUB 2, CHN 1, NUM 3; N at 10; end.
+        let bytes = [5, 4, 2, 0xF4, 1, 0xF8, 3, 0xF0, 5, 4, 0, 0];
+        let file = AnnotationFile::decode(&bytes);
+        assert!(file.fault.is_none());
+        let facts: Vec<_> = file
+            .marks
+            .iter()
+            .map(|mark| (mark.tick, mark.subtype, mark.channel, mark.number))
+            .collect();
+        assert_eq!(facts, [(5, 2, 1, 3), (10, 0, 1, 3)]);
+    }
+
+    #[test]
+    fn a_skip_stores_its_high_word_first() {
+        let bytes = [0, 0xEC, 1, 0, 0, 0, 0, 4, 0, 0];
+        assert_eq!(AnnotationFile::decode(&bytes).marks[0].tick, 65_536);
+    }
+
+    #[test]
+    fn a_stated_resolution_is_a_fact_and_no_mark() {
+        let text = format!("{RESOLUTION}1000");
+        let mut bytes = vec![0, 22 << 2, u8::try_from(text.len()).unwrap(), 63 << 2];
+        bytes.extend(text.as_bytes());
+        if text.len() % 2 == 1 {
+            bytes.push(0);
+        }
+        bytes.extend([5, 4, 0, 0]);
+        let file = AnnotationFile::decode(&bytes);
+        assert_eq!(file.ticks_per_second.unwrap().as_hz(), 1000.0);
+        assert_eq!(file.marks.len(), 1);
+    }
+
+    #[test]
+    fn marks_before_a_cut_are_kept() {
+        let file = AnnotationFile::decode(&[5, 4, 5]);
+        assert_eq!(file.marks.len(), 1);
+        assert_eq!(file.fault.unwrap().offset(), Some(2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_marks_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let file = AnnotationFile::decode(&bytes);
+            prop_assert!(file.marks.len() <= bytes.len());
+        }
     }
 }

@@ -11,6 +11,7 @@ mod group;
 mod multi;
 mod segment;
 mod storage;
+pub(crate) mod write;
 
 use std::sync::Arc;
 

@@ -96,6 +96,7 @@ impl Storage {
     }
 
     /// The most samples that `bytes` bytes can hold.
+    #[cfg(test)]
     pub(crate) fn samples_in(self, bytes: usize) -> usize {
         match self {
             Self::Null | Self::Flac8 | Self::Flac16 | Self::Flac24 => 0,
