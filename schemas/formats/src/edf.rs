@@ -21,6 +21,10 @@ use crate::source::Source;
 use crate::warnings::Warnings;
 use header::{Header, SignalHeader};
 
+/// The text of the mark behind the last sample when our writer had to fill up the last
+/// record; the reader stops there.
+const END_MARK: &str = "End of recording; the rest fills the last record";
+
 /// Opens a file of the EDF family.
 pub(crate) fn open(
     source: &dyn Source,

@@ -37,6 +37,8 @@ pub(crate) struct EdfReader {
     origin_nanos: Option<i128>,
     /// What the first record states.
     first_nanos: Option<i128>,
+    /// Where the recording ends inside its last record, as our own writer marks it.
+    end_nanos: Option<i128>,
     marks: Vec<Annotation>,
     mark_rate: Option<SamplingRate>,
     done: bool,
@@ -76,6 +78,7 @@ impl EdfReader {
             records_done: 0,
             origin_nanos: None,
             first_nanos: None,
+            end_nanos: None,
             marks: Vec::new(),
             warnings,
         })
@@ -107,6 +110,13 @@ impl EdfReader {
                 }
                 row.place(index.max(row.at()), &[]);
             }
+            let mut keep = signal.per_record;
+            if let Some(end) = self.end_nanos {
+                let end = index_at(end, signal.per_record, self.header.record_nanos);
+                let left = end.since(row.at()).map_or(0, |left| left.len());
+                keep = keep.min(left);
+            }
+            let mine = mine.get(..keep.saturating_mul(width)).unwrap_or(mine);
             samples(width, mine, row);
         }
         Ok(())
@@ -141,6 +151,12 @@ impl EdfReader {
                 let origin = *self
                     .origin_nanos
                     .get_or_insert_with(|| own.map_or(0, |own| own.rem_euclid(NANOS)));
+                let ends = list.texts.iter().any(|text| text == super::END_MARK);
+                let last = self.header.records == self.records_done.checked_add(1);
+                if ends && last && self.end_nanos.is_none() {
+                    self.end_nanos = Some(list.onset_nanos.saturating_sub(origin));
+                    continue;
+                }
                 if let Some(rate) = self.mark_rate {
                     keep_marks(&mut self.marks, &list, origin, rate);
                 }

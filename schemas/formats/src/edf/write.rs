@@ -9,6 +9,7 @@ mod scale;
 
 use cardio_core::recording::{Recording, Run, Waveform};
 
+use super::END_MARK;
 use super::tal::nanos;
 use crate::error::FormatError;
 use crate::write::{Facts, Files, Moment, triple};
@@ -19,8 +20,6 @@ use scale::Scale;
 const MONTHS: [&str; 12] = [
     "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
 ];
-/// The text of the mark behind the last sample when a record was filled up.
-pub(super) const END_MARK: &str = "Recording ends";
 
 /// One file.
 pub(crate) fn files(
