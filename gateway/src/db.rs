@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Savepoint, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pieces of work that share one COMMIT.
 pub const GROUP_MAX: usize = 128;
@@ -114,6 +114,7 @@ type Work = Box<dyn FnOnce(&mut Savepoint<'_>) -> (bool, Answer) + Send>;
 #[derive(Clone, Debug)]
 pub struct Writer {
     work: mpsc::Sender<Work>,
+    commits: watch::Receiver<u64>,
 }
 
 impl Writer {
@@ -124,15 +125,21 @@ impl Writer {
     pub fn start(schema: Schema, name: &str, queue: usize) -> Result<Self, DbError> {
         let connection = open(&schema)?;
         let (work, inlet) = mpsc::channel(queue.max(1));
+        let (committed, commits) = watch::channel(0);
         let path = schema.path.clone();
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || write_until_closed(connection, &schema, inlet))
+            .spawn(move || write_until_closed(connection, &schema, inlet, &committed))
             .map_err(|source| DbError::Open {
                 path,
                 source: Box::new(source),
             })?;
-        Ok(Self { work })
+        Ok(Self { work, commits })
+    }
+
+    /// Changes after every COMMIT.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Hands work over; waits for a place in the queue, not for the answer. The answer comes
@@ -200,6 +207,7 @@ fn write_until_closed(
     mut connection: Connection,
     schema: &Schema,
     mut inlet: mpsc::Receiver<Work>,
+    commits: &watch::Sender<u64>,
 ) {
     while let Some(first) = inlet.blocking_recv() {
         let mut group = vec![first];
@@ -232,6 +240,7 @@ fn write_until_closed(
                 }),
             });
         }
+        commits.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

@@ -43,9 +43,7 @@ async fn wait_for_report(bench: &Bench, status: &str) -> Value {
     let fhir = bench.fhir();
     until("the report", || async {
         let found = fhir.all("/fhir/DiagnosticReport?_count=10").await;
-        found
-            .into_iter()
-            .find(|report| report["status"] == status)
+        found.into_iter().find(|report| report["status"] == status)
     })
     .await
 }
@@ -53,7 +51,12 @@ async fn wait_for_report(bench: &Bench, status: &str) -> Value {
 /// Samples of a lead as the record shows them: first index by time, then counts.
 fn filed_counts(spans: &[Value], mdc: &str) -> Vec<i64> {
     let mut spans: Vec<&Value> = spans.iter().collect();
-    spans.sort_by_key(|span| span["effectivePeriod"]["start"].as_str().unwrap().to_owned());
+    spans.sort_by_key(|span| {
+        span["effectivePeriod"]["start"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    });
     let mut counts = Vec::new();
     for span in spans {
         let component = span["component"]
@@ -73,7 +76,11 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     let bench = Bench::start().await;
     let fhir = bench.fhir();
     let (status, _) = fhir
-        .put(&format!("/fhir/Patient/{PATIENT}"), "application/fhir+json", &patient())
+        .put(
+            &format!("/fhir/Patient/{PATIENT}"),
+            "application/fhir+json",
+            &patient(),
+        )
         .await;
     assert_eq!(status, 201);
 
@@ -84,7 +91,10 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
         .publish(&Topic::UpHello(of.id).to_string(), hello)
         .await;
     let first = client.acked(&of, Lane::Routine, 0).await;
-    assert_eq!((first.upto, first.head, first.echo_us), (0, [0; 32], Some(5)));
+    assert_eq!(
+        (first.upto, first.head, first.echo_us),
+        (0, [0; 32], Some(5))
+    );
     let _ = packet;
 
     let (routine, alert) = Visit::new().whole(Some(PATIENT));
@@ -99,7 +109,10 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     drop(client);
     let mut client = Client::connect(&bench, &of).await;
     client
-        .publish(&Topic::UpHello(of.id).to_string(), of.hello(reading(9), 1, 0))
+        .publish(
+            &Topic::UpHello(of.id).to_string(),
+            of.hello(reading(9), 1, 0),
+        )
         .await;
     let ack = client.acked(&of, Lane::Alert, seq).await;
     assert_eq!((ack.upto, ack.head), (seq, head));
@@ -126,16 +139,24 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     }
     let results = report["result"].as_array().unwrap();
     assert_eq!(results.len(), all.len(), "the report lists everything");
-    assert!(all.iter().all(|one| one["meta"]["security"]
-        .as_array()
-        .is_some_and(|labels| labels.iter().any(|l| l["code"] == "HTEST"))));
+    assert!(all.iter().all(|one| {
+        one["meta"]["security"]
+            .as_array()
+            .is_some_and(|labels| labels.iter().any(|l| l["code"] == "HTEST"))
+    }));
     // One rate per slot that has a window (at 10, 20 s) and the last one, at 25 s.
-    let rates = fhir.all("/fhir/Observation?code=http://loinc.org|8867-4").await;
+    let rates = fhir
+        .all("/fhir/Observation?code=http://loinc.org|8867-4")
+        .await;
     assert_eq!(rates.len(), 3);
 
     let documents = fhir.all("/fhir/DocumentReference").await;
-    let url = documents[0]["content"][0]["attachment"]["url"].as_str().unwrap();
-    let original = fhir.bytes(&format!("/fhir/{url}"), "application/cbor-seq").await;
+    let url = documents[0]["content"][0]["attachment"]["url"]
+        .as_str()
+        .unwrap();
+    let original = fhir
+        .bytes(&format!("/fhir/{url}"), "application/cbor-seq")
+        .await;
     let sent: Vec<u8> = alert
         .iter()
         .chain(&routine)
@@ -201,11 +222,17 @@ async fn what_was_acknowledged_survives_a_restart() {
     bench = bench.restart().await;
     let mut client = Client::connect(&bench, &of).await;
     client
-        .publish(&Topic::UpHello(of.id).to_string(), of.hello(reading(1), 1, 2))
+        .publish(
+            &Topic::UpHello(of.id).to_string(),
+            of.hello(reading(1), 1, 2),
+        )
         .await;
     let after = client.acked(&of, Lane::Routine, 2).await;
     assert_eq!((after.upto, after.head), (before.upto, before.head));
-    assert!(after.counter > before.counter, "acknowledgements rise for ever");
+    assert!(
+        after.counter > before.counter,
+        "acknowledgements rise for ever"
+    );
     let report = wait_for_report(&bench, "partial").await;
     assert!(
         report["subject"].to_string().contains("UNASSIGNED"),

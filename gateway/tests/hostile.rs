@@ -177,9 +177,18 @@ async fn malformed_and_oversized_packets_close_that_connection_with_a_reason() {
     let of = bench.enrol("own").await;
     let cases: [(&[u8], DisconnectReasonCode); 4] = [
         (&[0x00, 0x00], DisconnectReasonCode::MalformedPacket),
-        (&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], DisconnectReasonCode::PacketTooLarge),
-        (&[0x3C, 0x03, 0x00, 0x01, b'a'], DisconnectReasonCode::MalformedPacket),
-        (&[0x20, 0x03, 0x00, 0x00, 0x00], DisconnectReasonCode::ProtocolError),
+        (
+            &[0x30, 0xFF, 0xFF, 0xFF, 0x7F],
+            DisconnectReasonCode::PacketTooLarge,
+        ),
+        (
+            &[0x3C, 0x03, 0x00, 0x01, b'a'],
+            DisconnectReasonCode::MalformedPacket,
+        ),
+        (
+            &[0x20, 0x03, 0x00, 0x00, 0x00],
+            DisconnectReasonCode::ProtocolError,
+        ),
     ];
     for (bytes, reason) in cases {
         let mut client = Client::connect(&bench, &of).await;
@@ -259,9 +268,7 @@ async fn a_frame_that_cannot_be_opened_is_stored_and_set_aside_in_sight() {
     let real = of.recipient;
     of.recipient = cardio_wire::keys::RecipientPublicKey([9; 32]);
     let sealed_to_nobody = of.frame(Lane::Log, &Visit::new().started(None));
-    let packet = client
-        .publish_frame(&of, Lane::Log, sealed_to_nobody)
-        .await;
+    let packet = client.publish_frame(&of, Lane::Log, sealed_to_nobody).await;
     assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
     of.recipient = real;
     let next = of.frame(Lane::Log, &Visit::new().started(None));
@@ -269,8 +276,7 @@ async fn a_frame_that_cannot_be_opened_is_stored_and_set_aside_in_sight() {
     assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
     let status = until("both frames to be looked at", || async {
         let status = bench.asked(json!({"verb": "status"})).await["ok"].clone();
-        (status["record"]["quarantined"] == 1 && status["record"]["records"] == 1)
-            .then_some(status)
+        (status["record"]["quarantined"] == 1 && status["record"]["records"] == 1).then_some(status)
     })
     .await;
     assert_eq!(status["quarantine"][0]["code"], "frame.recipient");
@@ -328,9 +334,15 @@ async fn a_patient_has_versions_and_a_history_and_refuses_a_stale_update() {
     let address = "/fhir/Patient/p1";
     let kind = "application/fhir+json";
     assert_eq!(fhir.put(address, kind, &patient).await.0, 201);
-    assert_eq!(fhir.put(address, kind, &patient).await.1["meta"]["versionId"], "1");
+    assert_eq!(
+        fhir.put(address, kind, &patient).await.1["meta"]["versionId"],
+        "1"
+    );
     patient["gender"] = json!("unknown");
-    assert_eq!(fhir.put(address, kind, &patient).await.1["meta"]["versionId"], "2");
+    assert_eq!(
+        fhir.put(address, kind, &patient).await.1["meta"]["versionId"],
+        "2"
+    );
     let (_, history) = fhir.get("/fhir/Patient/p1/_history").await;
     assert_eq!(history["total"], 2);
     let (_, first) = fhir.get("/fhir/Patient/p1/_history/1").await;

@@ -267,7 +267,9 @@ impl Config {
 fn classify(error: figment::Error, origin: &str) -> ConfigError {
     let mut path = error.path.clone();
     if let figment::error::Kind::UnknownField(field, known) = &error.kind {
-        path.push(field.clone());
+        if path.last() != Some(field) {
+            path.push(field.clone());
+        }
         return ConfigError::UnknownKey {
             origin: origin.to_owned(),
             key: path.join("."),

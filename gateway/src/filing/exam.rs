@@ -26,8 +26,10 @@ const DAMAGED: DbError = DbError::Damaged { what: "record" };
 /// What new records of an acquisition touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Touched {
-    /// Start or end came: everything is looked at again.
+    /// The start came, or the patient changed: everything is looked at again.
     pub(crate) all: bool,
+    /// The end came: what was waiting for more is complete.
+    pub(crate) ended: bool,
     /// Samples whose surroundings changed.
     pub(crate) around: BTreeSet<u64>,
     /// Gaps that came, by their first sample.
@@ -55,7 +57,8 @@ pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &Opened
     let (first, len) = span.map_or((0, 0), |(first, len)| (first.0, len));
     let last = first.saturating_add(len.saturating_sub(1));
     match &opened.record {
-        Record::AcquisitionStarted(_) | Record::AcquisitionEnded(_) => entry.all = true,
+        Record::AcquisitionStarted(_) => entry.all = true,
+        Record::AcquisitionEnded(_) => entry.ended = true,
         Record::Segment(_) => entry.around.extend([first.saturating_sub(1), first, last]),
         Record::Gap(_) => {
             entry.gaps.insert(first);
@@ -224,7 +227,7 @@ pub(crate) fn each_record(
     let mut statement = connection
         .prepare_cached(
             "SELECT r.bytes FROM records r JOIN acquisitions a ON a.id = r.acquisition
-             AND a.box = r.box WHERE r.acquisition = ?1 ORDER BY r.lane, r.received_us, r.chain, r.seq",
+             AND a.box = r.box WHERE r.acquisition = ?1 ORDER BY r.lane, r.chain, r.seq",
         )
         .map_err(during(act))?;
     let mut rows = statement.query([acquisition]).map_err(during(act))?;

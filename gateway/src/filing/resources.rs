@@ -19,7 +19,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::exam::{Exam, Touched};
-use super::spans::{Piece, pieces, slot_of, slot_start, slots};
+use super::spans::{Piece, pieces, reached, slot_of, slot_start, slots};
 use crate::db::{DbError, during, to_sql};
 use crate::record;
 
@@ -34,11 +34,15 @@ pub(crate) fn refresh(
     if touched.all {
         put_devices(connection, exam, now)?;
     }
-    let slots: BTreeSet<u64> = if touched.all {
+    let mut slots: BTreeSet<u64> = if touched.all {
         slots(connection, exam)?.into_iter().collect()
     } else {
         touched.around.iter().map(|at| slot_of(rate, *at)).collect()
     };
+    if touched.ended {
+        let last = reached(connection, exam)?.saturating_sub(1);
+        slots.insert(slot_of(rate, last));
+    }
     for slot in slots {
         for piece in pieces(connection, exam, slot)? {
             if piece.complete {
@@ -194,8 +198,13 @@ fn put_assessments(
         Some(_) => last_window(connection, exam)?,
         None => None,
     };
-    let Some(range) = all.or(some) else {
-        return Ok(());
+    let at_end = last
+        .filter(|_| touched.ended)
+        .map(|end| (end.saturating_sub(1), end));
+    let range = match (all.or(some), at_end) {
+        (Some((from, to)), Some((last_from, last_to))) => (from.min(last_from), to.max(last_to)),
+        (Some(range), None) | (None, Some(range)) => range,
+        (None, None) => return Ok(()),
     };
     for window in assessments(connection, exam, Some(range))? {
         let end = window.quality.first.after(window.quality.len);

@@ -127,7 +127,7 @@ fn clipped(block: &SampleBlock, from: u64, to: u64) -> Option<SampleBlock> {
 }
 
 /// The instant up to which segments and gaps are filed.
-fn reached(connection: &Connection, exam: &Exam) -> Result<u64, DbError> {
+pub(crate) fn reached(connection: &Connection, exam: &Exam) -> Result<u64, DbError> {
     connection
         .prepare_cached(
             "SELECT max(first + len) FROM records

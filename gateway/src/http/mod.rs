@@ -36,6 +36,8 @@ use respond::Refusal;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections may take to end when the program stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// What every request needs.
@@ -172,5 +174,7 @@ pub async fn listen(
             drop(place);
         });
     }
-    while connections.join_next().await.is_some() {}
+    let ending = async { while connections.join_next().await.is_some() {} };
+    // Whoever has not said goodbye by then is cut off; what was stored stays stored.
+    let _ = tokio::time::timeout(STOP_LIMIT, ending).await;
 }

@@ -52,7 +52,6 @@ pub struct Inbox {
     writer: Writer,
     readers: Readers,
     counter: Arc<AckCounter>,
-    arrived: watch::Sender<u64>,
 }
 
 impl Inbox {
@@ -71,7 +70,6 @@ impl Inbox {
             writer,
             readers: Readers::of(path),
             counter: Arc::new(AckCounter::from_reserved(reserved)),
-            arrived: watch::Sender::new(0),
         })
     }
 
@@ -80,9 +78,9 @@ impl Inbox {
         &self.counter
     }
 
-    /// Changes whenever frames were committed.
+    /// Changes after every COMMIT: frames may have come.
     pub fn arrivals(&self) -> watch::Receiver<u64> {
-        self.arrived.subscribe()
+        self.writer.commits()
     }
 
     /// Connections that read the inbox.
@@ -93,13 +91,10 @@ impl Inbox {
     /// Stores a frame whose signature was verified. The answer comes after COMMIT.
     pub async fn store(&self, frame: Arrived) -> oneshot::Receiver<Result<Receipt, DbError>> {
         let counter = Arc::clone(&self.counter);
-        let arrived = self.arrived.clone();
         self.writer
             .submit(move |tx| {
                 counter.reserve(tx, frame.at)?;
-                let receipt = frames::store(tx, &frame)?;
-                arrived.send_modify(|count| *count = count.wrapping_add(1));
-                Ok(receipt)
+                frames::store(tx, &frame)
             })
             .await
     }

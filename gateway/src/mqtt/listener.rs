@@ -16,6 +16,8 @@ use crate::tls::key_hash;
 const HANDSHAKES_MAX: usize = 64;
 /// Pause after the system refused a connection, so that a full table is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections may take to end when the program stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Accepts boxes until `stop` becomes true; answers when every session has ended.
 pub async fn listen(
@@ -56,7 +58,9 @@ pub async fn listen(
             drop(place);
         });
     }
-    while sessions.join_next().await.is_some() {}
+    let ending = async { while sessions.join_next().await.is_some() {} };
+    // Whoever has not said goodbye by then is cut off; what was stored stays stored.
+    let _ = tokio::time::timeout(STOP_LIMIT, ending).await;
 }
 
 async fn admit(

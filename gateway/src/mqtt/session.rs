@@ -138,17 +138,21 @@ where
     let limit = shared.config.handshake.0;
     let hello = tokio::time::timeout(limit, first_packet(&mut stream, &mut inbound)).await;
     let accepted = match hello {
-        Ok(Ok(Packet::Connect(connect, will, _))) => accept(&connect, will.as_ref(), &known),
+        Ok(Ok(Packet::Connect(connect, will, _))) => {
+            let unnamed = connect.client_id.is_empty();
+            accept(&connect, will.as_ref(), &known)
+                .map(|(keep_alive_s, window)| (keep_alive_s, window, unnamed))
+        }
         Ok(Ok(_)) => Err(ConnectReturnCode::ProtocolError),
         Ok(Err(code)) => Err(code),
         Err(_) => return,
     };
-    let (keep_alive_s, window) = match accepted {
+    let (keep_alive_s, window, unnamed) = match accepted {
         Ok(accepted) => accepted,
         Err(code) => {
             shared.counters.packets_refused.add_one();
             tracing::info!(event = "MqttConnectRefused", reason = ?code, box_name = %known.name);
-            let refusal = connack(code, None, &known);
+            let refusal = connack(code, None, None);
             let _ = send_all(&mut stream, &[Packet::ConnAck(refusal)]).await;
             return;
         }
@@ -158,7 +162,10 @@ where
     if shared.boxes.admitted(&known.cert_key_hash).is_none() {
         return;
     }
-    let welcome = connack(ConnectReturnCode::Success, Some(keep_alive_s), &known);
+    // MQTT 5, 3.2.2.3.7: a name is assigned only to a client that has none; a client that
+    // has one may refuse to be renamed.
+    let assigned = unnamed.then_some(known.id);
+    let welcome = connack(ConnectReturnCode::Success, Some(keep_alive_s), assigned);
     if send_all(&mut stream, &[Packet::ConnAck(welcome)])
         .await
         .is_err()
@@ -248,14 +255,18 @@ fn accept(
     Ok((keep_alive_s, usize::from(window.max(1))))
 }
 
-fn connack(code: ConnectReturnCode, keep_alive_s: Option<u16>, known: &KnownBox) -> ConnAck {
+fn connack(
+    code: ConnectReturnCode,
+    keep_alive_s: Option<u16>,
+    assigned: Option<cardio_core::ids::BoxId>,
+) -> ConnAck {
     let properties = keep_alive_s.map(|server_keep_alive| ConnAckProperties {
         session_expiry_interval: Some(0),
         receive_max: Some(RECEIVE_MAX),
         max_qos: Some(1),
         retain_available: Some(1),
         max_packet_size: Some(packet::PACKET_MAX_BYTES),
-        assigned_client_identifier: Some(known.id.to_string()),
+        assigned_client_identifier: assigned.map(|id| id.to_string()),
         topic_alias_max: Some(0),
         reason_string: None,
         user_properties: Vec::new(),

@@ -9,7 +9,7 @@ CREATE TABLE cursors (
 
 -- Opened records, exactly as the box sealed them.
 CREATE TABLE records (
-  id          BLOB PRIMARY KEY CHECK (length(id) = 16),
+  id          BLOB NOT NULL CHECK (length(id) = 16),
   kind        TEXT NOT NULL,
   acquisition BLOB,
   first       INTEGER,
@@ -21,7 +21,8 @@ CREATE TABLE records (
   fingerprint BLOB NOT NULL,
   received_us INTEGER NOT NULL,
   judged      INTEGER NOT NULL DEFAULT 0,
-  bytes       BLOB NOT NULL
+  bytes       BLOB NOT NULL,
+  PRIMARY KEY (box, id)
 ) STRICT;
 CREATE INDEX records_of_acquisition ON records (acquisition, kind, first);
 

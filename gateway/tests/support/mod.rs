@@ -223,7 +223,10 @@ impl Fhir {
 }
 
 /// Waits until `ready` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ready: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ready: impl FnMut() -> F,
+) -> T {
     let waiting = async {
         loop {
             if let Some(found) = ready().await {
@@ -362,10 +365,7 @@ impl Client {
             }
             other => panic!("no CONNACK but {other:?}"),
         }
-        let filter = SubscribeFilter::new(
-            Topic::DownAck(of.id).to_string(),
-            QoS::AtLeastOnce,
-        );
+        let filter = SubscribeFilter::new(Topic::DownAck(of.id).to_string(), QoS::AtLeastOnce);
         client.subscribe(filter).await;
         let commands = Topic::DownCommand(of.id).to_string();
         client
