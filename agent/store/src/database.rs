@@ -1,6 +1,7 @@
 //! Opening the file: directory, lock, modes, pragmas, check, and setting a damaged one aside.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,9 @@ use crate::migrate;
 /// Files up to this size are read whole when they are opened; of larger ones the edges of
 /// each lane are checked, and every frame again when it is sent.
 const WHOLE_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Ends the name of the marker beside a file whose losses are named.
+const NAMED: &str = ".named";
 
 /// What a write-ahead log is cut back to after a checkpoint.
 const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
@@ -209,7 +213,7 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, OutboxError> {
     let aside = free
         .take(10_000)
         .find(|candidate| !candidate.exists())
-        .unwrap_or_else(|| beside(path, ".damaged"));
+        .unwrap_or_else(|| beside(path, ".damaged-0"));
     for journal in ["-wal", "-shm", ""] {
         let from = beside(path, journal);
         if from.exists() {
@@ -218,4 +222,32 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, OutboxError> {
         }
     }
     Ok(aside)
+}
+
+/// Files that were set aside and whose losses are not named yet.
+pub(crate) fn unnamed_asides(path: &Path) -> Result<Vec<PathBuf>, OutboxError> {
+    let directory = directory(path);
+    let failed = |source| OutboxError::file("list", directory, source);
+    let prefix = beside(path, ".damaged-");
+    let prefix = prefix.file_name().unwrap_or_default().as_bytes();
+    let mut asides = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let name = file.file_name().unwrap_or_default().as_bytes();
+        let number = name.strip_prefix(prefix).unwrap_or_default();
+        let is_aside = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+        if is_aside && !beside(&file, NAMED).exists() {
+            asides.push(file);
+        }
+    }
+    asides.sort();
+    Ok(asides)
+}
+
+/// Marks a file that was set aside: its losses are named and committed.
+pub(crate) fn mark_named(aside: &Path) -> Result<(), OutboxError> {
+    let marker = beside(aside, NAMED);
+    private_file(&marker)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| OutboxError::file("mark", &marker, source))
 }

@@ -19,9 +19,11 @@
 //! - `lane { chain, oldest, next, head, acked, acked_head, ack_counter, kept_bytes,
 //!   waiting_bytes, refused }`: frames `oldest..next` are there, up to `acked` they are the
 //!   gateway's too.
+//! - `unsent_gap`: the gap records that the gateway has not acknowledged, as facts.
 //! - `open_acquisition`: see [`crate::bookkeeping`].
 //! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, and `.damaged-<n>` files
-//!   that were set aside. Files are 0600, a directory that is made here is 0700.
+//!   that were set aside, each with a marker `.named` once gap records name what it lost.
+//!   Files are 0600, a directory that is made here is 0700.
 //!
 //! Writes: up to 64 records or 20 ms make one transaction with the counters of their lanes.
 //! After any error the file is closed and opened again, and what it says then is believed;

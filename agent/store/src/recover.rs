@@ -1,16 +1,21 @@
 //! What the store does when something went wrong: open again, set aside, name what is missing.
 
+use std::path::Path;
+
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::record::{LaneGapV1, Record, RecordHead, record_id};
 use ring::rand::{SecureRandom, SystemRandom};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::database;
 use crate::error::OutboxError;
-use crate::lanes::{LaneRow, Lanes};
+use crate::lanes::{LaneRow, Lanes, signed, unsigned};
 use crate::outbox::OutboxConfig;
 use crate::space::SpaceLevel;
 use crate::store::{Store, create_lanes};
+
+/// Why frames of a chain are missing whose file was set aside.
+const DAMAGED: &str = "outbox.damaged";
 
 impl Store {
     pub(crate) fn after_error(&mut self, err: &OutboxError) -> Result<(), OutboxError> {
@@ -67,19 +72,29 @@ impl Store {
         named
     }
 
-    /// The first frame of each new chain names what the old chain lost. What the old one
-    /// had acknowledged is not lost.
+    /// Names what every file that was set aside still had to send, unless that was done: a
+    /// marker beside the file says so, made after the commit. The first frames of each new
+    /// chain are these names.
     pub(crate) fn name_damage(&mut self, known: Option<Lanes>) -> Result<(), OutboxError> {
-        let gaps: Vec<LaneGap> = match known {
-            Some(known) => known.iter().filter_map(LaneGap::of_waiting).collect(),
-            None => Lane::ALL.map(LaneGap::of_unknown).into(),
-        };
-        self.commit(|store, lanes| {
-            gaps.iter().try_for_each(|gap| {
-                let record = store.gap_record(gap)?;
-                store.insert(lanes, gap.lane, &record).map(drop)
-            })
-        })
+        for aside in database::unnamed_asides(&self.config.path)? {
+            let left = LeftBehind::read(&aside);
+            let lanes = known.or(left.lanes);
+            let ended: Vec<LaneGap> = match &lanes {
+                Some(lanes) => lanes.iter().filter_map(LaneGap::of_ended).collect(),
+                None => Lane::ALL.map(LaneGap::of_unknown).into(),
+            };
+            self.commit(|store, new| {
+                for gap in left.unsent.iter().chain(&ended) {
+                    store.insert_gap(new, gap.lane, gap)?;
+                }
+                for old in lanes.iter().flat_map(Lanes::iter) {
+                    new.get_mut(old.lane).refused += old.refused;
+                }
+                Ok(())
+            })?;
+            database::mark_named(&aside)?;
+        }
+        Ok(())
     }
 
     /// Names on the alert lane what other lanes had to refuse, once they may store again.
@@ -97,17 +112,30 @@ impl Store {
                     from_seq: row.next,
                     to_seq: row.next - 1,
                     records: row.refused,
-                    reason: "space.refused",
+                    reason: "space.refused".to_owned(),
                 };
                 lanes.get_mut(lane).refused = 0;
-                let record = self.gap_record(&gap)?;
-                self.insert(lanes, Lane::Alert, &record)?;
+                self.insert_gap(lanes, Lane::Alert, &gap)?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn gap_record(&self, gap: &LaneGap) -> Result<Record, OutboxError> {
+    /// Seals a gap record on a lane, and remembers the gap until it is acknowledged. Only
+    /// within [`Store::commit`].
+    pub(crate) fn insert_gap(
+        &mut self,
+        lanes: &mut Lanes,
+        on: Lane,
+        gap: &LaneGap,
+    ) -> Result<(), OutboxError> {
+        let record = self.gap_record(gap)?;
+        let stored = self.insert(lanes, on, &record)?;
+        gap.remember(self.conn()?, stored.identity.lane, stored.identity.seq)
+            .map_err(|source| OutboxError::database("remember a gap", source))
+    }
+
+    fn gap_record(&self, gap: &LaneGap) -> Result<Record, OutboxError> {
         let at = self.clock.read();
         let mut random = [0; 10];
         SystemRandom::new()
@@ -123,7 +151,7 @@ impl Store {
             from_seq: gap.from_seq,
             to_seq: gap.to_seq,
             records: gap.records,
-            reason: gap.reason.to_owned(),
+            reason: gap.reason.clone(),
         }))
     }
 }
@@ -135,31 +163,93 @@ pub(crate) struct LaneGap {
     pub(crate) from_seq: u64,
     pub(crate) to_seq: u64,
     pub(crate) records: u64,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: String,
 }
 
 impl LaneGap {
-    /// What a lane still had to send when its file was set aside.
-    fn of_waiting(row: &LaneRow) -> Option<Self> {
-        (row.waiting() > 0).then(|| Self {
+    /// What a lane still had to send when its file was set aside. A lane that had sent
+    /// everything leaves an empty stretch: it says that the chain has ended there.
+    fn of_ended(row: &LaneRow) -> Option<Self> {
+        (row.next > 1).then(|| Self {
             lane: row.lane,
             chain: row.chain,
             from_seq: row.acked + 1,
             to_seq: row.next - 1,
             records: row.waiting(),
-            reason: "outbox.damaged",
+            reason: DAMAGED.to_owned(),
         })
     }
 
     /// A lane of which nothing could be read.
-    const fn of_unknown(lane: Lane) -> Self {
+    fn of_unknown(lane: Lane) -> Self {
         Self {
             lane,
             chain: ChainId([0; 8]),
             from_seq: 1,
             to_seq: u64::MAX,
             records: 0,
-            reason: "outbox.damaged",
+            reason: DAMAGED.to_owned(),
+        }
+    }
+
+    fn remember(&self, conn: &Connection, on: Lane, seq: u64) -> rusqlite::Result<()> {
+        let to_seq = (self.to_seq != u64::MAX).then(|| signed(self.to_seq));
+        conn.prepare_cached("INSERT INTO unsent_gap VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![
+                on.number(),
+                signed(seq),
+                self.lane.number(),
+                self.chain.0,
+                signed(self.from_seq),
+                to_seq,
+                signed(self.records),
+                self.reason
+            ])
+            .map(drop)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let lane = Lane::from_number(row.get("lane")?).unwrap_or(Lane::Log);
+        Ok(Self {
+            lane,
+            chain: ChainId(row.get("chain")?),
+            from_seq: row.get("from_seq").map(unsigned)?,
+            to_seq: row
+                .get::<_, Option<i64>>("to_seq")?
+                .map_or(u64::MAX, unsigned),
+            records: row.get("records").map(unsigned)?,
+            reason: row.get("reason")?,
+        })
+    }
+}
+
+/// Forgets gaps whose records are acknowledged.
+pub(crate) fn forget_gaps(conn: &Connection, on: Lane, upto: u64) -> Result<(), OutboxError> {
+    conn.prepare_cached("DELETE FROM unsent_gap WHERE named_lane = ?1 AND named_seq <= ?2")
+        .and_then(|mut delete| delete.execute(params![on.number(), signed(upto)]))
+        .map(drop)
+        .map_err(|source| OutboxError::database("forget acknowledged gaps", source))
+}
+
+/// What can still be read of a file that was set aside.
+struct LeftBehind {
+    lanes: Option<Lanes>,
+    unsent: Vec<LaneGap>,
+}
+
+impl LeftBehind {
+    fn read(aside: &Path) -> Self {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(aside, flags).ok();
+        let lanes = conn.as_ref().and_then(|conn| Lanes::load(conn).ok()?);
+        let unsent = conn.as_ref().and_then(|conn| {
+            let mut statement = conn.prepare("SELECT * FROM unsent_gap").ok()?;
+            let rows = statement.query_map([], LaneGap::read).ok()?;
+            Some(rows.filter_map(Result::ok).collect())
+        });
+        Self {
+            lanes,
+            unsent: unsent.unwrap_or_default(),
         }
     }
 }

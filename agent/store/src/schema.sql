@@ -22,6 +22,20 @@ CREATE TABLE lane (
     CHECK (1 <= oldest AND oldest <= next AND acked < next AND oldest <= acked + 1)
 ) STRICT;
 
+-- Gap records that the gateway has not acknowledged, as facts: should this file be set aside
+-- before they are sent, the next one names them again.
+CREATE TABLE unsent_gap (
+    named_lane  INTEGER NOT NULL,
+    named_seq   INTEGER NOT NULL,
+    lane        INTEGER NOT NULL,
+    chain       BLOB NOT NULL CHECK (length(chain) = 8),
+    from_seq    INTEGER NOT NULL,
+    to_seq      INTEGER,
+    records     INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    PRIMARY KEY (named_lane, named_seq)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE open_acquisition (
     acquisition   BLOB PRIMARY KEY CHECK (length(acquisition) = 16),
     source        TEXT NOT NULL,

@@ -47,19 +47,16 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboxError> {
         let lock = database::lock(&config.path)?;
-        let mut known = None;
         let opened = database::connect(&config.path, config.cap_bytes).and_then(|conn| {
-            known = Lanes::load(&conn).ok().flatten();
             let lanes = match database::checked_lanes(&conn, &config.path)? {
                 Some(lanes) => lanes,
                 None => create_lanes(&conn)?,
             };
             Ok((conn, lanes))
         });
-        let (opened, damage) = match opened {
-            Ok(opened) => (opened, None),
-            Err(err) if err.is_damage() => (begin_again(&config, &err)?, Some(err)),
-            Err(err) => return Err(err),
+        let opened = match opened {
+            Err(err) if err.is_damage() => begin_again(&config, &err)?,
+            opened => opened?,
         };
         let ballast = Ballast::take(database::beside(&config.path, ".ballast"), config.cap_bytes);
         let mut store = Self {
@@ -73,9 +70,7 @@ impl Store {
             conn: Some(opened.0),
             _lock: lock,
         };
-        if damage.is_some() {
-            store.name_damage(known)?;
-        }
+        store.name_damage(None)?;
         Ok(store)
     }
 

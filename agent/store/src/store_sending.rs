@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::database::fingerprint_at;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, lane_and_seq};
-use crate::recover::LaneGap;
+use crate::recover::{LaneGap, forget_gaps};
 use crate::space::Space;
 use crate::store::{Store, bytes_between};
 
@@ -206,6 +206,7 @@ impl Store {
             row.acked = ack.upto;
             row.acked_head = ack.head;
             row.ack_counter = ack.counter;
+            forget_gaps(store.conn()?, ack.lane, ack.upto)?;
             store.delete_older(row, before)?;
             Ok(newly)
         })?;
@@ -255,12 +256,11 @@ impl Store {
             from_seq,
             to_seq: row.oldest - 1,
             records: row.oldest.saturating_sub(from_seq),
-            reason: "retention.deleted",
+            reason: "retention.deleted".to_owned(),
         };
         self.commit(|store, lanes| {
             if gap.records > 0 {
-                let record = store.gap_record(&gap)?;
-                store.insert(lanes, Lane::Alert, &record)?;
+                store.insert_gap(lanes, Lane::Alert, &gap)?;
             }
             store.take_back(lanes.get_mut(lane), first)
         })?;
