@@ -11,10 +11,12 @@
 //! | [`sqi`] | how good the signal is, and what to fix first |
 //! | [`analyse`] | all of it over a whole recording |
 //! | [`forest`] | learnt functions as reviewed data |
+//! | [`pcg`] | heart sounds: quality, rate, first and second sound |
 //! | [`synth`] | a synthetic 12-lead ECG with seeded faults |
 
 pub mod analyse;
 pub mod forest;
+pub mod pcg;
 pub mod qrs;
 pub mod rhythm;
 pub mod sqi;
