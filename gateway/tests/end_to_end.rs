@@ -243,9 +243,7 @@ async fn what_was_acknowledged_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_heart_rate_out_of_limits_for_a_time_is_an_alert_with_notice_and_task() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(dir);
+async fn quality_insufficient_for_a_time_is_an_alert_with_notice_and_task() {
     let bench = Bench::start().await;
     let mut of = bench.enrol("FR75-012").await;
     let mut client = Client::connect(&bench, &of).await;

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_a_repeat_or_a_hole() {
         let c = record();
-        let mut after = None;
+        let mut after: Option<String> = None;
         let mut all = Vec::new();
         loop {
             let mut params = vec![("_sort", "-date"), ("_count", "3")];

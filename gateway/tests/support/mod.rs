@@ -3,7 +3,6 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +31,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// Nothing on loopback takes this long.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A gateway and its state directory.
-pub struct Bench {
-    pub dir: tempfile::TempDir,
-    pub gateway: Gateway,
+pub(crate) struct Bench {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) gateway: Gateway,
 }
 
 fn config(dir: &tempfile::TempDir) -> Config {
@@ -50,7 +49,7 @@ fn config(dir: &tempfile::TempDir) -> Config {
 }
 
 impl Bench {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self::open(dir).await
     }
@@ -62,23 +61,13 @@ impl Bench {
         Self { dir, gateway }
     }
 
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { dir, gateway } = self;
         gateway.stop().await;
         Self::open(dir).await
     }
 
-    pub fn ask(&self, request: &Value) -> Value {
-        let stream = UnixStream::connect(&self.gateway.control).unwrap();
-        (&stream)
-            .write_all(format!("{request}\n").as_bytes())
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    pub async fn asked(&self, request: Value) -> Value {
+    pub(crate) async fn asked(&self, request: Value) -> Value {
         let control = self.gateway.control.clone();
         tokio::task::spawn_blocking(move || {
             let stream = UnixStream::connect(control).unwrap();
@@ -93,21 +82,21 @@ impl Bench {
         .unwrap()
     }
 
-    pub async fn enrol(&self, name: &str) -> TestBox {
+    pub(crate) async fn enrol(&self, name: &str) -> TestBox {
         let answer = self
             .asked(serde_json::json!({"verb": "boxes-add", "name": name, "endpoint": null}))
             .await;
         TestBox::from_file(answer["ok"]["file"].as_str().expect("an enrolment file"))
     }
 
-    pub fn fhir(&self) -> Fhir {
+    pub(crate) fn fhir(&self) -> Fhir {
         Fhir::new(self)
     }
 }
 
 /// Reads and writes the record over HTTPS.
 #[derive(Clone)]
-pub struct Fhir {
+pub(crate) struct Fhir {
     agent: ureq::Agent,
     base: String,
     token: String,
@@ -132,11 +121,11 @@ impl Fhir {
         }
     }
 
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.get_with(path, "application/fhir+json", true).await
     }
 
-    pub async fn get_with(&self, path: &str, accept: &str, authorised: bool) -> (u16, Value) {
+    pub(crate) async fn get_with(&self, path: &str, accept: &str, authorised: bool) -> (u16, Value) {
         let (one, accept) = (self.clone(), accept.to_owned());
         let url = if path.starts_with("https:") {
             path.to_owned()
@@ -162,7 +151,7 @@ impl Fhir {
         .unwrap()
     }
 
-    pub async fn bytes(&self, path: &str, accept: &str) -> Vec<u8> {
+    pub(crate) async fn bytes(&self, path: &str, accept: &str) -> Vec<u8> {
         let (one, accept, url) = (
             self.clone(),
             accept.to_owned(),
@@ -182,7 +171,7 @@ impl Fhir {
         .unwrap()
     }
 
-    pub async fn put(&self, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn put(&self, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
         let (one, content_type, body) = (self.clone(), content_type.to_owned(), body.to_string());
         let url = format!("{}{path}", self.base);
         tokio::task::spawn_blocking(move || {
@@ -202,7 +191,7 @@ impl Fhir {
     }
 
     /// All resources of a search, page after page.
-    pub async fn all(&self, search: &str) -> Vec<Value> {
+    pub(crate) async fn all(&self, search: &str) -> Vec<Value> {
         let mut found = Vec::new();
         let mut next = Some(search.to_owned());
         while let Some(path) = next {
@@ -223,7 +212,7 @@ impl Fhir {
 }
 
 /// Waits until `ready` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ready: impl FnMut() -> F,
 ) -> T {
@@ -241,18 +230,18 @@ pub async fn until<T, F: Future<Output = Option<T>>>(
 }
 
 /// A box with its keys and chains.
-pub struct TestBox {
-    pub id: BoxId,
-    pub signer: SigningKey,
-    pub recipient: RecipientPublicKey,
-    pub control: VerifyingKey,
-    pub tls: Arc<rustls::ClientConfig>,
-    pub chain: ChainId,
+pub(crate) struct TestBox {
+    pub(crate) id: BoxId,
+    pub(crate) signer: SigningKey,
+    pub(crate) recipient: RecipientPublicKey,
+    pub(crate) control: VerifyingKey,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) chain: ChainId,
     heads: Vec<(Lane, u64, [u8; 32])>,
 }
 
 impl TestBox {
-    pub fn from_file(text: &str) -> Self {
+    pub(crate) fn from_file(text: &str) -> Self {
         let file: toml::Value = toml::from_str(text).unwrap();
         let of = |part: &str, key: &str| file[part][key].as_str().unwrap().to_owned();
         let raw = |part: &str, key: &str| STANDARD.decode(of(part, key)).unwrap();
@@ -284,14 +273,14 @@ impl TestBox {
     }
 
     /// Seals a record as the next frame of a lane.
-    pub fn frame(&mut self, lane: Lane, record: &Record) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, lane: Lane, record: &Record) -> Vec<u8> {
         let (_, seq, prev) = self.heads[usize::from(lane.number())];
         let frame = self.frame_at(lane, seq + 1, prev, record);
         self.heads[usize::from(lane.number())] = (lane, seq + 1, fingerprint(&frame));
         frame
     }
 
-    pub fn frame_at(&self, lane: Lane, seq: u64, prev: [u8; 32], record: &Record) -> Vec<u8> {
+    pub(crate) fn frame_at(&self, lane: Lane, seq: u64, prev: [u8; 32], record: &Record) -> Vec<u8> {
         let header = FrameHeader {
             suite: SUITE_X25519_CHACHA,
             recipient: self.recipient.key_id(),
@@ -304,12 +293,12 @@ impl TestBox {
         seal(&record.encode(), &header, &self.recipient, &self.signer).unwrap()
     }
 
-    pub fn head(&self, lane: Lane) -> (u64, [u8; 32]) {
+    pub(crate) fn head(&self, lane: Lane) -> (u64, [u8; 32]) {
         let (_, seq, head) = self.heads[usize::from(lane.number())];
         (seq, head)
     }
 
-    pub fn hello(&self, at: cardio_core::clock::ClockReading, oldest: u64, acked: u64) -> Vec<u8> {
+    pub(crate) fn hello(&self, at: cardio_core::clock::ClockReading, oldest: u64, acked: u64) -> Vec<u8> {
         let lanes = self
             .heads
             .iter()
@@ -334,7 +323,7 @@ impl TestBox {
 }
 
 /// A connection of a box.
-pub struct Client {
+pub(crate) struct Client {
     stream: TlsStream<TcpStream>,
     buffer: BytesMut,
     packet_id: u16,
@@ -342,8 +331,12 @@ pub struct Client {
 
 impl Client {
     /// TLS only.
-    pub async fn tls(bench: &Bench, of: &TestBox) -> std::io::Result<Self> {
-        let tcp = TcpStream::connect(bench.gateway.mqtt).await?;
+    pub(crate) async fn tls(bench: &Bench, of: &TestBox) -> std::io::Result<Self> {
+        Self::tls_at(bench.gateway.mqtt, of).await
+    }
+
+    async fn tls_at(address: std::net::SocketAddr, of: &TestBox) -> std::io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = tokio_rustls::TlsConnector::from(Arc::clone(&of.tls))
             .connect(name, tcp)
@@ -356,8 +349,12 @@ impl Client {
     }
 
     /// TLS, CONNECT, SUBSCRIBE.
-    pub async fn connect(bench: &Bench, of: &TestBox) -> Self {
-        let mut client = Self::tls(bench, of).await.unwrap();
+    pub(crate) async fn connect(bench: &Bench, of: &TestBox) -> Self {
+        Self::connect_at(bench.gateway.mqtt, of).await
+    }
+
+    pub(crate) async fn connect_at(address: std::net::SocketAddr, of: &TestBox) -> Self {
+        let mut client = Self::tls_at(address, of).await.unwrap();
         client.send(&connect(30)).await;
         match client.next().await {
             Some(Packet::ConnAck(ack)) => {
@@ -374,7 +371,7 @@ impl Client {
         client
     }
 
-    pub async fn subscribe(
+    pub(crate) async fn subscribe(
         &mut self,
         filter: SubscribeFilter,
     ) -> Vec<rumqttc::mqttbytes::v5::SubscribeReasonCode> {
@@ -390,20 +387,20 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, packet: &Packet) {
+    pub(crate) async fn send(&mut self, packet: &Packet) {
         let mut bytes = BytesMut::new();
         packet.write(&mut bytes, None).unwrap();
         self.send_bytes(&bytes).await;
     }
 
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         // The peer may have closed already; what it said last is read by the test.
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
     /// The next packet; `None` when the connection is closed.
-    pub async fn next(&mut self) -> Option<Packet> {
+    pub(crate) async fn next(&mut self) -> Option<Packet> {
         let reading = async {
             loop {
                 match Packet::read(&mut self.buffer, None) {
@@ -423,7 +420,7 @@ impl Client {
     }
 
     /// Publishes at QoS 1 and gives the packet id.
-    pub async fn publish(&mut self, topic: &str, payload: Vec<u8>) -> u16 {
+    pub(crate) async fn publish(&mut self, topic: &str, payload: Vec<u8>) -> u16 {
         self.packet_id += 1;
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
         publish.pkid = self.packet_id;
@@ -431,13 +428,13 @@ impl Client {
         self.packet_id
     }
 
-    pub async fn publish_frame(&mut self, of: &TestBox, lane: Lane, frame: Vec<u8>) -> u16 {
+    pub(crate) async fn publish_frame(&mut self, of: &TestBox, lane: Lane, frame: Vec<u8>) -> u16 {
         self.publish(&Topic::UpLane(of.id, lane).to_string(), frame)
             .await
     }
 
     /// Waits for the PUBACK of a packet id; acknowledgements that come before are answered.
-    pub async fn puback(&mut self, packet_id: u16) -> PubAck {
+    pub(crate) async fn puback(&mut self, packet_id: u16) -> PubAck {
         loop {
             match self.next().await {
                 Some(Packet::PubAck(ack)) if ack.pkid == packet_id => return ack,
@@ -448,7 +445,7 @@ impl Client {
     }
 
     /// Waits for an acknowledgement of a lane that reaches `upto`.
-    pub async fn acked(&mut self, of: &TestBox, lane: Lane, upto: u64) -> Ack {
+    pub(crate) async fn acked(&mut self, of: &TestBox, lane: Lane, upto: u64) -> Ack {
         loop {
             match self.next().await {
                 Some(Packet::Publish(publish)) => {
@@ -475,7 +472,7 @@ impl Client {
     }
 }
 
-pub fn connect(keep_alive: u16) -> Packet {
+pub(crate) fn connect(keep_alive: u16) -> Packet {
     Packet::Connect(
         Connect {
             keep_alive,
@@ -486,9 +483,4 @@ pub fn connect(keep_alive: u16) -> Packet {
         None,
         ConnectAuth::None,
     )
-}
-
-/// A path below the folder of tests, for files that a test writes.
-pub fn below(dir: &tempfile::TempDir, name: &str) -> PathBuf {
-    dir.path().join(name)
 }

@@ -19,17 +19,17 @@ use cardio_wire::record::{
     QualityFactsV1, Record, RecordHead, SegmentV1,
 };
 
-pub const RATE: u64 = 250;
-pub const START: i64 = 1_790_000_000_000_000;
-pub const ACQUISITION: AcquisitionId = AcquisitionId([0xA1; 16]);
+pub(crate) const RATE: u64 = 250;
+pub(crate) const START: i64 = 1_790_000_000_000_000;
+pub(crate) const ACQUISITION: AcquisitionId = AcquisitionId([0xA1; 16]);
 
 /// Makes the records of one acquisition, each with its own id.
-pub struct Visit {
+pub(crate) struct Visit {
     made: u8,
     ordinal: u64,
 }
 
-pub fn reading(micros: u64) -> ClockReading {
+pub(crate) fn reading(micros: u64) -> ClockReading {
     ClockReading {
         box_instant: BoxInstant {
             boot: BootId([3; 16]),
@@ -49,12 +49,12 @@ fn anchor(index: u64) -> TimeAnchor {
 }
 
 /// The value of a sample: different for every lead and instant.
-pub fn sample(lead: usize, index: u64) -> i32 {
+pub(crate) fn sample(lead: usize, index: u64) -> i32 {
     i32::try_from(index % 100_000).unwrap() * 7 - i32::try_from(lead).unwrap() * 1_000
 }
 
 impl Visit {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             made: 0,
             ordinal: 0,
@@ -69,7 +69,7 @@ impl Visit {
         }
     }
 
-    pub fn started(&mut self, subject: Option<&str>) -> Record {
+    pub(crate) fn started(&mut self, subject: Option<&str>) -> Record {
         let waveforms = Lead::MEASURED_EIGHT
             .into_iter()
             .map(|lead| WaveformSpec {
@@ -97,7 +97,7 @@ impl Visit {
         })
     }
 
-    pub fn segment(&mut self, first: u64, len: u64) -> Record {
+    pub(crate) fn segment(&mut self, first: u64, len: u64) -> Record {
         let leads = (0..8)
             .map(|lead| (first..first + len).map(|at| sample(lead, at)).collect())
             .collect();
@@ -113,7 +113,7 @@ impl Visit {
         })
     }
 
-    pub fn gap(&mut self, from: u64, len: u64) -> Record {
+    pub(crate) fn gap(&mut self, from: u64, len: u64) -> Record {
         Record::Gap(GapV1 {
             head: self.head(from + len),
             acquisition: ACQUISITION,
@@ -127,7 +127,7 @@ impl Visit {
         })
     }
 
-    pub fn assessment(&mut self, first: u64, len: u64, bpm: f64) -> Record {
+    pub(crate) fn assessment(&mut self, first: u64, len: u64, bpm: f64) -> Record {
         let good = LeadQuality {
             index: SignalQualityIndex::clamped(0.93),
             verdict: QualityVerdict::Good,
@@ -161,7 +161,7 @@ impl Visit {
         })
     }
 
-    pub fn ended(&mut self, end: u64) -> Record {
+    pub(crate) fn ended(&mut self, end: u64) -> Record {
         Record::AcquisitionEnded(AcquisitionEndedV1 {
             head: self.head(end),
             acquisition: ACQUISITION,
@@ -177,7 +177,7 @@ impl Visit {
 
     /// 25 s of signal in segments of 1 s, the fourteenth second missing; windows on the alert
     /// lane.
-    pub fn whole(&mut self, subject: Option<&str>) -> (Vec<Record>, Vec<Record>) {
+    pub(crate) fn whole(&mut self, subject: Option<&str>) -> (Vec<Record>, Vec<Record>) {
         let mut routine = vec![self.started(subject)];
         let mut alert = Vec::new();
         for second in 0..25 {
