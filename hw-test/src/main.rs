@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(
     name = "cardio-rig",
     version,
-    before_help = "Examples:\n  cardio-rig demo --once --scenario electrode-off\n  cardio-rig demo --once --recording mitdb/100"
+    before_help = "Examples:\n  cardio-rig demo --once --scenario electrode-off\n  cardio-rig soak --faults 50 --seed 7"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -30,6 +30,24 @@ struct Cli {
 enum Rig {
     /// Plays a home visit with the real programs.
     Demo(DemoArgs),
+    /// Kills the programs at random instants, again and again, and proves that nothing is lost.
+    Soak(SoakArgs),
+}
+
+#[derive(Args)]
+struct SoakArgs {
+    /// How many kills.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    faults: u64,
+    /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep everything in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -61,23 +79,49 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    let Rig::Demo(args) = Cli::parse().rig;
-    let options = visit::Options {
-        scenario: args.scenario,
-        recording: args.recording,
-        device: args.device,
-        seconds: args.seconds,
-        seed: args.seed,
-        once: args.once,
-        keep: args.keep,
-        programs: args.programs,
+    let done = match Cli::parse().rig {
+        Rig::Demo(args) => visit::play(&args.into()),
+        Rig::Soak(args) => {
+            let faults = args.faults;
+            visit::soak(&args.into(), faults)
+        }
     };
-    match visit::play(&options) {
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(err) => {
             out::say(format!("error: {err:#}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl From<DemoArgs> for visit::Options {
+    fn from(args: DemoArgs) -> Self {
+        Self {
+            scenario: args.scenario,
+            recording: args.recording,
+            device: args.device,
+            seconds: args.seconds,
+            seed: args.seed,
+            once: args.once,
+            keep: args.keep,
+            programs: args.programs,
+        }
+    }
+}
+
+impl From<SoakArgs> for visit::Options {
+    fn from(args: SoakArgs) -> Self {
+        Self {
+            scenario: "soak".to_owned(),
+            recording: None,
+            device: "openbci-cyton".to_owned(),
+            seconds: 0,
+            seed: args.seed,
+            once: true,
+            keep: args.keep,
+            programs: args.programs,
         }
     }
 }

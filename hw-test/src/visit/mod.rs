@@ -4,6 +4,7 @@ mod budget;
 mod patient;
 mod report;
 mod scenario;
+mod soak;
 mod stage;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::programs::Programs;
 
 use budget::Usage;
 use report::Report;
-use scenario::{Chaos, Scenario, Victim};
+use scenario::{Chaos, Scenario};
 use stage::Stage;
 
 /// How long everything that was captured may take to be filed after the last sample.
@@ -67,7 +68,21 @@ struct Visit {
 
 /// Plays the visit. `true` when everything that was sent is in the record and nothing else.
 pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
-    let scenario = Scenario::load(&options.scenario)?;
+    play_scenario(options, Scenario::load(&options.scenario)?)
+}
+
+/// Plays one long visit in which programs are killed `faults` times. `true` when all that was
+/// captured is filed exactly once and all that was not is named.
+pub(crate) fn soak(options: &Options, faults: u64) -> anyhow::Result<bool> {
+    let (scenario, seconds) = soak::scenario(faults, options.seed);
+    let options = Options {
+        seconds,
+        ..options.clone()
+    };
+    play_scenario(&options, scenario)
+}
+
+fn play_scenario(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
     say(format!(
         "Visit \"{}\": {}",
         options.scenario, scenario.about
@@ -130,9 +145,9 @@ impl Visit {
     fn run_to_the_end(&mut self) -> anyhow::Result<Report> {
         let watch = self.wait_for_first_frame()?;
         let mut chaos = self.scenario.chaos.clone();
-        chaos.sort_by_key(|event| event.at_s);
+        chaos.sort_by_key(|event| event.at_ms);
         for event in chaos {
-            watch.sleep_until(Duration::from_secs(event.at_s));
+            watch.sleep_until(Duration::from_millis(event.at_ms));
             self.suffer(&event)?;
         }
         self.watch_progress(watch)?;
@@ -199,24 +214,26 @@ impl Visit {
         })
     }
 
-    /// A program is killed and started again.
+    /// Programs are killed and started again.
     fn suffer(&mut self, event: &Chaos) -> anyhow::Result<()> {
+        let back = Duration::from_millis(event.back_after_ms);
         say(format!(
-            "{:?} is killed (SIGKILL) and comes back after {} s",
-            event.kill, event.back_after_s
+            "{} killed (SIGKILL), back after {} ms",
+            event.kill.name(),
+            event.back_after_ms
         ));
-        let back = Duration::from_secs(event.back_after_s);
-        match event.kill {
-            Victim::Agent => {
-                self.agent.kill()?;
-                StopWatch::start().sleep_until(back);
-                self.agent = self.stage.start_agent()?;
-            }
-            Victim::Gateway => {
-                self.gateway.kill()?;
-                StopWatch::start().sleep_until(back);
-                self.gateway = self.stage.start_gateway()?;
-            }
+        if event.kill.is_agent() {
+            self.agent.kill()?;
+        }
+        if event.kill.is_gateway() {
+            self.gateway.kill()?;
+        }
+        StopWatch::start().sleep_until(back);
+        if event.kill.is_gateway() {
+            self.gateway = self.stage.start_gateway()?;
+        }
+        if event.kill.is_agent() {
+            self.agent = self.stage.start_agent()?;
         }
         Ok(())
     }

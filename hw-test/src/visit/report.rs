@@ -214,7 +214,7 @@ pub(crate) fn progress(status: &Value) -> String {
         count(&source["samples"]),
         word(&quality["verdict"]),
         count(&store["stored"]),
-        count(&store["acked"]),
+        count(&store["filed"]),
         count(&source["gaps"]),
     )
 }

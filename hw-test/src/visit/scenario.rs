@@ -24,12 +24,12 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Chaos {
-    /// Seconds after the first frame.
-    pub(crate) at_s: u64,
+    /// Milliseconds after the first frame.
+    pub(crate) at_ms: u64,
     /// Which program.
     pub(crate) kill: Victim,
-    /// Seconds until it is started again.
-    pub(crate) back_after_s: u64,
+    /// Milliseconds until it is started again.
+    pub(crate) back_after_ms: u64,
 }
 
 /// A program that can be killed.
@@ -40,6 +40,29 @@ pub(crate) enum Victim {
     Agent,
     /// The receiving end.
     Gateway,
+    /// Both at once.
+    Both,
+}
+
+impl Victim {
+    /// What a person calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "box",
+            Self::Gateway => "gateway",
+            Self::Both => "box and gateway",
+        }
+    }
+
+    /// Whether the box is killed.
+    pub(crate) const fn is_agent(self) -> bool {
+        matches!(self, Self::Agent | Self::Both)
+    }
+
+    /// Whether the gateway is killed.
+    pub(crate) const fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway | Self::Both)
+    }
 }
 
 impl Scenario {
