@@ -9,8 +9,10 @@ mod profile;
 mod uuid;
 
 pub mod ble_audio;
+pub mod movesense_gsp;
 pub mod polar_pmd;
 pub mod sig_hrs;
+pub mod viatom_er1;
 
 use cardio_core::clock::BoxInstant;
 
@@ -100,4 +102,38 @@ pub trait GattPeripheral: Send {
 
     /// The device is switched off and on.
     fn power_cycle(&mut self);
+}
+
+#[cfg(test)]
+pub(crate) mod test_support {
+    use super::{GattAction, GattPeripheral, GattSession, Notification};
+    use crate::decoder::DecoderEvent;
+    use cardio_core::clock::BoxInstant;
+
+    /// Carries actions and values to and fro until both sides are quiet.
+    pub(crate) fn converse(
+        session: &mut dyn GattSession,
+        device: &mut dyn GattPeripheral,
+        mut actions: Vec<GattAction>,
+        now: BoxInstant,
+    ) -> Vec<DecoderEvent> {
+        let mut events = Vec::new();
+        while !actions.is_empty() {
+            let mut sent: Vec<Notification> = Vec::new();
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    GattAction::Subscribe(uuid) => device.subscribe(uuid, true),
+                    GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
+                    GattAction::Read(from) => {
+                        let value = device.read(from);
+                        sent.extend(value.map(|value| Notification { from, value }));
+                    }
+                }
+            }
+            for value in sent {
+                actions.extend(session.on_value(value.from, &value.value, now, &mut events));
+            }
+        }
+        events
+    }
 }

@@ -9,7 +9,9 @@ use cardio_core::units::PhysicalUnit;
 use crate::profile::WaveKind;
 use crate::session::SessionTiming;
 
-use super::{GattPeripheral, GattSession, Uuid, ble_audio, polar_pmd, sig_hrs};
+use super::{
+    GattPeripheral, GattSession, Uuid, ble_audio, movesense_gsp, polar_pmd, sig_hrs, viatom_er1,
+};
 
 /// What can be done with a characteristic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +142,13 @@ impl GattProfile {
 }
 
 /// Every known device, the most particular first: a Polar H10 is a heart-rate sensor too.
-pub static ALL: [&GattProfile; 3] = [&polar_pmd::PROFILE, &ble_audio::PROFILE, &sig_hrs::PROFILE];
+pub static ALL: [&GattProfile; 5] = [
+    &polar_pmd::PROFILE,
+    &movesense_gsp::PROFILE,
+    &viatom_er1::PROFILE,
+    &ble_audio::PROFILE,
+    &sig_hrs::PROFILE,
+];
 
 /// The profile of a stable name.
 pub fn by_name(name: &str) -> Option<&'static GattProfile> {

@@ -241,7 +241,8 @@ mod tests {
     use super::super::PolarPeripheral;
     use super::{CONTROL, PolarSession};
     use crate::decoder::{DecoderEvent, FrameRows};
-    use crate::gatt::{GattAction, GattPeripheral, GattSession, Notification};
+    use crate::gatt::test_support::converse;
+    use crate::gatt::{GattPeripheral, GattSession, Notification};
     use crate::session::{SessionState, SessionTiming};
     use cardio_core::clock::BoxInstant;
     use cardio_core::ids::BootId;
@@ -251,32 +252,6 @@ mod tests {
             boot: BootId([1; 16]),
             micros: millis * 1000,
         }
-    }
-
-    /// Carries actions and notifications to and fro until both are quiet.
-    fn converse(
-        session: &mut PolarSession,
-        strap: &mut PolarPeripheral,
-        mut actions: Vec<GattAction>,
-        now: BoxInstant,
-    ) -> Vec<DecoderEvent> {
-        let mut events = Vec::new();
-        while !actions.is_empty() {
-            let mut sent: Vec<Notification> = Vec::new();
-            for action in std::mem::take(&mut actions) {
-                match action {
-                    GattAction::Subscribe(uuid) => strap.subscribe(uuid, true),
-                    GattAction::Write { to, value, .. } => strap.write(to, &value, &mut sent),
-                    GattAction::Read(from) => {
-                        sent.extend(strap.read(from).map(|value| Notification { from, value }))
-                    }
-                }
-            }
-            for value in sent {
-                actions.extend(session.on_value(value.from, &value.value, now, &mut events));
-            }
-        }
-        events
     }
 
     fn frame(strap: &mut PolarPeripheral) -> Vec<Notification> {

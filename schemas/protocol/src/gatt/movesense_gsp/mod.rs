@@ -1,0 +1,82 @@
+//! Movesense GATT SensorData Protocol: live ECG, and recordings kept by the sensor.
+//!
+//! Commands carry a reference that the host chooses; answers and data carry it back. The
+//! live ECG comes in bodies of 16 samples with the sensor's milliseconds. Answers are plain
+//! notifications and can be lost, so every command has a time-out and is repeated under a
+//! new reference. Deliberately absent: motion, temperature, firmware update.
+//!
+//! Source: Movesense GATT SensorData Protocol specification; `sensein/movesense-py`.
+
+mod command;
+mod ecg;
+mod log;
+mod notification;
+mod peripheral;
+mod sbem;
+mod session;
+
+use cardio_core::device::IntegrityClass;
+
+use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, SignalSpec, Uuid};
+use crate::profile::WaveKind;
+
+pub use command::Command;
+pub use ecg::{BODY_SAMPLES, EcgBody};
+pub use log::{LogEntry, LogFetch, LogPiece, logbook};
+pub use notification::{Identity, Notice};
+pub use peripheral::MovesensePeripheral;
+pub use sbem::{Layout, Sbem, SbemChunk, SbemEcg, SbemError, SbemValue};
+pub use session::MovesenseSession;
+
+/// Service that is advertised by newer firmware.
+pub const ADVERTISED: Uuid = Uuid::short(0xFDF3);
+/// Service.
+pub const SERVICE: Uuid = Uuid(0x3480_2252_7185_4D5D_B431_630E_7050_E8F0);
+/// Commands: write.
+pub const COMMAND: Uuid = Uuid(0x3480_0001_7185_4D5D_B431_630E_7050_E8F0);
+/// Answers and data: notify.
+pub const DATA: Uuid = Uuid(0x3480_0002_7185_4D5D_B431_630E_7050_E8F0);
+
+/// Rate of the live ECG. The sensor has 125, 128, 200, 250, 256, 500 and 512 Hz.
+pub const RATE_HZ: u32 = 250;
+/// Resource of the live ECG.
+pub const ECG_PATH: &str = "/Meas/ECG/250";
+
+/// The sensor on a strap.
+pub static PROFILE: GattProfile = GattProfile {
+    name: "movesense-gsp",
+    maker: "Movesense",
+    model: "Movesense",
+    signal: Some(SignalSpec {
+        rate_hz: RATE_HZ,
+        samples_per_frame: BODY_SAMPLES,
+        integrity: IntegrityClass::TimeStamped,
+        modulus: None,
+        // One count is 0.000381469726563 mV: 50 mV over 2^17 counts.
+        gain_adu_per_mv: Some(131_072.0 / 50.0),
+        rails: (-131_072, 131_071),
+        waves: &[WaveKind::EcgOther("chest strap")],
+    }),
+    services: &[ServiceSpec {
+        uuid: SERVICE,
+        characteristics: &[
+            CharacteristicSpec {
+                uuid: COMMAND,
+                properties: &[Property::Write],
+            },
+            CharacteristicSpec {
+                uuid: DATA,
+                properties: &[Property::Notify],
+            },
+        ],
+    }],
+    min_mtu: 73,
+    matches: |advertisement| {
+        advertisement.services.contains(&ADVERTISED)
+            || advertisement
+                .name
+                .is_some_and(|name| name.starts_with("Movesense "))
+    },
+    session: |timing| Box::new(MovesenseSession::new(timing)),
+    peripheral: || Box::new(MovesensePeripheral::default()),
+};

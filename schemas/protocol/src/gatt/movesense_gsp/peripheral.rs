@@ -1,0 +1,265 @@
+//! The sensor's side: live ECG, and recordings that can be fetched.
+
+use std::collections::BTreeMap;
+
+use crate::decoder::FrameRows;
+use crate::gatt::sig_hrs::{BATTERY_LEVEL, read_information};
+use crate::gatt::{GattPeripheral, Notification, Uuid};
+
+use super::{BODY_SAMPLES, COMMAND, Command, DATA, EcgBody, Identity, LogPiece, Notice, RATE_HZ};
+
+/// Bytes of an ATT notification beside its value.
+const ATT_BYTES: usize = 3;
+/// Entries in one answer to the list; more are reached only by their id.
+const LISTED: usize = 4;
+
+/// A simulated Movesense sensor.
+#[derive(Clone, Debug)]
+pub struct MovesensePeripheral {
+    mtu: usize,
+    notify: bool,
+    subscription: Option<u8>,
+    refusal: Option<u16>,
+    /// Samples taken since the sensor started.
+    taken: u64,
+    logs: BTreeMap<u32, Vec<u8>>,
+    recording: bool,
+}
+
+impl Default for MovesensePeripheral {
+    fn default() -> Self {
+        Self::with_mtu(158)
+    }
+}
+
+impl MovesensePeripheral {
+    /// A sensor on a link with an MTU.
+    pub const fn with_mtu(mtu: usize) -> Self {
+        Self {
+            mtu,
+            notify: false,
+            subscription: None,
+            refusal: None,
+            taken: 0,
+            logs: BTreeMap::new(),
+            recording: false,
+        }
+    }
+
+    /// Answers every further subscription with this status.
+    pub const fn refuse_with(&mut self, status: u16) {
+        self.refusal = Some(status);
+    }
+
+    /// Puts a recording into the logbook.
+    pub fn keep_log(&mut self, id: u32, bytes: Vec<u8>) {
+        self.logs.insert(id, bytes);
+    }
+
+    fn notify(&self, value: Vec<u8>, out: &mut Vec<Notification>) {
+        if self.notify {
+            out.push(Notification { from: DATA, value });
+        }
+    }
+
+    fn answer(&self, reference: u8, status: u16, data: Vec<u8>, out: &mut Vec<Notification>) {
+        self.notify(Notice::Answer { status, data }.encode(reference), out);
+    }
+
+    /// A body in as many parts as the MTU needs: two at most.
+    fn send_body(&self, reference: u8, body: &[u8], out: &mut Vec<Notification>) {
+        let room = self.mtu.saturating_sub(ATT_BYTES + 2).min(body.len());
+        let (first, rest) = body.split_at(room);
+        self.notify(Notice::Data(first.to_vec()).encode(reference), out);
+        if !rest.is_empty() {
+            self.notify(Notice::More(rest.to_vec()).encode(reference), out);
+        }
+    }
+
+    fn obey(&mut self, reference: u8, command: Command, out: &mut Vec<Notification>) {
+        match command {
+            Command::Hello => {
+                let identity = Identity {
+                    protocol: 1,
+                    serial: "000000000001".to_owned(),
+                    product: "Movesense".to_owned(),
+                    app: "GATT SensorData".to_owned(),
+                    version: "2.3.1".to_owned(),
+                };
+                self.notify(identity.encode(reference), out);
+            }
+            Command::Subscribe(path) => {
+                let known = path == super::ECG_PATH;
+                let status = self.refusal.unwrap_or(if known { 200 } else { 404 });
+                if status == 200 {
+                    self.subscription = Some(reference);
+                }
+                self.answer(reference, status, Vec::new(), out);
+            }
+            Command::Unsubscribe => {
+                self.subscription = None;
+                self.answer(reference, 200, Vec::new(), out);
+            }
+            Command::Get(path) if path == "/Mem/Logbook/entries" => self.list(reference, out),
+            Command::FetchLog(id) => self.fetch(reference, id, out),
+            Command::ClearLogbook => {
+                self.logs.clear();
+                self.answer(reference, 200, Vec::new(), out);
+            }
+            Command::LoggerState(state) => {
+                self.recording = state == 3;
+                self.answer(reference, 200, Vec::new(), out);
+            }
+            Command::ConfigureLogger(_) if self.recording => {
+                self.answer(reference, 409, Vec::new(), out);
+            }
+            Command::Get(_) => self.answer(reference, 404, Vec::new(), out),
+            Command::ConfigureLogger(_) | Command::SystemMode(_) | Command::SetTime(_) => {
+                self.answer(reference, 200, Vec::new(), out);
+            }
+        }
+    }
+
+    fn list(&self, reference: u8, out: &mut Vec<Notification>) {
+        let mut data = vec![0];
+        for (id, log) in self.logs.iter().take(LISTED) {
+            data.extend_from_slice(&id.to_le_bytes());
+            data.extend_from_slice(&0_u32.to_le_bytes());
+            let size = u64::try_from(log.len()).unwrap_or(u64::MAX);
+            data.extend_from_slice(&size.to_le_bytes());
+        }
+        let status = if self.logs.len() > LISTED { 100 } else { 200 };
+        self.answer(reference, status, data, out);
+    }
+
+    fn fetch(&self, reference: u8, id: u32, out: &mut Vec<Notification>) {
+        if self.recording {
+            return self.answer(reference, 409, Vec::new(), out);
+        }
+        let Some(log) = self.logs.get(&id) else {
+            return self.answer(reference, 404, Vec::new(), out);
+        };
+        self.answer(reference, 200, Vec::new(), out);
+        let room = self.mtu.saturating_sub(ATT_BYTES + 2 + 4).max(1);
+        let mut offset = 0_u32;
+        for bytes in log.chunks(room).chain([&[][..]]) {
+            let piece = LogPiece {
+                offset,
+                bytes: bytes.to_vec(),
+            };
+            self.notify(Notice::Data(piece.encode()).encode(reference), out);
+            offset = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+impl GattPeripheral for MovesensePeripheral {
+    fn read(&mut self, from: Uuid) -> Option<Vec<u8>> {
+        if from == BATTERY_LEVEL {
+            return Some(vec![85]);
+        }
+        read_information(from, "Movesense", "Movesense")
+    }
+
+    fn write(&mut self, to: Uuid, value: &[u8], out: &mut Vec<Notification>) {
+        if to != COMMAND {
+            return;
+        }
+        match Command::decode(value) {
+            Ok((reference, command)) => self.obey(reference, command, out),
+            Err(_) => {
+                let reference = value.get(1).copied().unwrap_or(0);
+                self.answer(reference, 400, Vec::new(), out);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, to: Uuid, on: bool) {
+        if to == DATA {
+            self.notify = on;
+        }
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.subscription.is_some()
+    }
+
+    fn frame(&mut self, rows: &FrameRows, out: &mut Vec<Notification>) {
+        let mut samples = [0; BODY_SAMPLES];
+        for (slot, count) in samples.iter_mut().zip(rows.row(0).unwrap_or_default()) {
+            *slot = *count;
+        }
+        self.skip(1);
+        let millis = self.taken.saturating_mul(1000) / u64::from(RATE_HZ);
+        let millis = u32::try_from(millis & u64::from(u32::MAX)).unwrap_or(0);
+        if let Some(reference) = self.subscription {
+            self.send_body(reference, &EcgBody { millis, samples }.encode(), out);
+        }
+    }
+
+    fn skip(&mut self, frames: u64) {
+        let samples = u64::try_from(BODY_SAMPLES).unwrap_or(0);
+        self.taken = self.taken.saturating_add(frames.saturating_mul(samples));
+    }
+
+    fn disconnect(&mut self) {
+        self.notify = false;
+        self.subscription = None;
+    }
+
+    fn power_cycle(&mut self) {
+        let logs = std::mem::take(&mut self.logs);
+        *self = Self::with_mtu(self.mtu);
+        self.logs = logs;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LogFetch, logbook};
+    use super::{COMMAND, Command, DATA, GattPeripheral, LogPiece, MovesensePeripheral, Notice};
+
+    fn ask(sensor: &mut MovesensePeripheral, command: &Command) -> Vec<Notice> {
+        let mut out = Vec::new();
+        sensor.write(COMMAND, &command.encode(1), &mut out);
+        out.iter()
+            .map(|sent| Notice::decode(&sent.value).unwrap().1)
+            .collect()
+    }
+
+    #[test]
+    fn a_recording_is_listed_and_fetched_although_a_piece_is_lost_at_first() {
+        let mut sensor = MovesensePeripheral::with_mtu(30);
+        sensor.subscribe(DATA, true);
+        let log: Vec<u8> = (0..200).collect();
+        sensor.keep_log(3, log.clone());
+        let list = ask(
+            &mut sensor,
+            &Command::Get("/Mem/Logbook/entries".to_owned()),
+        );
+        let [Notice::Answer { status: 200, data }] = list.as_slice() else {
+            panic!("{list:?}");
+        };
+        assert_eq!(logbook(data).unwrap()[0].size, 200);
+        let mut fetch = LogFetch::new(1000);
+        for (pass, lost) in [(1, Some(4)), (2, None)] {
+            let sent = ask(&mut sensor, &Command::FetchLog(3));
+            for (at, notice) in sent.into_iter().enumerate() {
+                if let (Notice::Data(body), true) = (notice, Some(at) != lost) {
+                    fetch.push(LogPiece::decode(&body).unwrap());
+                }
+            }
+            assert_eq!(fetch.finish().is_some(), pass == 2);
+        }
+        assert_eq!(fetch.finish(), Some(log));
+    }
+
+    #[test]
+    fn nothing_is_fetched_while_the_sensor_records() {
+        let mut sensor = MovesensePeripheral::default();
+        sensor.subscribe(DATA, true);
+        ask(&mut sensor, &Command::LoggerState(3));
+        let answer = ask(&mut sensor, &Command::FetchLog(1));
+        assert!(matches!(answer[0], Notice::Answer { status: 409, .. }));
+    }
+}

@@ -1,0 +1,291 @@
+//! The recorder's side.
+
+use std::collections::BTreeMap;
+
+use crate::decoder::FrameRows;
+use crate::gatt::sig_hrs::{BATTERY_LEVEL, read_information};
+use crate::gatt::{GattPeripheral, Notification, Uuid};
+
+use super::frame::{Assembler, Command, ViatomFrame};
+use super::{LiveBody, NOTIFY, WRITE};
+
+/// Samples that wait for the next question, at most: four seconds.
+const WAITING_MAX: usize = 500;
+/// Bytes of a recording in one answer.
+const READ_BYTES: usize = 200;
+
+/// A simulated ER1.
+#[derive(Clone, Debug)]
+pub struct ViatomPeripheral {
+    mtu: usize,
+    notify: bool,
+    asked: bool,
+    assembler: Assembler,
+    waiting: Vec<i16>,
+    files: BTreeMap<Vec<u8>, Vec<u8>>,
+    open: Option<Vec<u8>>,
+}
+
+impl Default for ViatomPeripheral {
+    fn default() -> Self {
+        Self {
+            mtu: 247,
+            notify: false,
+            asked: false,
+            assembler: Assembler::default(),
+            waiting: Vec::new(),
+            files: BTreeMap::new(),
+            open: None,
+        }
+    }
+}
+
+impl ViatomPeripheral {
+    /// Puts a recording into memory.
+    pub fn keep_file(&mut self, name: &str, bytes: Vec<u8>) {
+        let mut padded = name.as_bytes().to_vec();
+        padded.resize(16, 0);
+        self.files.insert(padded, bytes);
+    }
+
+    fn answer(&mut self, request: &ViatomFrame) -> (u8, Vec<u8>) {
+        match Command::from_byte(request.command) {
+            Some(Command::Live) => {
+                self.asked = true;
+                let body = LiveBody {
+                    bpm: 0,
+                    flags: 0,
+                    battery: 60,
+                    seconds: 0,
+                    run: 2,
+                    samples: std::mem::take(&mut self.waiting),
+                };
+                (1, body.encode())
+            }
+            Some(Command::ListFiles) => {
+                let count = u8::try_from(self.files.len()).unwrap_or(u8::MAX);
+                let mut data = vec![count];
+                data.extend(self.files.keys().flatten());
+                (1, data)
+            }
+            Some(Command::OpenFile) => self.open_file(&request.data),
+            Some(Command::ReadFile) => self.read_file(&request.data),
+            Some(Command::CloseFile) => {
+                self.open = None;
+                (1, Vec::new())
+            }
+            Some(Command::Information) => (1, vec![0; 60]),
+            None => (0xE0, Vec::new()),
+        }
+    }
+
+    fn open_file(&mut self, data: &[u8]) -> (u8, Vec<u8>) {
+        let found = data
+            .get(..16)
+            .and_then(|name| self.files.get_key_value(name))
+            .map(|(name, bytes)| (name.clone(), u32::try_from(bytes.len()).unwrap_or(0)));
+        match found {
+            Some((name, size)) => {
+                self.open = Some(name);
+                (1, size.to_le_bytes().to_vec())
+            }
+            None => (0xE1, Vec::new()),
+        }
+    }
+
+    fn read_file(&self, data: &[u8]) -> (u8, Vec<u8>) {
+        let offset = data.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+        let file = self.open.as_ref().and_then(|name| self.files.get(name));
+        match file.zip(offset) {
+            Some((bytes, offset)) => {
+                let part = bytes.iter().skip(offset).take(READ_BYTES).copied();
+                (1, part.collect())
+            }
+            None => (0xE1, Vec::new()),
+        }
+    }
+}
+
+impl GattPeripheral for ViatomPeripheral {
+    fn read(&mut self, from: Uuid) -> Option<Vec<u8>> {
+        if from == BATTERY_LEVEL {
+            return Some(vec![60]);
+        }
+        read_information(from, "Viatom", "ER1")
+    }
+
+    fn write(&mut self, to: Uuid, value: &[u8], out: &mut Vec<Notification>) {
+        if to != WRITE {
+            return;
+        }
+        let mut requests = Vec::new();
+        self.assembler.push(value, &mut requests);
+        for request in requests {
+            let (kind, data) = self.answer(&request);
+            let frame = ViatomFrame {
+                command: request.command,
+                kind,
+                sequence: request.sequence,
+                data,
+            };
+            let room = self.mtu.saturating_sub(3).max(1);
+            if self.notify {
+                out.extend(frame.encode().chunks(room).map(|part| Notification {
+                    from: NOTIFY,
+                    value: part.to_vec(),
+                }));
+            }
+        }
+    }
+
+    fn subscribe(&mut self, to: Uuid, on: bool) {
+        if to == NOTIFY {
+            self.notify = on;
+        }
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.asked && self.notify
+    }
+
+    fn frame(&mut self, rows: &FrameRows, _: &mut Vec<Notification>) {
+        let room = WAITING_MAX.saturating_sub(self.waiting.len());
+        let counts = rows.row(0).unwrap_or_default().iter().take(room);
+        self.waiting.extend(counts.map(|count| {
+            let held = (*count).clamp(i32::from(i16::MIN), i32::from(i16::MAX) - 1);
+            i16::try_from(held).unwrap_or(0)
+        }));
+    }
+
+    fn skip(&mut self, _: u64) {}
+
+    fn disconnect(&mut self) {
+        self.notify = false;
+        self.asked = false;
+        self.open = None;
+    }
+
+    fn power_cycle(&mut self) {
+        let files = std::mem::take(&mut self.files);
+        *self = Self::default();
+        self.files = files;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::file_names;
+    use super::super::{FileFetch, FileStep, ViatomSession};
+    use super::{
+        Assembler, Command, GattPeripheral, NOTIFY, Notification, ViatomFrame, ViatomPeripheral,
+        WRITE,
+    };
+    use crate::decoder::{DecoderEvent, FrameRows};
+    use crate::gatt::GattSession;
+    use crate::gatt::test_support::converse;
+    use crate::session::{SessionState, SessionTiming};
+    use cardio_core::clock::BoxInstant;
+    use cardio_core::ids::BootId;
+
+    fn at(millis: u64) -> BoxInstant {
+        BoxInstant {
+            boot: BootId([1; 16]),
+            micros: millis * 1000,
+        }
+    }
+
+    fn ask(recorder: &mut ViatomPeripheral, frame: &ViatomFrame) -> ViatomFrame {
+        let mut sent: Vec<Notification> = Vec::new();
+        recorder.write(WRITE, &frame.encode(), &mut sent);
+        let (mut assembler, mut frames) = (Assembler::default(), Vec::new());
+        for part in &sent {
+            assembler.push(&part.value, &mut frames);
+        }
+        frames.remove(0)
+    }
+
+    #[test]
+    fn live_samples_are_asked_for_again_and_again_and_none_is_lost() {
+        let mut session = ViatomSession::new(SessionTiming::default());
+        let mut recorder = ViatomPeripheral::default();
+        let actions = session.start(at(0));
+        let mut events = converse(&mut session, &mut recorder, actions, at(1));
+        let mut sent = Vec::new();
+        for step in 1..=20_u64 {
+            let from = i32::try_from(step).unwrap() * 62;
+            let samples: Vec<i32> = (from..from + 62).collect();
+            recorder.frame(&FrameRows::planar(62, &samples), &mut Vec::new());
+            sent.extend(samples);
+            let actions = session.on_tick(at(step * 500 + 10));
+            events.extend(converse(
+                &mut session,
+                &mut recorder,
+                actions,
+                at(step * 500 + 11),
+            ));
+        }
+        let heard: Vec<i32> = events
+            .iter()
+            .filter_map(|event| match event {
+                DecoderEvent::Frame(frame) => Some(frame.rows.samples().to_vec()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(heard, sent);
+        assert_eq!(session.state(), SessionState::Streaming);
+    }
+
+    #[test]
+    fn a_recorder_that_no_longer_answers_is_given_up() {
+        let mut session = ViatomSession::new(SessionTiming::default());
+        session.start(at(0));
+        for millis in (0..10_000).step_by(100) {
+            session.on_tick(at(millis));
+        }
+        assert!(matches!(session.state(), SessionState::Failed(_)));
+    }
+
+    #[test]
+    fn a_recording_is_fetched_and_goes_on_where_the_link_was_lost() {
+        let mut recorder = ViatomPeripheral::default();
+        recorder.subscribe(NOTIFY, true);
+        let file: Vec<u8> = (0..1000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        recorder.keep_file("R20260101", file.clone());
+        let list = ask(
+            &mut recorder,
+            &ViatomFrame::request(Command::ListFiles, 1, Vec::new()),
+        );
+        assert_eq!(file_names(&list.data), ["R20260101"]);
+        let mut fetch = FileFetch::new("R20260101", Vec::new());
+        let mut step = fetch.open();
+        for _ in 0..3 {
+            let FileStep::Send(frame) = &step else {
+                panic!("{step:?}")
+            };
+            step = fetch.on_frame(&ask(&mut recorder, frame)).unwrap().unwrap();
+        }
+        assert_eq!(fetch.bytes().len(), 400);
+        recorder.disconnect();
+        recorder.subscribe(NOTIFY, true);
+        let mut fetch = FileFetch::new("R20260101", fetch.bytes().to_vec());
+        let mut step = fetch.open();
+        while let FileStep::Send(frame) = &step {
+            step = fetch.on_frame(&ask(&mut recorder, frame)).unwrap().unwrap();
+        }
+        assert_eq!(fetch.bytes(), file);
+    }
+
+    #[test]
+    fn a_recording_that_is_not_there_is_refused() {
+        let mut recorder = ViatomPeripheral::default();
+        recorder.subscribe(NOTIFY, true);
+        let mut fetch = FileFetch::new("none", Vec::new());
+        let FileStep::Send(frame) = fetch.open() else {
+            panic!()
+        };
+        let err = fetch.on_frame(&ask(&mut recorder, &frame)).unwrap_err();
+        assert_eq!(err.code(), "viatom.refused");
+    }
+}
