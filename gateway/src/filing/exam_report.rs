@@ -8,12 +8,12 @@ use cardio_fhir::report::{
     document_reference, provenance,
 };
 use cardio_fhir::time::Effective;
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use sha1::{Digest as _, Sha1};
 
 use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
-use super::resources::{anchors, gaps};
+use super::resources::{anchors, gaps, named};
 use crate::db::{DbError, during, fixed};
 use crate::keys::hex;
 use crate::record;
@@ -87,7 +87,7 @@ fn put_report(
         gaps: &gaps,
         rate: exam.acquisition().rate,
     });
-    record::put(connection, &report, now).map(|_| ())
+    record::put(connection, &named(report), now).map(|_| ())
 }
 
 /// The original: exactly what the box sealed, record after record, in chain order.
@@ -97,7 +97,8 @@ fn put_original(
     effective: Effective,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let (mut sha1, mut size) = (Sha1::new(), 0_u64);
+    let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    let mut size = 0_u64;
     each_record(connection, &exam.id().0, |bytes| {
         sha1.update(bytes);
         size = size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -114,13 +115,18 @@ fn put_original(
         context: &exam.context,
         media_type: ORIGINAL_MEDIA_TYPE,
         size,
-        sha1: sha1.finalize().into(),
+        sha1: sha1
+            .finish()
+            .as_ref()
+            .first_chunk()
+            .copied()
+            .expect("invariant: SHA-1 has 20 bytes"),
         created: exam.received.1,
         period: period(effective),
         organisation: None,
         report: &ids::report(exam.id()),
     });
-    record::put(connection, &reference, now)?;
+    record::put(connection, &named(reference), now)?;
     // Its bytes are read from the records when somebody asks.
     let head: Value = json!({
         "resourceType": "Binary",
