@@ -302,6 +302,9 @@ mod tests {
     fn a_missing_file_and_a_missing_name_are_told_apart() {
         let err = Enrolment::load(Some(Path::new("/nowhere/box.toml"))).unwrap_err();
         assert_eq!(err.code(), "enrolment.unreadable");
-        assert_eq!(Enrolment::load(None).unwrap_err().code(), "enrolment.not_named");
+        assert_eq!(
+            Enrolment::load(None).unwrap_err().code(),
+            "enrolment.not_named"
+        );
     }
 }

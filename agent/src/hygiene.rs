@@ -2,7 +2,9 @@
 //! reader beside it, and files that nobody else can open.
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask,
+};
 
 /// Closes the ways in which memory or files of this process could be read by others.
 ///

@@ -47,7 +47,11 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     /// [`Refused`] when it is not kept.
-    fn append(&self, lane: Lane, record: Record) -> impl Future<Output = Result<(), Refused>> + Send;
+    fn append(
+        &self,
+        lane: Lane,
+        record: Record,
+    ) -> impl Future<Output = Result<(), Refused>> + Send;
 }
 
 /// A record was not kept.

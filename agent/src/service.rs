@@ -373,7 +373,12 @@ async fn record(
 ) {
     while let Some(one) = captured.recv().await {
         let kept = recorder.keep(one).await;
-        note(&board, place, &kept, recorder.tally().map(|tally| tally.segments));
+        note(
+            &board,
+            place,
+            &kept,
+            recorder.tally().map(|tally| tally.segments),
+        );
     }
 }
 

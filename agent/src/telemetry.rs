@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `RUST_LOG` narrows or widens it; without it, what a person should know.
 pub fn start() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,cardio_agent=info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,cardio_agent=info"));
     // A second start in one process keeps the first; only tests do that.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

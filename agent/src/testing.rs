@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::rows;
+use crate::ids::Ids;
+use crate::pipeline::SourcePlan;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, ManualClock, UtcMicros};
 use cardio_core::ids::{BootId, SourceId};
 use cardio_core::sample::Adu;
@@ -12,9 +15,6 @@ use cardio_protocol::profile;
 use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
 use rustix::fd::OwnedFd;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use crate::config::rows;
-use crate::ids::Ids;
-use crate::pipeline::SourcePlan;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// One second after boot, on a day in 2026.
@@ -41,7 +41,8 @@ pub(crate) struct Pty {
 
 impl Pty {
     pub(crate) fn open() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let mut line = tcgetattr(&master).unwrap();

@@ -1,5 +1,7 @@
 //! The command line: what it prints and how it exits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::process::{Command, Output};
@@ -44,7 +46,13 @@ fn the_default_configuration_is_printed_and_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("agent.toml");
     std::fs::write(&file, &printed.stdout).unwrap();
-    let shown = agent(&["config", "show", "--json", "--config", file.to_str().unwrap()]);
+    let shown = agent(&[
+        "config",
+        "show",
+        "--json",
+        "--config",
+        file.to_str().unwrap(),
+    ]);
     let document: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(document["schema"], "config/1");
     assert_eq!(document["store"]["cap"], "8GiB");
@@ -80,7 +88,11 @@ fn a_box_with_its_files_checks_out() {
     let bench = Bench::new();
     let checked = bench.output(&["config", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
-    assert!(out(&checked).starts_with("OK   box FR75-012"), "{}", out(&checked));
+    assert!(
+        out(&checked).starts_with("OK   box FR75-012"),
+        "{}",
+        out(&checked)
+    );
 }
 
 #[test]
@@ -101,20 +113,50 @@ fn status_of_an_agent_that_does_not_run_exits_with_3() {
     let bench = Bench::new();
     let status = bench.output(&["status"]);
     assert_eq!(status.status.code(), Some(3));
-    assert!(err(&status).contains("control.not_running"), "{}", err(&status));
+    assert!(
+        err(&status).contains("control.not_running"),
+        "{}",
+        err(&status)
+    );
 }
 
-/// A record of two leads with a beat every second.
-fn record(dir: &std::path::Path) -> std::path::PathBuf {
-    let file = dir.join("beats.csv");
-    let mut text = String::from("I,II\n");
-    for sample in 0..250 * 20 {
-        let at = sample % 250;
-        let peak = if (100..110).contains(&at) { 1.0 - f64::from((at - 105_i32).abs()) / 5.0 } else { 0.0 };
-        text += &format!("{:.4},{:.4}\n", 0.6 * peak, peak);
+/// Twenty seconds of two leads with a beat every second, the first at sample 105.
+fn write_record(file: &std::path::Path) {
+    let mut text = String::from("# rate_hz: 250\nI [mV],II [mV]\n");
+    for sample in 0..250_i32 * 20 {
+        let away = f64::from((sample % 250 - 105).abs());
+        let peak = (1.0 - away / 5.0).max(0.0);
+        let wave = 0.15 * (f64::from(sample) * 0.05).sin();
+        text += &format!("{:.4},{:.4}\n", 0.6 * peak + wave, peak + wave);
     }
-    std::fs::write(&file, text).unwrap();
-    file
+    std::fs::write(file, text).unwrap();
+}
+
+#[test]
+fn a_record_is_inspected_and_analysed_in_its_own_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("beats.csv");
+    write_record(&file);
+    let json = |verb: &str| -> serde_json::Value {
+        let told = agent(&[verb, file.to_str().unwrap(), "--json"]);
+        assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+        serde_json::from_slice(&told.stdout).unwrap()
+    };
+    let inspected = json("inspect");
+    assert_eq!(inspected["schema"], "inspect/1");
+    assert_eq!(inspected["waveforms"][1]["samples"], 5_000);
+    let analysed = json("analyse");
+    assert_eq!(analysed["schema"], "analysis/1");
+    assert_eq!(analysed["rate_hz"], 250.0);
+    let beats = analysed["beats"]["samples"].as_array().unwrap();
+    assert!((18..=20).contains(&beats.len()), "{beats:?}");
+    for beat in beats {
+        let at = beat.as_u64().unwrap() % 250;
+        assert!(at.abs_diff(105) <= 8, "{at}");
+    }
+    assert_eq!(analysed["windows"].as_array().unwrap().len(), 2);
+    let text = out(&agent(&["analyse", file.to_str().unwrap()]));
+    assert!(text.contains("BEATS"), "{text}");
 }
 
 #[test]
@@ -125,7 +167,11 @@ fn a_file_that_is_not_what_its_name_says_is_one_clear_error() {
     for verb in ["analyse", "inspect"] {
         let failed = agent(&[verb, file.to_str().unwrap()]);
         assert_eq!(failed.status.code(), Some(2), "{verb}");
-        assert!(err(&failed).contains("code:    format."), "{}", err(&failed));
+        assert!(
+            err(&failed).contains("code:    format."),
+            "{}",
+            err(&failed)
+        );
     }
 }
 

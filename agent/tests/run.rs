@@ -28,7 +28,10 @@ fn a_sensor_is_captured_scored_and_stored_without_a_gateway() {
     assert_eq!(status["uplink"]["code"], "uplink.unreachable");
     assert!(status["latency"]["captured_to_stored"]["median_ms"].is_number());
     let text = String::from_utf8(bench.output(&["status"]).stdout).unwrap();
-    assert!(text.starts_with("CAPTURING   box FR75-012 · patient assigned"), "{text}");
+    assert!(
+        text.starts_with("CAPTURING   box FR75-012 · patient assigned"),
+        "{text}"
+    );
     agent.signal(Signal::TERM);
     assert_eq!(agent.exit_code(), Some(0));
     let rows: Vec<_> = rows_read_only(&bench.outbox())
@@ -64,7 +67,9 @@ fn a_killed_agent_continues_the_acquisition_with_a_named_gap() {
     let bench = Bench::new();
     let _sensor = Sensor::plug_in(&bench.port());
     let mut agent = bench.start(&[]);
-    let before = bench.wait_for_source("two segments", |source| source["segments"].as_u64() >= Some(2));
+    let before = bench.wait_for_source("two segments", |source| {
+        source["segments"].as_u64() >= Some(2)
+    });
     agent.signal(Signal::KILL);
     agent.exit_code();
     let mut agent = bench.start(&[]);
@@ -104,7 +109,10 @@ fn a_second_agent_on_the_same_outbox_is_refused_and_the_first_goes_on() {
     let second = bench.output(&["run"]);
     assert_eq!(second.status.code(), Some(2));
     let text = String::from_utf8(second.stderr).unwrap();
-    assert!(text.contains("outbox.in-use") && text.contains("try:"), "{text}");
+    assert!(
+        text.contains("outbox.in-use") && text.contains("try:"),
+        "{text}"
+    );
     let status = wait_for("the first to answer", || bench.status());
     assert_eq!(status["sources"][0]["state"], "streaming");
 }
@@ -119,5 +127,8 @@ fn the_outbox_is_shown_sealed_while_the_agent_runs() {
     let document: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(document["schema"], "outbox/1");
     let lanes = document["lanes"].as_array().unwrap();
-    assert!(lanes.iter().any(|lane| lane["lane"] == "routine"), "{document}");
+    assert!(
+        lanes.iter().any(|lane| lane["lane"] == "routine"),
+        "{document}"
+    );
 }

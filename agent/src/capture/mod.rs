@@ -201,8 +201,12 @@ impl Capture {
         self.pipeline.take(&heard.frames, at, &mut self.out);
         if let Some(why) = heard.unrecognised {
             self.pipeline.lost(at, &mut self.out);
-            self.reporter
-                .trouble(LinkState::NoFrames, why.code(), why.to_string(), &mut self.out);
+            self.reporter.trouble(
+                LinkState::NoFrames,
+                why.code(),
+                why.to_string(),
+                &mut self.out,
+            );
         } else if !heard.frames.is_empty() {
             self.reporter.streaming(at, &mut self.out);
         }

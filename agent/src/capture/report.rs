@@ -106,14 +106,20 @@ impl Reporter {
             line.status.quality = None;
             line.status.heart_rate_bpm = None;
         });
-        tracing::warn!(event = "SourceTroubleReported", code, source = self.place, detail);
+        tracing::warn!(
+            event = "SourceTroubleReported",
+            code,
+            source = self.place,
+            detail
+        );
         out.push(Captured::Event { code, detail });
     }
 
     /// Valid frames came.
     pub(crate) fn streaming(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
-        self.board
-            .source(self.place, |line| line.last_frame_us = Some(at.box_instant.micros));
+        self.board.source(self.place, |line| {
+            line.last_frame_us = Some(at.box_instant.micros)
+        });
         if self.is_streaming() && self.code.is_none() {
             return;
         }

@@ -244,7 +244,10 @@ fn text(document: &Document) -> String {
     if let Some(beats) = &document.beats {
         text += &format!("\nBEATS   {} in lead {}\n", beats.samples.len(), beats.lead);
     }
-    text += &match (&document.heart_rate.mean_bpm, &document.heart_rate.undetermined) {
+    text += &match (
+        &document.heart_rate.mean_bpm,
+        &document.heart_rate.undetermined,
+    ) {
         (Some(bpm), _) => format!("RATE    {bpm:.0} /min on average\n"),
         (None, Some(why)) => format!("RATE    {}\n", why.text),
         (None, None) => String::new(),

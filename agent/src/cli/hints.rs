@@ -79,10 +79,7 @@ const HINTS: [(&str, &str); 21] = [
         "format.unrecognised",
         "see what the file is: cardio-agent inspect FILE",
     ),
-    (
-        "io",
-        "check that the output can be written",
-    ),
+    ("io", "check that the output can be written"),
 ];
 
 /// The next step for an error of this code, if there is one.

@@ -11,8 +11,8 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
 
 /// Writes one JSON document.
 pub(crate) fn json(document: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(document)
-        .map_err(|err| Failure::new(&err, "json"))?;
+    let mut text =
+        serde_json::to_string_pretty(document).map_err(|err| Failure::new(&err, "json"))?;
     text.push('\n');
     written(std::io::stdout().lock().write_all(text.as_bytes()))
 }

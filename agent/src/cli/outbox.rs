@@ -87,12 +87,14 @@ fn lanes(args: &ShowArgs, config: &Config) -> Result<Vec<Lane>, Failure> {
         lane.newest.push(frame(&row));
         // the rows come in order; twice the wanted number is kept at most
         if lane.newest.len() >= args.last.saturating_mul(2).max(1) {
-            lane.newest.drain(..lane.newest.len().saturating_sub(args.last));
+            lane.newest
+                .drain(..lane.newest.len().saturating_sub(args.last));
         }
     }
     let mut lanes: Vec<Lane> = lanes.into_values().collect();
     for lane in &mut lanes {
-        lane.newest.drain(..lane.newest.len().saturating_sub(args.last));
+        lane.newest
+            .drain(..lane.newest.len().saturating_sub(args.last));
     }
     Ok(lanes)
 }
@@ -104,7 +106,11 @@ fn frame(row: &OutboxRow) -> Frame {
         stored: rfc_3339(row.stored_utc),
         filed: row.acked,
         sealed_to: row.header.recipient.to_string(),
-        fingerprint: row.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+        fingerprint: row
+            .fingerprint
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     }
 }
 

@@ -253,7 +253,9 @@ impl ConfigError {
             Self::UnknownKey {
                 meant: Some(meant), ..
             } => Some(format!("write `{meant}` instead")),
-            Self::UnknownKey { known, .. } => Some(format!("known keys here: {}", known.join(", "))),
+            Self::UnknownKey { known, .. } => {
+                Some(format!("known keys here: {}", known.join(", ")))
+            }
             Self::BadValue {
                 meant: Some(meant), ..
             } => Some(format!("write `{meant}` instead")),
@@ -314,8 +316,7 @@ impl Config {
         }
         for (place, source) in self.sources.iter().enumerate() {
             let key = |name: &str| format!("source.{place}.{name}");
-            SourceId::new(&source.name)
-                .map_err(|err| bad(key("name"), err.to_string(), None))?;
+            SourceId::new(&source.name).map_err(|err| bad(key("name"), err.to_string(), None))?;
             if let Some(subject) = &source.subject {
                 SubjectRef::new(subject)
                     .map_err(|err| bad(key("subject"), err.to_string(), None))?;

@@ -134,7 +134,10 @@ mod tests {
 
     #[test]
     fn labels_that_do_not_fit_are_refused() {
-        assert_eq!(rows(&["I"; 9]).unwrap_err().to_string(), "9 leads are named, the device has 8");
+        assert_eq!(
+            rows(&["I"; 9]).unwrap_err().to_string(),
+            "9 leads are named, the device has 8"
+        );
         assert_eq!(rows(&["-"]), Err(RowsError::None));
         assert!(matches!(rows(&["I", "i"]), Err(RowsError::Twice { .. })));
         assert!(matches!(rows(&["a b"]), Err(RowsError::Label { .. })));

@@ -41,10 +41,7 @@ fn the_commented_source_of_the_default_is_a_source() {
 fn a_misspelt_key_is_named_and_the_right_one_suggested() {
     let err = parse("[box]\nenrollment = \"x\"\n").unwrap_err();
     assert_eq!(err.code(), "config.key.unknown");
-    assert_eq!(
-        err.to_string(),
-        "unknown key `box.enrollment` in box.toml"
-    );
+    assert_eq!(err.to_string(), "unknown key `box.enrollment` in box.toml");
     assert_eq!(err.suggestion().unwrap(), "write `enrolment` instead");
 }
 
@@ -68,7 +65,10 @@ fn a_wrong_unit_names_the_key_and_the_known_units() {
 fn a_number_without_unit_names_the_key() {
     let err = parse("[store]\ncap = 8\n").unwrap_err();
     let text = err.to_string();
-    assert!(text.contains("`store.cap`") && text.contains("8GiB"), "{text}");
+    assert!(
+        text.contains("`store.cap`") && text.contains("8GiB"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -87,7 +87,10 @@ fn with_unit(
     example: &'static str,
 ) -> Result<u64, UnitError> {
     let trimmed = text.trim();
-    let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let digits = trimmed.len()
+        - trimmed
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .len();
     let (number, unit) = trimmed.split_at(digits);
     let number: u64 = number.parse().map_err(|_| UnitError::Number {
         text: text.to_owned(),

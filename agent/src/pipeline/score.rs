@@ -237,4 +237,3 @@ fn derived_specs(limbs: Option<(usize, usize)>, waveforms: &[WaveformSpec]) -> V
         })
         .collect()
 }
-

@@ -326,12 +326,7 @@ impl Running {
         });
     }
 
-    fn place(
-        &mut self,
-        frame: &Frame,
-        at: ClockReading,
-        out: &mut Vec<Captured>,
-    ) {
+    fn place(&mut self, frame: &Frame, at: ClockReading, out: &mut Vec<Captured>) {
         let seq = frame.seq.map(|seq| seq.0);
         let samples = frame.rows.per_lead();
         let placed = self.timeline.place(seq, samples, at.box_instant);

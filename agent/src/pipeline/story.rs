@@ -87,7 +87,11 @@ fn line(captured: &Captured) -> Option<String> {
         Captured::Started(_) => "started".to_owned(),
         Captured::Continued(_, tally) => format!("continued after {}", tally.segments),
         Captured::Segment(segment) => {
-            format!("segment {}+{}", segment.block.first.0, segment.block.count().0)
+            format!(
+                "segment {}+{}",
+                segment.block.first.0,
+                segment.block.count().0
+            )
         }
         Captured::Gap { gap, .. } => {
             format!("gap {}+{} {}", gap.from.0, gap.len.0, gap.cause.name())
@@ -145,7 +149,11 @@ fn samples_are_the_integers_that_the_sensor_sent() {
     story.sends(250);
     let mut again = Sensor::new(calm());
     let want: Vec<i32> = (0..250).map(|_| again.frame().rows.samples()[1]).collect();
-    let Some(Captured::Segment(segment)) = story.out.iter().find(|one| line(one).is_some_and(|text| text.starts_with("segment"))) else {
+    let Some(Captured::Segment(segment)) = story
+        .out
+        .iter()
+        .find(|one| line(one).is_some_and(|text| text.starts_with("segment")))
+    else {
         panic!("a second makes a segment");
     };
     assert_eq!(segment.block.leads.len(), 8);
@@ -193,7 +201,11 @@ fn a_source_that_leaves_and_returns_goes_on_with_a_gap() {
     story.time_passes(Duration::from_secs(4)).sends(250).ends();
     let tells = story.tells();
     assert_eq!(tells[..3], ["started", "segment 0+250", "segment 250+50"]);
-    let Some(Captured::Gap { gap, near }) = story.out.iter().find(|one| matches!(one, Captured::Gap { .. })) else {
+    let Some(Captured::Gap { gap, near }) = story
+        .out
+        .iter()
+        .find(|one| matches!(one, Captured::Gap { .. }))
+    else {
         panic!("an absence is a gap: {tells:?}");
     };
     assert_eq!((gap.from.0, gap.cause), (300, GapCause::SourceLost));
@@ -289,7 +301,13 @@ fn an_electrode_that_comes_off_is_named_within_two_seconds() {
             _ => None,
         })
         .collect();
-    let at = |second: u64| named.iter().find(|(end, _)| *end == second * 250).unwrap().1;
+    let at = |second: u64| {
+        named
+            .iter()
+            .find(|(end, _)| *end == second * 250)
+            .unwrap()
+            .1
+    };
     assert_eq!(at(12), None);
     assert_eq!(at(14), Some(Electrode::C3));
 }
@@ -298,7 +316,12 @@ fn an_electrode_that_comes_off_is_named_within_two_seconds() {
 fn a_calm_heart_is_usable_on_twelve_leads_and_its_rate_is_told() {
     let mut story = Story::new();
     story.sends(250 * 15);
-    let Some(Captured::Assessment(found)) = story.out.iter().rev().find(|one| matches!(one, Captured::Assessment(_))) else {
+    let Some(Captured::Assessment(found)) = story
+        .out
+        .iter()
+        .rev()
+        .find(|one| matches!(one, Captured::Assessment(_)))
+    else {
         panic!("fifteen seconds are scored");
     };
     assert_eq!(found.quality.per_lead.len(), 12);
@@ -315,9 +338,18 @@ fn no_window_is_scored_across_a_gap() {
     let after = 250 * 12 + 100;
     for one in &story.out {
         if let Captured::Assessment(found) = one {
-            let (first, end) = (found.quality.first.0, found.quality.first.after(found.quality.len).0);
+            let (first, end) = (
+                found.quality.first.0,
+                found.quality.first.after(found.quality.len).0,
+            );
             assert!(end <= 250 * 12 || first >= after, "{first}..{end}");
-            assert!(!found.quality.overall.causes.contains(&QualityCause::LeadOff));
+            assert!(
+                !found
+                    .quality
+                    .overall
+                    .causes
+                    .contains(&QualityCause::LeadOff)
+            );
         }
     }
 }

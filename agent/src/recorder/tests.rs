@@ -126,8 +126,14 @@ async fn what_a_full_outbox_refused_is_one_gap_and_leaves_no_hole_in_the_ordinal
     recorder.keep(started()).await;
     recorder.keep(segment(0)).await;
     shelf.fill(true);
-    assert_eq!(recorder.keep(segment(250)).await.refused, Some("outbox.full"));
-    assert_eq!(recorder.keep(segment(500)).await.refused, Some("outbox.full"));
+    assert_eq!(
+        recorder.keep(segment(250)).await.refused,
+        Some("outbox.full")
+    );
+    assert_eq!(
+        recorder.keep(segment(500)).await.refused,
+        Some("outbox.full")
+    );
     shelf.fill(false);
     assert_eq!(recorder.keep(segment(750)).await.refused, None);
     recorder.keep(ended(1000)).await;

@@ -42,7 +42,10 @@ fn the_first_line_is_the_verdict() {
         "{text}"
     );
     assert!(text.contains("0.2 s ago"), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
 }
 
 #[test]
@@ -60,7 +63,10 @@ fn an_outbox_that_keeps_nothing_fails() {
     let board = board();
     board.lines().store.code = Some("outbox.full".to_owned());
     let status = board.document(&start_of_time());
-    assert_eq!((status.verdict, status.verdict.exit_code()), (Verdict::Failing, 2));
+    assert_eq!(
+        (status.verdict, status.verdict.exit_code()),
+        (Verdict::Failing, 2)
+    );
 }
 
 #[test]

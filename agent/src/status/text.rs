@@ -97,9 +97,9 @@ fn tail(text: &mut String, status: &Status) {
             bytes(store.cap_bytes)
         ),
     );
-    let oldest = store
-        .oldest_waiting_age_s
-        .map_or(String::new(), |seconds| format!(", oldest {}", age(seconds)));
+    let oldest = store.oldest_waiting_age_s.map_or(String::new(), |seconds| {
+        format!(", oldest {}", age(seconds))
+    });
     let since = status
         .uplink
         .since_s
@@ -122,7 +122,10 @@ fn tail(text: &mut String, status: &Status) {
         warnings => {
             put(text, format_args!("{} warning(s):\n", warnings.len()));
             for warning in warnings {
-                put(text, format_args!("  {} ({})\n", warning.text, warning.code));
+                put(
+                    text,
+                    format_args!("  {} ({})\n", warning.text, warning.code),
+                );
             }
         }
     }

@@ -27,6 +27,9 @@ pub trait Uplink: Send {
     /// # Errors
     /// [`UplinkError`] when the gateway cannot be reached or does not accept this box.
     fn connect(&mut self) -> impl Future<Output = Result<Link, UplinkError>> + Send;
+
+    /// Says farewell on the last link, which was dropped.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// An open connection. Dropping it closes the connection.

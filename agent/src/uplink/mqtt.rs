@@ -76,6 +76,8 @@ pub struct Mqtt {
     server_name: String,
     tls: Arc<rustls::ClientConfig>,
     clock: Arc<dyn Clock>,
+    /// Ends once the last link has said farewell.
+    farewell: Option<JoinHandle<()>>,
 }
 
 /// The time of certificates: the box's, but never before the enrolment was written.
@@ -122,6 +124,7 @@ impl Mqtt {
             server_name: enrolment.server_name.clone(),
             tls: Arc::new(client_config(enrolment, time)?),
             clock,
+            farewell: None,
         })
     }
 
@@ -229,7 +232,7 @@ impl Uplink for Mqtt {
         let (publish, to_publish) = mpsc::channel(PUBLISH_ROOM);
         let (told, link_events) = mpsc::channel(EVENT_ROOM);
         let poller = tokio::spawn(poll(events, told));
-        tokio::spawn(hand_over(client, to_publish, poller));
+        self.farewell = Some(tokio::spawn(hand_over(client, to_publish, poller)));
         let online = Outgoing {
             topic: Topic::State(self.device).to_string(),
             payload: self.state(true),
@@ -243,6 +246,13 @@ impl Uplink for Mqtt {
             publish,
             events: link_events,
         })
+    }
+
+    async fn close(&mut self) {
+        if let Some(farewell) = self.farewell.take() {
+            // it has its own time limit, and a task that panicked has said what it could
+            let _ = farewell.await;
+        }
     }
 }
 
@@ -279,7 +289,11 @@ async fn hand_over(
 ) {
     while let Some(out) = to_publish.recv().await {
         let options = PublishOptions::at_least_once().retain(out.retain);
-        if client.publish(out.topic, out.payload, options).await.is_err() {
+        if client
+            .publish(out.topic, out.payload, options)
+            .await
+            .is_err()
+        {
             break;
         }
     }

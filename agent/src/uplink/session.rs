@@ -108,19 +108,17 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         let mut stop = self.stop.clone();
         loop {
             let over = tokio::select! {
-                () = told_to_stop(&mut stop) => return,
+                () = told_to_stop(&mut stop) => Over::Stopped,
                 over = self.connect_and_talk(&mut backoff, &mut commands) => over,
             };
             self.disconnected(&over);
             if matches!(over, Over::Stopped | Over::Revoked) {
-                return;
+                break;
             }
-            let wait = tokio::time::sleep(backoff.next_wait());
-            tokio::select! {
-                () = told_to_stop(&mut stop) => return,
-                () = wait => {}
-            }
+            let wait = backoff.next_wait();
+            let _ = tokio::time::timeout(wait, told_to_stop(&mut stop)).await;
         }
+        self.uplink.close().await;
     }
 
     async fn connect_and_talk(&mut self, backoff: &mut Backoff, commands: &mut Commands) -> Over {
@@ -179,7 +177,8 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
                     code,
                     why = %crate::telemetry::Chain(err)
                 ),
-                _ => tracing::warn!(event = "UplinkLost", code),
+                Over::Stopped => tracing::info!(event = "UplinkClosed"),
+                Over::Revoked | Over::Shelf(_) => tracing::warn!(event = "UplinkLost", code),
             }
         }
     }
@@ -340,7 +339,10 @@ impl<S: Shelf> Talk<'_, S> {
                 self.hear_command(payload).await
             }
             _ => {
-                tracing::warn!(event = "UplinkMessageRefused", code = "uplink.foreign_topic");
+                tracing::warn!(
+                    event = "UplinkMessageRefused",
+                    code = "uplink.foreign_topic"
+                );
                 Ok(None)
             }
         }

@@ -1,7 +1,15 @@
 //! A box on a bench: an enrolment of its own, a sensor on a pseudo terminal that speaks as
 //! the real one does, and the real program.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench for tests, of which each test program uses its part"
+)]
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -131,11 +139,7 @@ impl Bench {
             .unwrap();
         let mut all = vec!["run"];
         all.extend(words);
-        let child = self
-            .command(&all)
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
+        let child = self.command(&all).stderr(Stdio::from(log)).spawn().unwrap();
         Agent(child)
     }
 
@@ -196,7 +200,8 @@ impl Sensor {
     /// Plugs the sensor in: it answers commands, and sends a frame every 4 ms while it
     /// streams.
     pub fn plug_in(path: &Path) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let mut line = tcgetattr(&master).unwrap();

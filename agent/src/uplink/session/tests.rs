@@ -66,7 +66,10 @@ impl Shelf for Frames {
 
     async fn acked(&self, ack: Ack) -> Result<AckOutcome, OutboxError> {
         let mut lanes = self.0.lock().unwrap();
-        let state = lanes.iter_mut().find(|state| state.lane == ack.lane).unwrap();
+        let state = lanes
+            .iter_mut()
+            .find(|state| state.lane == ack.lane)
+            .unwrap();
         if ack.upto >= state.next {
             return Ok(AckOutcome::Refused {
                 why: AckRefusal::Ahead,
@@ -118,6 +121,8 @@ impl Uplink for Wire {
             .map_err(|_| UplinkError::Closed)?;
         Ok(Link { publish, events })
     }
+
+    async fn close(&mut self) {}
 }
 
 struct Rig {
@@ -243,7 +248,9 @@ async fn after_hello_and_an_acknowledgement_the_box_goes_on_behind_it() {
     gateway
         .say(Topic::DownAck(DEVICE), rig.ack(Lane::Routine, 4))
         .await;
-    soon(rig.facts.wait_for(|facts| facts.drained)).await.unwrap();
+    soon(rig.facts.wait_for(|facts| facts.drained))
+        .await
+        .unwrap();
     assert_eq!(rig.frames.acked_upto(Lane::Routine), 4);
 }
 
@@ -360,7 +367,9 @@ async fn a_command_to_send_again_goes_back_and_a_revocation_ends_everything() {
     gateway
         .say(Topic::DownAck(DEVICE), rig.ack(Lane::Routine, 3))
         .await;
-    soon(rig.facts.wait_for(|facts| facts.drained)).await.unwrap();
+    soon(rig.facts.wait_for(|facts| facts.drained))
+        .await
+        .unwrap();
     let command = |number, action| Command {
         device: DEVICE,
         number,
@@ -373,12 +382,17 @@ async fn a_command_to_send_again_goes_back_and_a_revocation_ends_everything() {
         from_seq: 2,
     };
     gateway
-        .say(Topic::DownCommand(DEVICE), command(1, resend).sign(&rig.control))
+        .say(
+            Topic::DownCommand(DEVICE),
+            command(1, resend).sign(&rig.control),
+        )
         .await;
     assert_eq!(gateway.frame().await, (Lane::Routine, 2));
     let revoke = command(2, CommandAction::Revoke).sign(&rig.control);
     gateway.say(Topic::DownCommand(DEVICE), revoke).await;
-    soon(rig.facts.wait_for(|facts| facts.revoked)).await.unwrap();
+    soon(rig.facts.wait_for(|facts| facts.revoked))
+        .await
+        .unwrap();
     assert!(soon(rig.gateways.recv()).await.is_none());
 }
 
