@@ -84,7 +84,13 @@ pub fn for_boxes(
         .build()
         .map_err(|source| TlsError::Verifier { source })?;
     let builder = versions()?.with_client_cert_verifier(Arc::new(AllowListed { chain, boxes }));
-    finish(builder, server)
+    let mut config = finish(builder, server)?;
+    if let Some(config) = Arc::get_mut(&mut config) {
+        // A resumed session would not ask the allow-list again.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    }
+    Ok(config)
 }
 
 /// TLS for readers of the record, who present a token instead of a certificate.

@@ -48,6 +48,15 @@ async fn wait_for_report(bench: &Bench, status: &str) -> Value {
     .await
 }
 
+/// Waits until so many records are filed.
+async fn wait_for_records(bench: &Bench, count: usize) {
+    until("every record to be filed", || async {
+        let status = bench.asked(json!({"verb": "status"})).await;
+        (status["ok"]["record"]["records"] == count).then_some(())
+    })
+    .await;
+}
+
 /// Samples of a lead as the record shows them: first index by time, then counts.
 fn filed_counts(spans: &[Value], mdc: &str) -> Vec<i64> {
     let mut spans: Vec<&Value> = spans.iter().collect();
@@ -118,6 +127,7 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     assert_eq!((ack.upto, ack.head), (seq, head));
     assert!(ack.counter > first.counter);
 
+    wait_for_records(&bench, routine.len() + alert.len()).await;
     let report = wait_for_report(&bench, "preliminary").await;
     assert_eq!(report["subject"]["reference"], format!("Patient/{PATIENT}"));
     let all = fhir
@@ -189,7 +199,7 @@ async fn any_order_of_lanes_and_a_restart_in_between_give_the_same_resources() {
         bench = bench.restart().await;
         let mut client = Client::connect(&bench, &of).await;
         send_all(&mut client, &mut of, halves[1].0, halves[1].1).await;
-        wait_for_report(&bench, "preliminary").await;
+        wait_for_records(&bench, routine.len() + alert.len()).await;
         let fhir = bench.fhir();
         let observations = until("every window and span", || async {
             let all = fhir.all("/fhir/Observation").await;

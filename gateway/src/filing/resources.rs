@@ -16,12 +16,15 @@ use cardio_fhir::time::Effective;
 use cardio_fhir::waveform::{SpanError, SpanFacts, ecg_observation};
 use cardio_wire::record::{AssessmentV1, GapV1, Record};
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::exam::{Exam, Touched};
 use super::spans::{Piece, pieces, reached, slot_of, slot_start, slots};
 use crate::db::{DbError, during, to_sql};
 use crate::record;
+
+/// The longest window that is scored.
+const WINDOW_MAX_US: u64 = 10_000_000;
 
 /// Brings every resource that `touched` may have changed up to date.
 pub(crate) fn refresh(
@@ -43,10 +46,14 @@ pub(crate) fn refresh(
         let last = reached(connection, exam)?.saturating_sub(1);
         slots.insert(slot_of(rate, last));
     }
+    let mut windows = touched_windows(exam, touched);
     for slot in slots {
         for piece in pieces(connection, exam, slot)? {
             if piece.complete {
                 put_span(connection, exam, &piece, now)?;
+                // Windows that look at the span name it as their origin.
+                let reach = rate.count_in_micros(WINDOW_MAX_US).0;
+                windows.push((piece.block.first.0, piece.end().0.saturating_add(reach)));
             }
         }
     }
@@ -55,7 +62,7 @@ pub(crate) fn refresh(
             put_gap(connection, exam, &gap, now)?;
         }
     }
-    put_assessments(connection, exam, touched, now)?;
+    put_assessments(connection, exam, &windows, now)?;
     if touched.all || exam.ended.is_some() {
         super::exam_report::put(connection, exam, now)?;
     }
@@ -70,7 +77,8 @@ fn put_result(
     observation: &Value,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    record::put(connection, observation, now)?;
+    let observation = named(observation.clone());
+    record::put(connection, &observation, now)?;
     let id = observation.get("id").and_then(Value::as_str);
     connection
         .prepare_cached(
@@ -79,6 +87,15 @@ fn put_result(
         .and_then(|mut statement| statement.execute(params![exam.id().0, id, to_sql(first.0)]))
         .map(|_| ())
         .map_err(during("note a result"))
+}
+
+/// Says in words that a resource belongs to no patient yet, where it names none.
+pub(crate) fn named(mut resource: Value) -> Value {
+    if let Some(map) = resource.as_object_mut() {
+        map.entry("subject")
+            .or_insert_with(|| json!({"display": "NON ATTRIBUÉ / UNASSIGNED"}));
+    }
+    resource
 }
 
 fn put_devices(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
@@ -153,7 +170,7 @@ fn verdict_of(
 ) -> Result<Option<QualityVerdict>, DbError> {
     let second = exam.acquisition().rate.count_in_micros(1_000_000);
     let latest = piece.end().after(second).0;
-    let windows = assessments(connection, exam, Some((piece.block.first.0, latest)))?;
+    let windows = assessments(connection, exam, (piece.block.first.0, latest))?;
     Ok(windows
         .into_iter()
         .max_by_key(|window| window.quality.first.after(window.quality.len))
@@ -181,47 +198,61 @@ fn put_gap(
     put_result(connection, exam, gap.gap.from, &observation, now)
 }
 
+/// Ends of the windows that `touched` asks to look at, as ranges: after the first, up to the
+/// second sample.
+fn touched_windows(exam: &Exam, touched: &Touched) -> Vec<(u64, u64)> {
+    let mut ranges = Vec::new();
+    if touched.all {
+        ranges.push((0, u64::MAX));
+    }
+    if let (Some(first), Some(last)) = (touched.windows.first(), touched.windows.last()) {
+        ranges.push((first.saturating_sub(1), *last));
+    }
+    if let Some(ended) = exam.ended.as_ref().filter(|_| touched.ended) {
+        let second = one_second(exam);
+        ranges.push((ended.end.0.saturating_sub(second), ended.end.0));
+    }
+    ranges
+}
+
 /// Writes heart rate and quality of the windows that are kept: in each slot the first that
-/// ends in it, and the last of all.
+/// ends in it, and the one that ends with the acquisition.
 fn put_assessments(
     connection: &Connection,
     exam: &Exam,
-    touched: &Touched,
+    ranges: &[(u64, u64)],
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let all = touched.all.then_some((0, u64::MAX));
-    let some = match (touched.windows.first(), touched.windows.last()) {
-        (Some(first), Some(last)) => Some((first.saturating_sub(1), *last)),
-        _ => None,
-    };
-    let last = match exam.ended {
-        Some(_) => last_window(connection, exam)?,
-        None => None,
-    };
-    let at_end = last
-        .filter(|_| touched.ended)
-        .map(|end| (end.saturating_sub(1), end));
-    let range = match (all.or(some), at_end) {
-        (Some((from, to)), Some((last_from, last_to))) => (from.min(last_from), to.max(last_to)),
-        (Some(range), None) | (None, Some(range)) => range,
-        (None, None) => return Ok(()),
-    };
-    for window in assessments(connection, exam, Some(range))? {
-        let end = window.quality.first.after(window.quality.len);
-        if is_kept(exam, end.0) || last == Some(end.0) {
-            put_window(connection, exam, &window, now)?;
+    let mut done = BTreeSet::new();
+    for range in ranges {
+        for window in assessments(connection, exam, *range)? {
+            let end = window.quality.first.after(window.quality.len).0;
+            let kept = is_first_of_slot(exam, end) || is_last(exam, end);
+            if kept && done.insert(window.head.id) {
+                put_window(connection, exam, &window, now)?;
+            }
         }
     }
     Ok(())
 }
 
+fn one_second(exam: &Exam) -> u64 {
+    exam.acquisition().rate.count_in_micros(1_000_000).0.max(1)
+}
+
 /// Whether a window that ends at `end` is the first to end in its slot: windows come every
 /// second, so it is the one that ends within the slot's first second.
-fn is_kept(exam: &Exam, end: u64) -> bool {
+fn is_first_of_slot(exam: &Exam, end: u64) -> bool {
     let rate = exam.acquisition().rate;
     let slot = slot_of(rate, end);
-    slot > 0
-        && end.saturating_sub(slot_start(rate, slot)) < rate.count_in_micros(1_000_000).0.max(1)
+    slot > 0 && end.saturating_sub(slot_start(rate, slot)) < one_second(exam)
+}
+
+/// Whether a window ends within the acquisition's last second.
+fn is_last(exam: &Exam, end: u64) -> bool {
+    exam.ended.as_ref().is_some_and(|ended| {
+        end <= ended.end.0 && ended.end.0.saturating_sub(end) < one_second(exam)
+    })
 }
 
 fn put_window(
@@ -289,13 +320,12 @@ fn spans_of(
 }
 
 /// Assessed windows whose end lies after the first and up to the second sample given.
-pub(crate) fn assessments(
+fn assessments(
     connection: &Connection,
     exam: &Exam,
-    ends: Option<(u64, u64)>,
+    (after, upto): (u64, u64),
 ) -> Result<Vec<AssessmentV1>, DbError> {
     let act = "read the assessments of an acquisition";
-    let (after, upto) = ends.unwrap_or((0, u64::MAX));
     let mut statement = connection
         .prepare_cached(
             "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
@@ -319,19 +349,6 @@ pub(crate) fn assessments(
         }
     }
     Ok(windows)
-}
-
-fn last_window(connection: &Connection, exam: &Exam) -> Result<Option<u64>, DbError> {
-    connection
-        .prepare_cached(
-            "SELECT max(first + len) FROM records
-             WHERE acquisition = ?1 AND kind = 'assessment' AND box = ?2",
-        )
-        .and_then(|mut statement| {
-            statement.query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
-        })
-        .map(|end: Option<i64>| end.map(crate::db::from_sql))
-        .map_err(during("find the last assessment"))
 }
 
 /// The gaps of an acquisition, in order.

@@ -125,7 +125,12 @@ impl Fhir {
         self.get_with(path, "application/fhir+json", true).await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, accept: &str, authorised: bool) -> (u16, Value) {
+    pub(crate) async fn get_with(
+        &self,
+        path: &str,
+        accept: &str,
+        authorised: bool,
+    ) -> (u16, Value) {
         let (one, accept) = (self.clone(), accept.to_owned());
         let url = if path.starts_with("https:") {
             path.to_owned()
@@ -185,6 +190,22 @@ impl Fhir {
             let text = response.body_mut().read_to_string().unwrap();
             let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
             (response.status().as_u16(), body)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Whether a body of `bytes` bytes is refused; the server may hang up before it is sent.
+    pub(crate) async fn refuses_body_of(&self, path: &str, bytes: usize) -> bool {
+        let (one, url) = (self.clone(), format!("{}{path}", self.base));
+        tokio::task::spawn_blocking(move || {
+            let answer = one
+                .agent
+                .put(&url)
+                .header("Authorization", format!("Bearer {}", one.token))
+                .header("Content-Type", "application/fhir+json")
+                .send(" ".repeat(bytes));
+            answer.map_or(true, |response| response.status().as_u16() == 413)
         })
         .await
         .unwrap()
@@ -280,7 +301,13 @@ impl TestBox {
         frame
     }
 
-    pub(crate) fn frame_at(&self, lane: Lane, seq: u64, prev: [u8; 32], record: &Record) -> Vec<u8> {
+    pub(crate) fn frame_at(
+        &self,
+        lane: Lane,
+        seq: u64,
+        prev: [u8; 32],
+        record: &Record,
+    ) -> Vec<u8> {
         let header = FrameHeader {
             suite: SUITE_X25519_CHACHA,
             recipient: self.recipient.key_id(),
@@ -298,7 +325,12 @@ impl TestBox {
         (seq, head)
     }
 
-    pub(crate) fn hello(&self, at: cardio_core::clock::ClockReading, oldest: u64, acked: u64) -> Vec<u8> {
+    pub(crate) fn hello(
+        &self,
+        at: cardio_core::clock::ClockReading,
+        oldest: u64,
+        acked: u64,
+    ) -> Vec<u8> {
         let lanes = self
             .heads
             .iter()
@@ -438,6 +470,7 @@ impl Client {
         loop {
             match self.next().await {
                 Some(Packet::PubAck(ack)) if ack.pkid == packet_id => return ack,
+                Some(Packet::PubAck(_)) => {}
                 Some(Packet::Publish(publish)) => self.answer(&publish).await,
                 other => panic!("no PUBACK of {packet_id} but {other:?}"),
             }
