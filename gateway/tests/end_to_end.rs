@@ -1,5 +1,12 @@
 //! A box and the gateway over real TLS: frames in, acknowledgements out, the record read back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
 mod support;
 #[path = "support/visit.rs"]
 mod visit;

@@ -1,5 +1,12 @@
 //! What a gateway must refuse, and that it stays well while it does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
 mod support;
 #[path = "support/visit.rs"]
 #[allow(dead_code, reason = "other test files use the rest")]

@@ -1,5 +1,12 @@
 //! The program itself: its command line, and what a kill leaves.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
 mod support;
 #[path = "support/visit.rs"]
 #[allow(dead_code, reason = "other test files use the rest")]

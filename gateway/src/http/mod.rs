@@ -106,7 +106,7 @@ async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response
 }
 
 async fn health(State(web): State<Web>) -> Response {
-    let record = web.readers.read_async(|c| crate::filing::counts(c)).await;
+    let record = web.readers.read_async(crate::filing::counts).await;
     let inbox = web
         .inbox
         .readers()

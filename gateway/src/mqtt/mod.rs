@@ -10,6 +10,7 @@
 //! Deliberately absent: QoS 2, topic aliases, wildcards beyond `down/+`, shared
 //! subscriptions, messages between clients. This is not a broker.
 
+mod connect;
 mod listener;
 mod packet;
 mod session;
