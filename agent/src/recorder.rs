@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 use cardio_core::acquisition::{Acquisition, Attendance};
 use cardio_core::clock::{Clock, TimeAnchor};
+use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::Gap;
 use cardio_core::ids::SourceId;
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::segment::Segment;
+use cardio_store::OpenAcquisition;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{
     AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, EndReason, GapV1, Record,
@@ -39,6 +41,18 @@ pub struct Tally {
     pub gaps: u64,
     /// Samples per lead missing in them.
     pub missing: SampleCount,
+}
+
+impl Tally {
+    /// What an earlier run stored of its acquisition.
+    pub const fn of(note: &OpenAcquisition) -> Self {
+        Self {
+            segments: note.next_ordinal,
+            samples: note.samples,
+            gaps: note.gaps,
+            missing: note.missing,
+        }
+    }
 }
 
 /// Where records go. An append is done when the record is durable.
@@ -103,6 +117,27 @@ impl<S: Sink> Recorder<S> {
             owes_start: false,
             missed: Missed::default(),
         }
+    }
+
+    /// Ends an acquisition that an earlier run began and no sensor of this one continues.
+    pub async fn give_up(&mut self, note: &OpenAcquisition) -> Kept {
+        let acquisition = Acquisition {
+            id: note.acquisition,
+            subject: note.subject.clone(),
+            source: note.source.clone(),
+            device: DeviceIdentity::default(),
+            integrity: IntegrityClass::Uncounted,
+            rate: note.rate,
+            waveforms: Vec::new(),
+            attendance: Attendance::Attended,
+        };
+        self.begin(acquisition, Tally::of(note));
+        self.keep(Captured::Ended {
+            reason: EndReason::BoxStopped,
+            end: note.next_sample,
+            repeated_frames: 0,
+        })
+        .await
     }
 
     /// What is stored of the running acquisition.

@@ -4,6 +4,7 @@
 //! Ending: the sensors end their acquisitions, the recorders finish, the uplink sends what
 //! it can for a limited time, the outbox closes. What is not sent stays in the outbox.
 
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +135,29 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
         board: Arc::new(Board::default()),
         stored: Arc::new(Notify::new()),
     };
-    runtime.block_on(service.run(mqtt, limit))
+    let done = runtime.block_on(service.run(mqtt, limit));
+    if let (Err(RunError::Revoked), Some(path)) = (&done, enrolment_path) {
+        wipe(path);
+    }
+    done
+}
+
+/// Makes the keys of a box that is no longer trusted unreadable, as far as a file system
+/// lets one.
+fn wipe(path: &Path) {
+    let wiped = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| {
+            let len = file.metadata()?.len();
+            std::io::copy(&mut std::io::repeat(0).take(len), &mut file)?;
+            file.sync_all()
+        })
+        .and_then(|()| std::fs::remove_file(path));
+    match wiped {
+        Ok(()) => tracing::warn!(event = "AgentKeysWiped"),
+        Err(_) => tracing::error!(event = "AgentKeysWipeError", code = "enrolment.not_wiped"),
+    }
 }
 
 fn process(act: &'static str) -> impl Fn(std::io::Error) -> RunError {
@@ -303,6 +326,16 @@ impl Service<'_> {
                 plan,
             };
             tasks.spawn(task.run());
+            notes.extend(mine);
+        }
+        for note in notes {
+            let mut recorder = self.recorder(note.source.clone());
+            tasks.spawn(async move {
+                let kept = recorder.give_up(&note).await;
+                if let Some(code) = kept.refused {
+                    tracing::error!(event = "OutboxRecordRefused", code);
+                }
+            });
         }
         Ok(tasks)
     }

@@ -4,7 +4,7 @@ mod common;
 
 use cardio_store::rows_read_only;
 use cardio_wire::lane::Lane;
-use common::{Bench, Sensor, wait_for};
+use common::{Bench, Sensor, plug_in_noise, wait_for};
 use rustix::process::Signal;
 
 fn is(state: &'static str) -> impl Fn(&serde_json::Value) -> bool {
@@ -98,6 +98,16 @@ fn a_port_that_is_not_there_is_a_visible_state_with_its_code() {
     let source = bench.wait_for_source("the state", |source| !source["code"].is_null());
     assert_eq!(source["code"], "serial.open.missing");
     assert_eq!(source["state"], "opening");
+}
+
+#[test]
+fn bytes_of_no_sensor_are_said_to_be_the_wrong_device_or_speed() {
+    let bench = Bench::new();
+    let _noise = plug_in_noise(&bench.port());
+    let _agent = bench.start(&[]);
+    let source = bench.wait_for_source("the state", is("no-frames"));
+    assert_eq!(source["code"], "serial.no_frames");
+    assert_eq!(source["segments"], 0);
 }
 
 #[test]

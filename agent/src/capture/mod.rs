@@ -145,7 +145,7 @@ impl Capture {
 
     async fn converse(&mut self, mut port: Port, backoff: &mut Backoff) -> Over {
         let mut talk = Conversation::new(self.plan.profile);
-        self.reporter.state(LinkState::Waiting);
+        self.reporter.waiting();
         let mut heard_at = self.clock.read().box_instant;
         let mut answer = talk.start(heard_at);
         let mut ticks = tokio::time::interval(TICK);
@@ -180,7 +180,7 @@ impl Capture {
                     let now = clock.read();
                     self.pipeline.tick(now, &mut self.out);
                     if let Some(why) = talk.failure() {
-                        return self.lost(why.code(), why.to_string(), now);
+                        return self.failed(why.code(), why.to_string(), now);
                     }
                     if self.is_silent(heard_at, now) {
                         heard_at = now.box_instant;
@@ -233,6 +233,15 @@ impl Capture {
         self.reporter
             .trouble(LinkState::Silent, "source.silent", detail, &mut self.out);
         talk.start(now.box_instant)
+    }
+
+    /// The session failed. That the bytes are another device's says more than that this one
+    /// does not answer.
+    fn failed(&mut self, code: &'static str, detail: String, at: ClockReading) -> Over {
+        if self.reporter.is_unrecognised() {
+            return Over::Lost;
+        }
+        self.lost(code, detail, at)
     }
 
     fn lost(&mut self, code: &'static str, detail: String, at: ClockReading) -> Over {

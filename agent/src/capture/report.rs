@@ -72,6 +72,19 @@ impl Reporter {
         matches!(self.state, LinkState::Streaming)
     }
 
+    /// Whether what comes is not what was configured.
+    pub(crate) const fn is_unrecognised(&self) -> bool {
+        matches!(self.state, LinkState::NoFrames)
+    }
+
+    /// The port is open and the sensor was asked to begin. What was wrong with it before
+    /// stays said until it streams.
+    pub(crate) fn waiting(&mut self) {
+        if self.code.is_none() || !self.is_unrecognised() {
+            self.state(LinkState::Waiting);
+        }
+    }
+
     /// What to call a source whose port cannot be opened.
     pub(crate) const fn state_without_port(&self) -> LinkState {
         if self.has_streamed {

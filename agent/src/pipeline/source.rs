@@ -192,7 +192,7 @@ impl SourcePipeline {
                 rate: note.rate,
                 ..acquisition
             };
-            let tally = stored_of(&note);
+            let tally = Tally::of(&note);
             out.push(Captured::Continued(Box::new(acquisition), tally));
             out.push(Captured::Ended {
                 reason: EndReason::BoxStopped,
@@ -242,7 +242,7 @@ impl SourcePipeline {
                 let acquisition = self.acquisition(note.acquisition);
                 let next = note.next_sample;
                 let mut running = Running::new(acquisition.clone(), &self.plan, next);
-                let tally = stored_of(&note);
+                let tally = Tally::of(&note);
                 out.push(Captured::Continued(Box::new(acquisition), tally));
                 let gap = restart_gap(&note, samples, first_at);
                 running.resume(gap, first_at, at, out);
@@ -392,16 +392,6 @@ impl Running {
             uncertainty_us,
             self.acquisition.rate,
         ))
-    }
-}
-
-/// What an earlier run stored of its acquisition.
-const fn stored_of(note: &OpenAcquisition) -> Tally {
-    Tally {
-        segments: note.next_ordinal,
-        samples: note.samples,
-        gaps: note.gaps,
-        missing: note.missing,
     }
 }
 

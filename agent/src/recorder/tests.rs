@@ -2,9 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use cardio_core::clock::{Clock, TimeAnchor};
 use cardio_core::gap::GapCause;
-use cardio_core::ids::SourceId;
-use cardio_core::index::SampleIndex;
+use cardio_core::ids::{AcquisitionId, SourceId};
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
+use cardio_store::OpenAcquisition;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{EndReason, Record};
 
@@ -73,7 +75,7 @@ fn recorder(shelf: &Shelf) -> Recorder<Shelf> {
 
 fn started() -> Captured {
     let mut pipeline = SourcePipeline::new(cyton_plan(), Box::new(CountingIds::default()), None);
-    let rate = cardio_core::rate::SamplingRate::hz(250).unwrap();
+    let rate = SamplingRate::hz(250).unwrap();
     let mut sensor = Sensor::new(cardio_signal::synth::SynthConfig::calm(1, rate));
     let mut out = Vec::new();
     pipeline.take(&[sensor.frame()], manual_clock().read(), &mut out);
@@ -165,6 +167,28 @@ async fn an_acquisition_that_began_while_the_outbox_was_full_is_still_begun_firs
             "routine gap 0+250 not-stored",
             "routine segment #0 250+250"
         ]
+    );
+}
+
+#[tokio::test]
+async fn an_acquisition_that_nothing_continues_is_ended_with_what_was_stored_of_it() {
+    let shelf = Shelf::default();
+    let note = OpenAcquisition {
+        acquisition: AcquisitionId([9; 16]),
+        source: SourceId::new("gone").unwrap(),
+        subject: None,
+        rate: SamplingRate::hz(250).unwrap(),
+        next_sample: SampleIndex(600),
+        next_ordinal: 2,
+        samples: SampleCount(500),
+        gaps: 1,
+        missing: SampleCount(100),
+        last_anchor: None,
+    };
+    recorder(&shelf).give_up(&note).await;
+    assert_eq!(
+        shelf.tells(),
+        ["routine ended: 2 segments, 500 samples, 1 gaps, 100 missing"]
     );
 }
 

@@ -383,6 +383,11 @@ fn warnings(sources: &[SourceStatus], lines: &Lines) -> Vec<Warning> {
     if let Some(code) = &lines.store.code {
         warn(code, "the outbox does not keep what is captured".to_owned());
     }
+    if !matches!(lines.store.level.as_str(), "" | "ample") {
+        let used = lines.store.bytes.saturating_mul(100) / lines.store.cap_bytes.max(1);
+        let text = format!("the outbox is {used} % full: {}", lines.store.level);
+        warn("outbox.space", text);
+    }
     for source in sources {
         match (&source.code, &source.quality) {
             (Some(code), _) => warn(code, format!("{} is {}", source.name, source.state.word())),

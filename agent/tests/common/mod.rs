@@ -200,6 +200,13 @@ impl Sensor {
     /// Plugs the sensor in: it answers commands, and sends a frame every 4 ms while it
     /// streams.
     pub fn plug_in(path: &Path) -> Self {
+        Self::with(path, live)
+    }
+
+    fn with(
+        path: &Path,
+        life: impl FnOnce(&OwnedFd, &AtomicBool, &AtomicU64) + Send + 'static,
+    ) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -213,7 +220,7 @@ impl Sensor {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let (stops, sends) = (Arc::clone(&stop), Arc::clone(&sent));
-        let thread = std::thread::spawn(move || live(&master, &stops, &sends));
+        let thread = std::thread::spawn(move || life(&master, &stops, &sends));
         Self {
             stop,
             sent,
@@ -236,6 +243,17 @@ impl Drop for Sensor {
         }
         let _ = std::fs::remove_file(&self.link);
     }
+}
+
+/// Something that is no sensor at all, on a pseudo terminal whose link is at `path`.
+pub fn plug_in_noise(path: &Path) -> Sensor {
+    Sensor::with(path, |master, stop, _| {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+            // what a full line does not take is lost, as on a real one
+            let _ = rustix::io::write(master, &[0x55; 40]);
+        }
+    })
 }
 
 /// The sensor's life: paced by waiting 4 ms for a command between two frames.
