@@ -14,6 +14,8 @@ use super::compare::SentRow;
 pub(crate) struct Ledger {
     /// The leads that were wired, in the order of the counts of a row.
     pub(crate) leads: Vec<String>,
+    /// Every input of the sensor by its lead, `-` where nothing is connected.
+    pub(crate) inputs: Vec<String>,
     /// Samples per second.
     pub(crate) rate_hz: u32,
     /// Counts per millivolt.
@@ -113,10 +115,13 @@ impl Ledger {
                 }
                 (self.rate_hz, self.gain_adu_per_mv) = (rate_hz, gain_adu_per_mv);
                 for (row, (lead, wire)) in leads.into_iter().zip(wiring).enumerate() {
-                    if wire.is_some() {
-                        wired.push(row);
-                        self.leads.push(lead);
+                    if wire.is_none() {
+                        self.inputs.push("-".to_owned());
+                        continue;
                     }
+                    wired.push(row);
+                    self.leads.push(lead.clone());
+                    self.inputs.push(lead);
                 }
             }
             Line::Frame { i, rows } => self.take_frame(i, &rows, wired)?,
@@ -203,6 +208,7 @@ mod tests {
         .unwrap();
         let ledger = Ledger::read(file.path()).unwrap();
         assert_eq!(ledger.leads, ["II"]);
+        assert_eq!(ledger.inputs, ["-", "II"]);
         assert_eq!(
             (ledger.sent[1].at, ledger.sent[1].counts.clone()),
             (8, vec![6])

@@ -117,10 +117,10 @@ impl Visit {
         let gateway = stage.start_gateway()?;
         stage.record()?.put(&patient::fictitious(stage::SUBJECT))?;
         let sim = stage.start_sim(&sensor_arguments(options, &scenario))?;
-        let leads = wait_for("the sensor's ledger", FIRST_FRAME_LIMIT, || {
-            Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.leads))
+        let inputs = wait_for("the sensor's ledger", FIRST_FRAME_LIMIT, || {
+            Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.inputs))
         })?;
-        stage.enrol(&options.device, &leads)?;
+        stage.enrol(&options.device, &inputs)?;
         let agent = stage.start_agent()?;
         say(format!(
             "gateway pid {}, sensor {} pid {}, box pid {}",

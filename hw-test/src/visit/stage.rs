@@ -79,8 +79,9 @@ impl Stage {
     }
 
     /// Makes the box known to the gateway and configures it with what the gateway says.
-    /// `leads` names what the sensor's rows show, in order.
-    pub(crate) fn enrol(&self, device: &str, leads: &[String]) -> anyhow::Result<()> {
+    /// `inputs` names the sensor's inputs by
+    /// their leads, `-` where nothing is connected.
+    pub(crate) fn enrol(&self, device: &str, inputs: &[String]) -> anyhow::Result<()> {
         let enrolment = self.folder.join("enrolment.toml");
         let output = Command::new(&self.programs.gateway)
             .args(["boxes", "add", "--name", "FR75-012", "--out"])
@@ -95,7 +96,7 @@ impl Stage {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        self.write("agent.toml", &self.agent_config(device, leads))
+        self.write("agent.toml", &self.agent_config(device, inputs))
     }
 
     /// Starts the gateway and waits until it answers.
@@ -178,8 +179,8 @@ impl Stage {
         )
     }
 
-    fn agent_config(&self, device: &str, leads: &[String]) -> String {
-        let leads: Vec<String> = leads.iter().map(|lead| format!("\"{lead}\"")).collect();
+    fn agent_config(&self, device: &str, inputs: &[String]) -> String {
+        let leads: Vec<String> = inputs.iter().map(|lead| format!("\"{lead}\"")).collect();
         format!(
             "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
              [store]\ncap = \"1GiB\"\n\
