@@ -384,7 +384,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: support::cases(8), ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_committed_is_filed_exactly_once_or_named_in_a_gap(

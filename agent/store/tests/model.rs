@@ -229,7 +229,7 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: support::cases(8), ..ProptestConfig::default() })]
 
     #[test]
     fn the_outbox_does_what_a_list_in_memory_does(

@@ -163,3 +163,9 @@ pub(crate) fn files_of(path: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// How many cases of a property that waits for a disk: few, unless `PROPTEST_CASES` says more.
+pub(crate) fn cases(few: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(few)
+}
