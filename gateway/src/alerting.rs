@@ -5,9 +5,12 @@
 //! absent: telling anybody. An alert is filed as DetectedIssue, Communication and Task.
 
 use cardio_alert::{
-    Alert, AlertEvent, Algorithm, Engine, EngineState, Fact, Family, Language, Priority,
+    Alert, AlertEvent, Algorithm, Engine, EngineState, Fact, Family, Language, Priority, Quantity,
+    Reading,
 };
+use cardio_core::acquisition::Attendance;
 use cardio_core::clock::UtcMicros;
+use cardio_core::ids::BoxId;
 use cardio_core::index::SampleIndex;
 use cardio_core::subject::SubjectRef;
 use cardio_fhir::alert::{
@@ -82,6 +85,89 @@ pub(crate) fn save(connection: &Connection, state: &EngineState) -> Result<(), D
         .map_err(during("store the state of the alert rules"))
 }
 
+/// What an alert is about.
+#[derive(Clone, Debug)]
+struct Concern {
+    patient: Option<SubjectRef>,
+    device: BoxId,
+    simulated: bool,
+    implicated: Vec<String>,
+}
+
+impl Concern {
+    fn of_exam(exam: &Exam) -> Self {
+        Self {
+            patient: exam.acquisition().subject.clone(),
+            device: exam.device,
+            simulated: exam.context.simulated,
+            implicated: vec![format!("DiagnosticReport/{}", ids::report(exam.id()))],
+        }
+    }
+
+    fn of_box(device: BoxId) -> Self {
+        Self {
+            patient: None,
+            device,
+            simulated: false,
+            implicated: vec![format!("Device/{}", ids::box_device(device))],
+        }
+    }
+}
+
+/// What is known of a box at one moment, for the technical rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BoxReading {
+    /// The box.
+    pub(crate) device: BoxId,
+    /// Seconds since it was last connected.
+    pub(crate) silent_s: f64,
+    /// Frames that do not fit its chains.
+    pub(crate) chain_breaks: f64,
+}
+
+/// Shows the engine how the boxes are; answers how many alerts it raised.
+pub(crate) fn watch(
+    connection: &Connection,
+    readings: &[BoxReading],
+    engine: &mut Engine,
+    recipient: &str,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    let mut raised = 0;
+    for one in readings {
+        let attendance = if records(connection, one.device)? {
+            Attendance::Attended
+        } else {
+            Attendance::Unattended
+        };
+        let concern = Concern::of_box(one.device);
+        for (quantity, value) in [
+            (Quantity::BoxSilence, one.silent_s),
+            (Quantity::ChainBreaks, one.chain_breaks),
+        ] {
+            let reading = Reading {
+                about: one.device.to_string(),
+                quantity,
+                at: now,
+                value,
+                attendance,
+            };
+            for event in engine.reading(&reading, now) {
+                raised += take(connection, &concern, event, recipient, now)?;
+            }
+        }
+    }
+    Ok(raised)
+}
+
+/// Whether a recording of the box runs, as far as it has said.
+fn records(connection: &Connection, device: BoxId) -> Result<bool, DbError> {
+    connection
+        .prepare_cached("SELECT 1 FROM acquisitions WHERE box = ?1 AND ended_us IS NULL")
+        .and_then(|mut statement| statement.exists([device.0]))
+        .map_err(during("look for a running recording"))
+}
+
 /// Shows the engine every window that it has not seen; answers how many alerts it raised.
 pub(crate) fn judge(
     connection: &Connection,
@@ -91,18 +177,19 @@ pub(crate) fn judge(
     now: UtcMicros,
 ) -> Result<u64, DbError> {
     let subject = exam.subject();
+    let concern = Concern::of_exam(exam);
     let mut raised = 0;
     for window in unjudged(connection, exam)? {
         let fact = fact(exam, &window);
         for event in engine.step(&subject, &fact, now) {
-            raised += take(connection, exam, event, recipient, now)?;
+            raised += take(connection, &concern, event, recipient, now)?;
         }
     }
     mark_judged(connection, exam)?;
     if let Some(ended) = &exam.ended {
         let (at, _) = exam.wall(&ended.head.at);
         for event in engine.acquisition_ended(&subject, exam.id(), at) {
-            raised += take(connection, exam, event, recipient, now)?;
+            raised += take(connection, &concern, event, recipient, now)?;
         }
     }
     Ok(raised)
@@ -169,7 +256,7 @@ fn fact(exam: &Exam, window: &AssessmentV1) -> Fact {
 
 fn take(
     connection: &Connection,
-    exam: &Exam,
+    concern: &Concern,
     event: AlertEvent,
     recipient: &str,
     now: UtcMicros,
@@ -182,8 +269,8 @@ fn take(
                 rule = %alert.rule,
                 priority = alert.priority.name()
             );
-            insert(connection, exam, &alert)?;
-            put_resources(connection, exam, &alert, None, recipient, now)?;
+            insert(connection, concern, &alert)?;
+            put_resources(connection, concern, &alert, None, recipient, now)?;
             Ok(1)
         }
         AlertEvent::Ended(ended) => {
@@ -199,14 +286,14 @@ fn take(
             if let Some(detail) = detail {
                 let alert: Alert = serde_json::from_str(&detail)
                     .map_err(|_| DbError::Damaged { what: "alert" })?;
-                put_resources(connection, exam, &alert, Some(ended.at), recipient, now)?;
+                put_resources(connection, concern, &alert, Some(ended.at), recipient, now)?;
             }
             Ok(0)
         }
     }
 }
 
-fn insert(connection: &Connection, exam: &Exam, alert: &Alert) -> Result<(), DbError> {
+fn insert(connection: &Connection, concern: &Concern, alert: &Alert) -> Result<(), DbError> {
     let detail = serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
     connection
         .execute(
@@ -215,8 +302,8 @@ fn insert(connection: &Connection, exam: &Exam, alert: &Alert) -> Result<(), DbE
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 alert.id,
-                exam.acquisition().subject.as_ref().map(SubjectRef::as_str),
-                exam.device.0,
+                concern.patient.as_ref().map(SubjectRef::as_str),
+                concern.device.0,
                 alert.rule,
                 alert.priority.name(),
                 alert.family() == Family::Technical,
@@ -232,14 +319,14 @@ fn insert(connection: &Connection, exam: &Exam, alert: &Alert) -> Result<(), DbE
 
 fn put_resources(
     connection: &Connection,
-    exam: &Exam,
+    concern: &Concern,
     alert: &Alert,
     ended: Option<UtcMicros>,
     recipient: &str,
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let (text_fr, text_en) = (alert.text(Language::French), alert.text(Language::English));
-    let implicated = [format!("DiagnosticReport/{}", ids::report(exam.id()))];
+    let box_device = ids::box_device(concern.device);
     let facts = AlertFacts {
         alert: &alert.id,
         code: alert.kind.name(),
@@ -253,15 +340,15 @@ fn put_resources(
         state: AlertState::Raised,
         text_fr: &text_fr,
         text_en: &text_en,
-        patient: exam.acquisition().subject.as_ref(),
-        box_device: &exam.context.box_device,
+        patient: concern.patient.as_ref(),
+        box_device: &box_device,
         began: alert.began,
         ended,
         raised: alert.raised,
         modified: ended.unwrap_or(alert.raised),
-        implicated: &implicated,
+        implicated: &concern.implicated,
         evidence: &[],
-        simulated: exam.context.simulated,
+        simulated: concern.simulated,
     };
     let delivery = Delivery {
         recipient,
@@ -300,7 +387,7 @@ pub fn list(connection: &Connection, now: UtcMicros) -> Result<Vec<ListedAlert>,
         alerts.push(ListedAlert {
             id: row.get(0).map_err(during(act))?,
             subject: row.get(1).map_err(during(act))?,
-            box_id: cardio_core::ids::BoxId(fixed(&device, "box id")?).to_string(),
+            box_id: BoxId(fixed(&device, "box id")?).to_string(),
             rule: row.get(3).map_err(during(act))?,
             priority: row.get(4).map_err(during(act))?,
             technical: row.get(5).map_err(during(act))?,
@@ -312,4 +399,58 @@ pub fn list(connection: &Connection, now: UtcMicros) -> Result<Vec<ListedAlert>,
         });
     }
     Ok(alerts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BoxReading, list, load, save, watch};
+    use cardio_alert::{Engine, RuleSet};
+    use cardio_core::clock::UtcMicros;
+    use cardio_core::ids::BoxId;
+    use rusqlite::Connection;
+
+    fn record() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in crate::record::STEPS {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+    }
+
+    fn silent(seconds: f64) -> [BoxReading; 1] {
+        [BoxReading {
+            device: BoxId([4; 16]),
+            silent_s: seconds,
+            chain_breaks: 0.0,
+        }]
+    }
+
+    #[test]
+    fn a_box_that_is_not_heard_of_is_a_technical_alert_once_and_over_when_it_returns() {
+        let record = record();
+        let mut engine = Engine::new(RuleSet::standard().unwrap());
+        let at = |seconds: i64| UtcMicros(1_790_000_000_000_000 + seconds * 1_000_000);
+        let day = 27.0 * 3_600.0;
+        assert_eq!(
+            watch(&record, &silent(5.0), &mut engine, "Group/duty", at(0)).unwrap(),
+            0
+        );
+        assert_eq!(
+            watch(&record, &silent(day), &mut engine, "Group/duty", at(15)).unwrap(),
+            1
+        );
+        save(&record, engine.state()).unwrap();
+        // A restart in between neither forgets nor repeats.
+        let mut engine = Engine::with_state(RuleSet::standard().unwrap(), load(&record).unwrap());
+        assert_eq!(
+            watch(&record, &silent(day), &mut engine, "Group/duty", at(30)).unwrap(),
+            0
+        );
+        let alerts = list(&record, at(40)).unwrap();
+        assert_eq!(alerts.len(), 1);
+        assert!(alerts[0].technical && alerts[0].ended.is_none());
+        watch(&record, &silent(0.0), &mut engine, "Group/duty", at(600)).unwrap();
+        watch(&record, &silent(0.0), &mut engine, "Group/duty", at(1_200)).unwrap();
+        assert!(list(&record, at(1_300)).unwrap()[0].ended.is_some());
+    }
 }

@@ -47,6 +47,7 @@ pub struct Boxes {
 #[derive(Debug, Default)]
 struct Live {
     sessions: HashMap<BoxId, LiveSession>,
+    left: HashMap<BoxId, UtcMicros>,
     generations: u64,
 }
 
@@ -138,12 +139,27 @@ impl Boxes {
         self.lock().sessions.clone()
     }
 
+    /// When the box was last connected, if it was since the start; `now` while it is.
+    pub fn last_connected(&self, id: BoxId, now: UtcMicros) -> Option<UtcMicros> {
+        let live = self.lock();
+        if live.sessions.contains_key(&id) {
+            Some(now)
+        } else {
+            live.left.get(&id).copied()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Presence {
+    /// Notes when the session ends.
+    pub fn note_end(&self, now: UtcMicros) {
+        self.boxes.lock().left.insert(self.id, now);
+    }
+
     /// Notes what the box publishes as its state.
     pub fn note_state(&self, state: String) {
         if let Some(session) = self.boxes.lock().sessions.get_mut(&self.id)

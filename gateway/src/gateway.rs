@@ -236,6 +236,8 @@ impl Gateway {
             counters: Arc::clone(&counters),
             rules,
             recipient: config.alerts.recipient.as_str().into(),
+            boxes: Arc::clone(&boxes),
+            started: now,
         };
         let control = Control {
             inbox: stores.inbox,

@@ -21,12 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_alert::{Engine, EngineState, RuleSet};
-use cardio_core::clock::Clock;
+use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::AcquisitionId;
 use rusqlite::Savepoint;
 use tokio::sync::watch;
 
-use crate::alerting;
+use crate::alerting::{self, BoxReading};
+use crate::boxes::Boxes;
 use crate::counters::Counters;
 use crate::db::{DbError, Readers, Writer};
 use crate::inbox::{BoxLore, Inbox, frames_between, lane_rows};
@@ -39,6 +40,8 @@ pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
 
 /// Frames filed in one transaction.
 const GROUP_MAX: usize = 64;
+/// How often the rules are shown how the boxes are.
+const WATCH_EVERY: Duration = Duration::from_secs(15);
 /// Pause after a failure of the store.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,10 @@ pub struct Filer {
     pub rules: RuleSet,
     /// Who is told of alerts, as a reference.
     pub recipient: Arc<str>,
+    /// Which boxes are connected.
+    pub boxes: Arc<Boxes>,
+    /// When the program started.
+    pub started: UtcMicros,
 }
 
 impl std::fmt::Debug for Filer {
@@ -95,10 +102,20 @@ impl Filer {
             }
             Err(_) => tracing::error!(event = "QuarantineReleasedError", code = "filing.stopped"),
         }
+        let mut watch = tokio::time::interval(WATCH_EVERY);
+        let mut due = false;
         loop {
             arrivals.mark_unchanged();
             let filer = self.clone();
-            let work = tokio::task::spawn_blocking(move || filer.step(engine));
+            let watching = std::mem::take(&mut due);
+            let work = tokio::task::spawn_blocking(move || {
+                let engine = if watching {
+                    Some(filer.watch(engine)?)
+                } else {
+                    engine
+                };
+                filer.step(engine)
+            });
             let pause = match work.await {
                 Ok(Ok((remembered, 0))) => {
                     engine = Some(remembered);
@@ -135,6 +152,7 @@ impl Filer {
             };
             tokio::select! {
                 () = wake => {}
+                _ = watch.tick() => due = true,
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -218,6 +236,46 @@ impl Filer {
         Ok((done.engine, taken))
     }
 
+    /// Shows the technical rules how every box is.
+    fn watch(&self, engine: Option<Engine>) -> Result<Engine, DbError> {
+        let mut engine = match engine {
+            Some(engine) => engine,
+            None => self.remembered()?,
+        };
+        let now = self.clock.read().utc;
+        let mut readings = Vec::new();
+        for row in self.inbox.boxes()? {
+            let Some(heard) = row.heard.filter(|_| row.revoked.is_none()) else {
+                continue;
+            };
+            let device = row.known.id;
+            let seen = self.boxes.last_connected(device, now);
+            // While this program was not running nobody could be heard.
+            let last = seen.unwrap_or(heard).max(self.started);
+            let silent = now.0.saturating_sub(last.0) / 1_000_000;
+            let breaks = self
+                .inbox
+                .readers()
+                .read(|connection| crate::inbox::chain_breaks(connection, device))?;
+            readings.push(BoxReading {
+                device,
+                silent_s: u32::try_from(silent).map_or(0.0, f64::from),
+                chain_breaks: f64::from(breaks),
+            });
+        }
+        if readings.is_empty() {
+            return Ok(engine);
+        }
+        let recipient = Arc::clone(&self.recipient);
+        let (engine, raised) = self.record.write_blocking(move |tx| {
+            let raised = alerting::watch(tx, &readings, &mut engine, &recipient, now)?;
+            alerting::save(tx, engine.state())?;
+            Ok((engine, raised))
+        })?;
+        self.counters.alerts_raised.add(raised);
+        Ok(engine)
+    }
+
     fn remembered(&self) -> Result<Engine, DbError> {
         let state: EngineState = self.readers.read(alerting::load)?;
         Ok(Engine::with_state(self.rules.clone(), state))
@@ -264,7 +322,7 @@ pub(crate) fn refresh_subject(
     tx: &mut Savepoint<'_>,
     subject: &str,
     lore: &BoxLore,
-    now: cardio_core::clock::UtcMicros,
+    now: UtcMicros,
 ) -> Result<(), DbError> {
     let everything = exam::Touched {
         all: true,
@@ -285,7 +343,7 @@ fn file(
     lore: &BoxLore,
     mut engine: Engine,
     recipient: &str,
-    now: cardio_core::clock::UtcMicros,
+    now: UtcMicros,
 ) -> Result<Done, DbError> {
     let (mut filed, mut quarantined, mut raised) = (0, 0, 0);
     let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
@@ -332,7 +390,7 @@ fn refresh(
     touched: &exam::Touched,
     engine: &mut Engine,
     recipient: &str,
-    now: cardio_core::clock::UtcMicros,
+    now: UtcMicros,
 ) -> Result<u64, DbError> {
     resources::refresh(tx, exam, touched, now)?;
     alerting::judge(tx, exam, engine, recipient, now)

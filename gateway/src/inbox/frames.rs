@@ -442,6 +442,20 @@ pub fn frames_between(
     rows.collect::<Result<_, _>>().map_err(during(act))
 }
 
+/// Frames of a box that do not fit its chains.
+///
+/// # Errors
+/// [`DbError`] when the inbox cannot be read.
+pub fn chain_breaks(connection: &Connection, device: BoxId) -> Result<u32, DbError> {
+    connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM conflicts WHERE box = ?1)
+                  + (SELECT count(*) FROM lanes WHERE box = ?1 AND broken_at IS NOT NULL)",
+        )
+        .and_then(|mut statement| statement.query_row([device.0], |row| row.get(0)))
+        .map_err(during("count what does not fit a chain"))
+}
+
 pub(crate) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
     connection
         .query_row(

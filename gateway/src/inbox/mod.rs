@@ -28,7 +28,8 @@ use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, read_lore};
 pub use frames::{
-    Arrived, LaneHead, LaneRow, Receipt, Stored, StoredFrame, frames_between, lane_rows,
+    Arrived, LaneHead, LaneRow, Receipt, Stored, StoredFrame, chain_breaks, frames_between,
+    lane_rows,
 };
 
 const STEPS: &[&str] = &[include_str!("schema.sql")];

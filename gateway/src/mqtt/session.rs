@@ -444,6 +444,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn finish(mut self, end: End) {
+        self.presence.note_end(self.shared.clock.read().utc);
         if let End::Close(reason) = end {
             let counters = &self.shared.counters;
             match reason {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::store::read;
+use super::store::{binary_bytes, read};
 use crate::db::{DbError, during};
 
 /// Most resources of one export.
@@ -36,7 +38,14 @@ pub fn export(connection: &Connection, root: &str) -> Result<Vec<Value>, DbError
         if kind == "DocumentReference" {
             waiting.extend(attachments(&versioned.resource));
         }
-        found.insert(reference, versioned.resource);
+        let mut resource = versioned.resource;
+        if kind == "Binary"
+            && let Some(content) = binary_bytes(connection, id)?
+            && let Some(map) = resource.as_object_mut()
+        {
+            map.insert("data".to_owned(), json!(STANDARD.encode(&content.bytes)));
+        }
+        found.insert(reference, resource);
     }
     Ok(found.into_values().collect())
 }
