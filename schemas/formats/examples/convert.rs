@@ -1,6 +1,8 @@
 //! Converts a recording: `convert IN FORMAT OUTDIR NAME` writes the files of one format and
 //! prints their names; facts that the format does not carry go to the error stream.
 
+#![expect(clippy::print_stdout, reason = "the names of the files are its output")]
+
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -3,6 +3,13 @@
 //!
 //! Uses the recordings below `CARDIO_DATA`; without it there is nothing to damage.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test stops at the first thing that is not as expected, and says what it skips"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

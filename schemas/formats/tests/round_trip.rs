@@ -1,5 +1,12 @@
 //! What is written, reads back: samples, gaps, rates, calibration and marks.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test stops at the first thing that is not as expected, and says what it skips"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -64,12 +64,12 @@ pub(crate) fn files(
         uuid(recording, "series"),
     );
     author(recording, facts, &mut out)?;
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<component><sequenceSet>\n<component><sequence>\
          <code code=\"TIME_ABSOLUTE\" codeSystem=\"{ACT_CODE}\"/>\
          <value xsi:type=\"GLIST_TS\"><head value=\"{start}\"/>\
-         <increment value=\"{increment}\" unit=\"s\"/></value></sequence></component>\n"
+         <increment value=\"{increment}\" unit=\"s\"/></value></sequence></component>"
     );
     for (row, samples) in recording.waveforms.iter().zip(rows) {
         sequence(row, samples, facts, &mut out)?;
@@ -119,11 +119,11 @@ fn head(
             None => facts.lose("birth date", birth)?,
         }
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
         "</subjectDemographicPerson></trialSubject></subject><componentOf><clinicalTrial>\
          <id root=\"{}\"/></clinicalTrial></componentOf></subjectAssignment></componentOf>\
-         </timepointEvent></componentOf>\n",
+         </timepointEvent></componentOf>",
         uuid(recording, "trial"),
     );
     Ok(())

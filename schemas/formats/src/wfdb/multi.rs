@@ -11,6 +11,7 @@ use cardio_core::recording::{Recording, Waveform};
 
 use super::header::{Header, SegmentSpec};
 use super::segment::Groups;
+use super::storage::Storage;
 use crate::error::FormatError;
 use crate::fields::len64;
 use crate::read::RecordingReader;
@@ -31,8 +32,8 @@ struct PlannedRow {
 struct Step {
     header: Header,
     first_frame: u64,
-    /// Row of each signal.
-    rows: Vec<usize>,
+    /// Row of each signal; a null signal has none.
+    rows: Vec<Option<usize>>,
 }
 
 /// What will be read, known before the first sample.
@@ -100,7 +101,8 @@ impl Plan {
                 position.to_string()
             };
             let waveform = super::waveform(spec, header.rate)?;
-            rows.push(self.row(key, spec.samples_per_frame, waveform));
+            let has_samples = spec.storage != Storage::Null;
+            rows.push(has_samples.then(|| self.row(key, spec.samples_per_frame, waveform)));
         }
         if segment.frames > 0 {
             header.frames = Some(segment.frames);
@@ -235,6 +237,9 @@ impl RecordingReader for MultiReader {
             return Ok(true);
         }
         for (runs, position) in part.take().into_iter().zip(&step.rows) {
+            let Some(position) = position else {
+                continue;
+            };
             let planned = self.plan.rows.get(*position);
             let per_frame = planned.map_or(1, |planned| planned.per_frame);
             let start = step.first_frame.saturating_mul(len64(per_frame));

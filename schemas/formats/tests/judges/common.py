@@ -69,7 +69,7 @@ def verdict(form, direction, judge, what, check):
     try:
         result, good = check() or "equal", True
     except Exception as error:  # a judge that crashes is a verdict too
-        result, good = f"{type(error).__name__}: {error}", False
+        result, good = f"{type(error).__name__}: {error}"[:200], False
     VERDICTS.append((form, direction, judge, what, result, good))
     if not good:
         print(f"FAIL {form} {direction} {judge} {what}: {result}", file=sys.stderr)

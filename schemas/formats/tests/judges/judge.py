@@ -7,7 +7,7 @@ import sys
 
 import common
 
-JUDGES = ["wfdb_judge", "edf_judge", "scp_judge", "others_judge"]
+JUDGES = ["wfdb_judge", "edf_judge", "scp_judge", "others_judge", "write_judge"]
 
 
 def table(path):

@@ -1,6 +1,7 @@
 """ISHNE, DICOM, aECG, MUSE and Philips against ishneholterlib, pydicom, the standard
 library and sierraecg."""
 import base64
+import binascii
 import glob
 import os
 import xml.etree.ElementTree as ET
@@ -16,16 +17,14 @@ from scp_judge import aecg_digits
 def check_ishne():
     path = data("ishne", "ECG_P28.01.ecg")
     mine = ours(path)
+    head = open(path, "rb").read(522)
+    assert int.from_bytes(head[8:10], "little") == binascii.crc_hqx(head[10:], 0xFFFF)
     raw = np.fromfile(path, "<i2", offset=522).reshape(-1, 12).T
-    try:
-        import ishneholterlib
+    import ishneholterlib
 
-        holter = ishneholterlib.Holter(path)
-        holter.load_data()
-        theirs = [np.round(lead.data * 1e6 / lead.res) for lead in holter.lead]
-        judge = "ishneholterlib and numpy"
-    except Exception as why:  # the library needs an old numpy
-        theirs, judge = raw, f"numpy alone ({type(why).__name__} in ishneholterlib)"
+    holter = ishneholterlib.Holter(path, check_valid=False)  # its check needs numpy below 2
+    holter.load_data()
+    theirs = [np.round(np.asarray(lead.data) * 1e6 / lead.res) for lead in holter.lead]
     for row, lead, plain in zip(mine.rows, theirs, raw):
         same(row.filled(0), plain.astype(np.int64), row.label)
         same(row.filled(0), np.asarray(lead, dtype=np.int64), row.label)
@@ -33,7 +32,7 @@ def check_ishne():
     beats = np.fromfile(path[:-4] + ".ann", np.dtype([("c", "S1"), ("i", "S1"), ("t", "<u2")]), offset=526)
     assert [mark[0] for mark in mine.marks] == list(np.cumsum(beats["t"].astype(int)))
     assert [mark[1] for mark in mine.marks] == [c.decode() for c in beats["c"]]
-    return f"12 leads, {len(beats)} marks equal to {judge}"
+    return f"12 leads, {len(beats)} marks equal"
 
 
 def check_dicom(path):

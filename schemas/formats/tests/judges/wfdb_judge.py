@@ -15,7 +15,7 @@ ABSENT = {"12726", "1003", "p000878-2137-10-26-16-57"}
 
 
 def alone(stem, header, at):
-    if header.fmt[at] != "61":
+    if header.fmt[at] not in ("61",):
         return wfdb.rdrecord(stem, physical=False, smooth_frames=False, channels=[at]).e_d_signal[0]
     record = wfdb.rdrecord(stem, channels=[at])
     return np.round(np.nan_to_num(record.p_signal[:, 0] * header.adc_gain[at] + header.baseline[at],

@@ -54,7 +54,7 @@ impl Plan {
             Some((last, before)) => (before, *last),
             None => (&[][..], 0),
         };
-        let fits = |length: &usize, many: usize| length % many == 0;
+        let fits = |length: &usize, many: usize| length.is_multiple_of(many);
         let works = |many: usize| before.iter().all(|length| fits(length, many));
         let choices = choices(rows, first.rate);
         let exact = choices
@@ -161,7 +161,9 @@ fn choices(rows: &[Waveform], rate: SamplingRate) -> Vec<(usize, Vec<usize>, Str
                 let (own, own_seconds) = row.rate.as_ratio();
                 let above = len64(many) * u64::from(own) * u64::from(seconds);
                 let below = u64::from(own_seconds) * u64::from(samples);
-                (above % below == 0).then(|| usize::try_from(above / below).ok())?
+                above
+                    .is_multiple_of(below)
+                    .then(|| usize::try_from(above / below).ok())?
             })
             .collect::<Option<Vec<usize>>>()?;
         let bytes = per_record.iter().sum::<usize>().saturating_mul(2);

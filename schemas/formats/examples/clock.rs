@@ -1,0 +1,62 @@
+//! Reads a file several times in one process and prints the least processor time of one
+//! read in seconds, and the number of samples: `clock FILE ROUNDS [stream]`.
+//!
+//! With `stream` the file is read block by block and nothing is kept.
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "this program measures time and prints it"
+)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cardio_formats::rows::Rows;
+use cardio_formats::{FormatError, ReadOptions, open_path, read_path};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (Some(path), Some(rounds)) = (words.first(), words.get(1)) else {
+        eprintln!("usage: clock FILE ROUNDS [stream]");
+        return ExitCode::from(64);
+    };
+    let stream = words.get(2).is_some_and(|word| word == "stream");
+    let mut least = Duration::MAX;
+    let mut samples = 0;
+    for _ in 0..rounds.parse().unwrap_or(1_u32) {
+        let start = Instant::now();
+        let read = if stream {
+            in_blocks(path)
+        } else {
+            at_once(path)
+        };
+        least = least.min(start.elapsed());
+        match read {
+            Ok(count) => samples = count,
+            Err(error) => {
+                eprintln!("{}: {error}", error.code());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} {samples}", least.as_secs_f64());
+    ExitCode::SUCCESS
+}
+
+fn at_once(path: &str) -> Result<u64, FormatError> {
+    let recording = read_path(Path::new(path), ReadOptions::default())?;
+    let rows = recording.waveforms.iter();
+    Ok(rows.map(|row| row.sample_count().0).sum())
+}
+
+fn in_blocks(path: &str) -> Result<u64, FormatError> {
+    let mut reader = open_path(Path::new(path), ReadOptions::default())?;
+    let mut rows = Rows::new(reader.header().waveforms.len());
+    let mut samples = 0;
+    while reader.next_block(&mut rows)? {
+        samples += rows.held();
+        rows.take();
+    }
+    Ok(samples)
+}
