@@ -18,7 +18,8 @@ def table(path):
     lines = ["| format | direction | judge | files | result |", "| --- | --- | --- | --- | --- |"]
     for (form, direction, judge), checks in groups.items():
         bad = [f"{what}: {result}" for what, result, good in checks if not good]
-        result = "all equal" if not bad else f"{len(bad)} not: " + "; ".join(bad)
+        good_word = "refused, or read within bounds" if judge == "none" else "all equal"
+        result = good_word if not bad else f"{len(bad)} not: " + "; ".join(bad)
         lines.append(f"| {form} | {direction} | {judge} | {len(checks)} | {result} |".replace("\n", " "))
     if not path:
         print("\n".join(lines))

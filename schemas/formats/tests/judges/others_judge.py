@@ -4,11 +4,15 @@ import base64
 import binascii
 import glob
 import os
+import shutil
+import subprocess
+import tempfile
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pydicom
 import sierraecg
+import soundfile
 
 from common import Refused, data, ours, same, verdict
 from scp_judge import aecg_digits
@@ -101,6 +105,27 @@ def check_philips(path):
     return "12 leads equal"
 
 
+def check_wav(path):
+    sound, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    mine = ours(path)
+    for at, row in enumerate(mine.rows):
+        same(row.filled(0), sound[:, at].astype(np.int64), row.label)
+        assert row.rate == [rate, 1]
+    return f"{len(mine.rows)} channel(s) equal"
+
+
+def check_mfer(path):
+    mine = ours(path)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["save2gdf", "-f=ASCII", path, os.path.join(folder, "b.asc")], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Its text export writes every sample four times and ends after as many lines.
+        row, theirs = mine.rows[0], np.loadtxt(os.path.join(folder, "b.a01"))[::4]
+        part = row.runs[0][1][: len(theirs)]
+        same(part, np.round(theirs * 1e3 * row.gain).astype(np.int64), row.label)
+        return f"{len(part)} samples of the first lead equal"
+
+
 def run():
     verdict("ISHNE", "read", "ishneholterlib, numpy", "ECG_P28.01", check_ishne)
     verdict("DICOM", "read", "pydicom", "waveform_ecg", lambda: check_dicom(data("dicom", "waveform_ecg.dcm")))
@@ -113,3 +138,7 @@ def run():
         verdict("MUSE XML", "read", "standard library", os.path.basename(path), lambda p=path: check_muse(p))
     for path in sorted(glob.glob(data("philipsxml", "*"))):
         verdict("Philips XML", "read", "sierraecg", os.path.basename(path), lambda p=path: check_philips(p))
+    for path in sorted(glob.glob(data("pcg", "cinc2016", "*.wav"))):
+        verdict("WAV", "read", "soundfile", os.path.basename(path), lambda p=path: check_wav(p))
+    if shutil.which("save2gdf"):
+        verdict("MFER", "read", "libbiosig", "test-file", lambda: check_mfer(data("mfer", "test-file.MWF")))
