@@ -108,6 +108,7 @@ pub struct Control {
     pub(crate) server_name: String,
     pub(crate) addresses: (SocketAddr, SocketAddr),
     pub(crate) started: ClockReading,
+    pub(crate) state: std::path::PathBuf,
 }
 
 impl std::fmt::Debug for Control {
@@ -230,8 +231,25 @@ impl Control {
             "inbox": inbox,
             "record": record,
             "quarantine": quarantine,
+            "disk": self.disk(),
             "counters": counters,
         }))
+    }
+
+    /// What the state directory holds, and what room is left beside it.
+    fn disk(&self) -> Value {
+        let size = |name: &str| {
+            let of = |name: String| std::fs::metadata(self.state.join(name)).map_or(0, |m| m.len());
+            of(name.to_owned()).saturating_add(of(format!("{name}-wal")))
+        };
+        let free = rustix::fs::statvfs(&self.state)
+            .map(|room| room.f_bavail.saturating_mul(room.f_frsize))
+            .ok();
+        json!({
+            "inbox_bytes": size("inbox.sqlite"),
+            "record_bytes": size("record.sqlite"),
+            "free_bytes": free,
+        })
     }
 
     fn boxes_list(&self) -> Result<Value, Refused> {

@@ -254,6 +254,7 @@ impl Gateway {
             server_name: config.names.first().cloned().unwrap_or_default(),
             addresses: (mqtt, https),
             started: clock.read(),
+            state: config.state.clone(),
         };
         let tasks = vec![
             tokio::spawn(mqtt::listen(

@@ -102,7 +102,7 @@ fn what_can_be_asked_without_a_running_gateway_is_answered() {
     let made = std::fs::read_to_string(&file).unwrap();
     assert!(made.contains("endpoint = \"127.0.0.1:18883\""));
     let (code, _, err) = ran(dir.path(), &add);
-    assert!(code == 2 && err.contains("export.exists"), "{err}");
+    assert!(code == 2 && err.contains("keys.io"), "{err}");
     let (_, out, _) = ran(dir.path(), &["boxes", "list", "--json"]);
     let listed: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(listed["schema"], "boxes/1");

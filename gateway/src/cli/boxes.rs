@@ -81,28 +81,32 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
 }
 
 fn add(config: &Config, name: &str, path: &Path, endpoint: Option<String>) -> Result<u8, Failure> {
-    if path.exists() {
-        return Err(Failure::new(
-            format!("{} exists already", path.display()),
-            "export.exists",
-        ));
+    // The place for the file is taken first: a box without its file would be of no use.
+    write_private(path, b"").map_err(|error| Failure::of(&error, error.code()))?;
+    let made = make(config, name, endpoint).and_then(|text| {
+        std::fs::write(path, text.as_bytes()).map_err(|error| Failure::of(&error, "keys.io"))
+    });
+    if let Err(failure) = made {
+        // Empty, or cut off: of no use either way.
+        let _ = std::fs::remove_file(path);
+        return Err(failure);
     }
-    let text = if is_running(config) {
-        let request = Request::BoxesAdd {
-            name: name.to_owned(),
-            endpoint,
-        };
-        let made = ask(config, &request)?;
-        out::text(&made, "file")
-    } else {
-        add_offline(config, name, endpoint)?
-    };
-    write_private(path, text.as_bytes()).map_err(|error| Failure::of(&error, error.code()))?;
     out::narrate(&format!(
         "{name} may connect now. Move {} to the box; it holds its secrets.\n",
         path.display()
     ));
     Ok(exit::WELL)
+}
+
+fn make(config: &Config, name: &str, endpoint: Option<String>) -> Result<String, Failure> {
+    if !is_running(config) {
+        return add_offline(config, name, endpoint);
+    }
+    let request = Request::BoxesAdd {
+        name: name.to_owned(),
+        endpoint,
+    };
+    Ok(out::text(&ask(config, &request)?, "file"))
 }
 
 fn add_offline(config: &Config, name: &str, endpoint: Option<String>) -> Result<String, Failure> {

@@ -57,6 +57,15 @@ fn told(status: &Value) -> String {
         out::text(record, "quarantined"),
         out::text(record, "alerts_open"),
     ));
+    if let Some(disk) = status.get("disk") {
+        let mib = |name: &str| disk.get(name).and_then(Value::as_u64).unwrap_or(0) >> 20;
+        text.push_str(&format!(
+            "DISK    inbox {} MiB · record {} MiB · {} MiB free\n",
+            mib("inbox_bytes"),
+            mib("record_bytes"),
+            mib("free_bytes")
+        ));
+    }
     for one in out::list(status, "quarantine") {
         text.push_str(&format!(
             "QUARANTINE  {}  {}  {}\n",
