@@ -92,10 +92,12 @@ fn solve(mut matrix: [[f64; SIZE]; SIZE], mut right: [f64; SIZE]) -> [f64; SIZE]
             .unwrap_or(at);
         matrix.swap(at, pivot);
         right.swap(at, pivot);
-        for below in at + 1..SIZE {
-            let factor = matrix[below][at] / matrix[at][at];
-            for column in at..SIZE {
-                matrix[below][column] -= factor * matrix[at][column];
+        let (upper, lower) = matrix.split_at_mut(at + 1);
+        let top = upper[at];
+        for (row, below) in lower.iter_mut().zip(at + 1..) {
+            let factor = row[at] / top[at];
+            for (cell, above) in row.iter_mut().zip(top) {
+                *cell -= factor * above;
             }
             right[below] -= factor * right[at];
         }
