@@ -6,14 +6,18 @@ use cardio_core::acquisition::WaveformKind;
 use cardio_core::annotation::Beat;
 use cardio_core::calibration::Calibration;
 use cardio_core::index::{SampleCount, SampleIndex};
-use cardio_core::quality::{AlgorithmId, QualityVerdict, SignalQuality};
+use cardio_core::quality::{AlgorithmId, LeadQuality, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, Waveform};
 use cardio_core::units::PhysicalUnit;
 
 use crate::num;
-use crate::qrs::{self, QrsDetector};
-use crate::rhythm::{HeartRate, RATE_ALGORITHM, Undetermined, heart_rate};
+use crate::beat::{self, BeatDetector};
+use crate::qrs;
+use crate::rhythm::{
+    EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, RhythmTracker, Undetermined,
+    heart_rate,
+};
 use crate::sqi::{self, EcgQuality, LeadSpec, QualityConfig};
 
 /// The rates at which an ECG can be analysed, in hertz.
@@ -75,6 +79,8 @@ pub struct AnalysedLead {
     pub label: String,
     /// Share of the windows in which it is good or acceptable.
     pub analysable_share: f64,
+    /// Middle of the probabilities of its windows to be insufficient.
+    pub badness: f64,
     /// The verdict over the whole recording.
     pub acceptable: bool,
 }
@@ -90,6 +96,21 @@ pub struct BeatTrain {
     pub beats: Vec<Beat>,
     /// Who found them.
     pub algorithm: AlgorithmId,
+    /// Who says of which class they are.
+    pub class_algorithm: AlgorithmId,
+}
+
+/// What was recorded, and how much of it can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coverage {
+    /// Length of the time line, gaps included, in seconds.
+    pub planned_s: f64,
+    /// Seconds in windows that are good or acceptable over all leads.
+    pub analysable_s: f64,
+    /// The longest stretch without samples, in seconds.
+    pub longest_gap_s: f64,
+    /// Analysable seconds of each whole or begun hour.
+    pub hours_s: Vec<f64>,
 }
 
 /// What was found in a recording.
@@ -107,6 +128,14 @@ pub struct Analysis {
     pub beats: Option<BeatTrain>,
     /// Mean heart rate over all beats.
     pub heart_rate: Result<HeartRate, Undetermined>,
+    /// Spans of rhythm of those beats, where the signal was good enough.
+    pub events: Vec<RhythmEvent>,
+    /// Spans that were left out because the signal was not.
+    pub doubtful_events: Vec<RhythmEvent>,
+    /// How much can be used.
+    pub coverage: Coverage,
+    /// From 0 to 1: how sure it is that the recording is not good enough.
+    pub unacceptable: f64,
     /// Whether the recording as a whole is good enough to be read.
     pub acceptable: bool,
     /// Who said all this.
@@ -128,7 +157,9 @@ pub fn analyse(recording: &Recording) -> Analysis {
     let train = train(&chosen);
     let leads = lead_summaries(&chosen, &windows);
     let heart_rate = mean_rate(train.as_ref(), rate);
-    let acceptable = is_acceptable(&leads);
+    let (events, doubtful_events) = rhythm(train.as_ref(), first, &windows, rate);
+    let coverage = coverage(&chosen, &windows, rate);
+    let unacceptable = unacceptable(&leads);
     Analysis {
         rate: Some(rate),
         leads,
@@ -136,8 +167,18 @@ pub fn analyse(recording: &Recording) -> Analysis {
         windows,
         beats: train,
         heart_rate,
-        acceptable,
-        algorithms: vec![qrs::ALGORITHM, sqi::ALGORITHM, RATE_ALGORITHM],
+        events,
+        doubtful_events,
+        coverage,
+        unacceptable,
+        acceptable: unacceptable < 0.5,
+        algorithms: vec![
+            qrs::ALGORITHM,
+            beat::ALGORITHM,
+            sqi::ALGORITHM,
+            RATE_ALGORITHM,
+            EVENT_ALGORITHM,
+        ],
     }
 }
 
@@ -149,6 +190,15 @@ fn nothing(unanalysed: Vec<Unanalysed>) -> Analysis {
         windows: Vec::new(),
         beats: None,
         heart_rate: Err(Undetermined::TooFewBeats { have: 0 }),
+        events: Vec::new(),
+        doubtful_events: Vec::new(),
+        coverage: Coverage {
+            planned_s: 0.0,
+            analysable_s: 0.0,
+            longest_gap_s: 0.0,
+            hours_s: Vec::new(),
+        },
+        unacceptable: 1.0,
         acceptable: false,
         algorithms: Vec::new(),
     }
@@ -310,7 +360,7 @@ fn keep_window(
 
 fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
     let (waveform, wave) = chosen.first()?;
-    let mut detector = QrsDetector::new(wave.rate, gain_adu_per_mv(&wave.calibration));
+    let mut detector = BeatDetector::new(wave.rate, gain_adu_per_mv(&wave.calibration));
     let mut found = Vec::new();
     for run in &wave.runs {
         if let Some(len) = run
@@ -326,11 +376,9 @@ fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
     Some(BeatTrain {
         waveform: *waveform,
         label: wave.label.clone(),
-        beats: found
-            .into_iter()
-            .map(|at| Beat { at, class: None })
-            .collect(),
+        beats: found,
         algorithm: qrs::ALGORITHM,
+        class_algorithm: beat::ALGORITHM,
     })
 }
 
@@ -339,29 +387,99 @@ fn lead_summaries(chosen: &Chosen<'_>, windows: &[SignalQuality]) -> Vec<Analyse
         .iter()
         .enumerate()
         .map(|(row, (waveform, wave))| {
-            let usable = windows
+            let told: Vec<&LeadQuality> = windows
                 .iter()
                 .filter_map(|window| window.per_lead.get(row))
+                .collect();
+            let usable = told
+                .iter()
                 .filter(|lead| lead.verdict > QualityVerdict::Insufficient)
                 .count();
-            let share = num::float(usable) / num::float(windows.len().max(1));
+            let mut bad: Vec<f64> = told.iter().map(|lead| 1.0 - lead.index.get()).collect();
+            let badness = if bad.is_empty() { 1.0 } else { num::median(&mut bad) };
             AnalysedLead {
                 waveform: *waveform,
                 label: wave.label.clone(),
-                analysable_share: share,
-                acceptable: share >= 0.5,
+                analysable_share: num::float(usable) / num::float(told.len().max(1)),
+                badness,
+                acceptable: badness < 0.5,
             }
         })
         .collect()
 }
 
-/// A 12-lead may have one bad lead; a Holter of up to three leads needs one good one.
-fn is_acceptable(leads: &[AnalysedLead]) -> bool {
-    let bad = leads.iter().filter(|lead| !lead.acceptable).count();
+/// A recording of many leads is read as a whole; a Holter of up to three leads needs one
+/// good one.
+fn unacceptable(leads: &[AnalysedLead]) -> f64 {
+    let bad: Vec<f64> = leads.iter().map(|lead| lead.badness).collect();
     if leads.len() > 3 {
-        bad <= 1
+        sqi::unacceptable(&bad)
     } else {
-        bad < leads.len()
+        bad.iter().copied().fold(1.0, f64::min)
+    }
+}
+
+/// The spans of rhythm, and those that rest on windows that are insufficient.
+fn rhythm(
+    train: Option<&BeatTrain>,
+    wave: &Waveform,
+    windows: &[SignalQuality],
+    rate: SamplingRate,
+) -> (Vec<RhythmEvent>, Vec<RhythmEvent>) {
+    let mut tracker = RhythmTracker::new(rate);
+    let mut events = Vec::new();
+    let mut gaps = wave.gaps().into_iter().peekable();
+    for beat in train.map(|train| train.beats.as_slice()).unwrap_or_default() {
+        while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
+            events.extend(tracker.finish());
+        }
+        events.extend(tracker.push(*beat));
+    }
+    events.extend(tracker.finish());
+    events.sort_by_key(|event| (event.from, event.kind));
+    let insufficient = |event: &RhythmEvent| {
+        windows.iter().any(|window| {
+            let end = window.first.after(window.len);
+            let apart = end <= event.from || window.first >= event.to;
+            let first_lead = window.per_lead.first();
+            !apart && first_lead.is_some_and(|lead| lead.verdict == QualityVerdict::Insufficient)
+        })
+    };
+    events.into_iter().partition(|event| !insufficient(event))
+}
+
+/// What can be used, in all and hour by hour.
+fn coverage(chosen: &Chosen<'_>, windows: &[SignalQuality], rate: SamplingRate) -> Coverage {
+    let hz = rate.as_hz();
+    let seconds = |samples: u64| num::float_u64(samples) / hz;
+    let end = chosen.iter().map(|(_, wave)| wave.end()).max().unwrap_or_default();
+    let longest = chosen
+        .iter()
+        .flat_map(|(_, wave)| wave.gaps())
+        .map(|gap| gap.len.0)
+        .max();
+    let mut hours_s = vec![0.0; num::round_usize((seconds(end.0) / 3_600.0).ceil())];
+    let mut counted = SampleIndex(0);
+    let mut analysable_s = 0.0;
+    for window in windows {
+        let to = window.first.after(window.len);
+        let from = counted.max(window.first);
+        counted = counted.max(to);
+        if window.overall.verdict == QualityVerdict::Insufficient {
+            continue;
+        }
+        let span_s = seconds(to.0.saturating_sub(from.0));
+        analysable_s += span_s;
+        let hour = num::round_usize((seconds(from.0) / 3_600.0).floor());
+        if let Some(sum) = hours_s.get_mut(hour) {
+            *sum += span_s;
+        }
+    }
+    Coverage {
+        planned_s: seconds(end.0),
+        analysable_s,
+        longest_gap_s: seconds(longest.unwrap_or(0)),
+        hours_s,
     }
 }
 

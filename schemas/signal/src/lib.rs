@@ -7,14 +7,16 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`qrs`] | R peaks of one lead |
+//! | [`beat`] | beats of one lead with their classes |
 //! | [`rhythm`] | heart rate and rhythm from beats |
 //! | [`sqi`] | how good the signal is, and what to fix first |
 //! | [`analyse`] | all of it over a whole recording |
-//! | [`forest`] | learnt functions as reviewed data |
 //! | [`pcg`] | heart sounds: quality, rate, first and second sound |
+//! | [`forest`] | learnt functions as reviewed data |
 //! | [`synth`] | a synthetic 12-lead ECG with seeded faults |
 
 pub mod analyse;
+pub mod beat;
 pub mod forest;
 pub mod pcg;
 pub mod qrs;

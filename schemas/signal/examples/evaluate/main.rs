@@ -11,8 +11,10 @@
 
 mod beats;
 mod data;
+mod events;
 mod noise;
 mod quality;
+mod speed;
 mod strips;
 
 use std::path::PathBuf;
@@ -33,6 +35,15 @@ fn main() {
     }
     if wanted("noise") {
         noise::stress(&data);
+    }
+    if wanted("events") {
+        events::mitdb(&data);
+    }
+    if wanted("speed") {
+        speed::speed(&data);
+    }
+    if wanted("invariance") {
+        speed::invariance(&data);
     }
     if wanted("quality") {
         quality::labelled(&data);

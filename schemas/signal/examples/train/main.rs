@@ -1,7 +1,7 @@
 //! Learns the reviewed trees of this crate from public recordings, and measures them on
 //! records that they did not see.
 //!
-//! `cargo run --release -p cardio-signal --example train -- qrs|quality [--write FOLDER]` with
+//! `cargo run --release -p cardio-signal --example train -- qrs|beat|quality [--write FOLDER]` with
 //! `CARDIO_DATA` naming the data folder. Cross-validated figures are printed unless `--quick` is
 //! given; `--write` keeps the trees learnt from all records.
 #![expect(
@@ -14,6 +14,7 @@
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/beats.rs"]
 mod beats;
+mod beat;
 mod boost;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/data.rs"]
@@ -47,10 +48,12 @@ fn main() {
         let path = write.as_ref().map(|folder| folder.join("qrs.txt"));
         qrs::learn(&data, path.as_deref(), validate);
     }
+    if asked.iter().any(|word| word == "beat") {
+        beat::learn(&data, write.as_deref(), validate);
+    }
     if asked.iter().any(|word| word == "quality") {
-        let beside = |name: &str| write.as_ref().map(|folder| folder.join(name));
-        let (leads, whole) = (beside("sqi-lead.txt"), beside("sqi-strip.txt"));
-        quality::learn(&data, leads.as_deref(), whole.as_deref());
+        let path = write.as_ref().map(|folder| folder.join("sqi-lead.txt"));
+        quality::learn(&data, path.as_deref());
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cardio_core::rate::SamplingRate;
 use cardio_signal::forest::Forest;
-use cardio_signal::sqi::{EcgQuality, FEATURES, strip_features};
+use cardio_signal::sqi::{EcgQuality, FEATURES, unacceptable};
 
 use crate::boost::{self, Examples, Settings};
 use crate::data::{Data, samples};
@@ -16,12 +16,6 @@ const LEAD: Settings = Settings {
     shrinkage: 0.08,
     ridge: 3.0,
     least: 4.0,
-};
-const STRIP: Settings = Settings {
-    trees: 30,
-    shrinkage: 0.08,
-    ridge: 10.0,
-    least: 8.0,
 };
 const FOLDS: usize = 10;
 /// Records with a clean first signal, and factors at 0 dB of em, ma and bw for a QRS of a
@@ -35,7 +29,7 @@ struct Seen {
     features: Vec<[f64; FEATURES.len()]>,
 }
 
-pub(crate) fn learn(data: &Data, leads: Option<&Path>, whole: Option<&Path>) {
+pub(crate) fn learn(data: &Data, leads: Option<&Path>) {
     let strips = strips::challenge_2011(data);
     let seen: Vec<Seen> = strips.iter().map(see).collect();
     let noisy = stress_windows(data);
@@ -59,7 +53,12 @@ pub(crate) fn learn(data: &Data, leads: Option<&Path>, whole: Option<&Path>) {
     println!("{}", strips::line("leads, ten-fold by record", &told));
     let (text, _) = lead_forest(&seen, &noisy, |_| true);
     crate::keep(leads, &text);
-    whole_strips(&seen, &unseen, whole);
+    let whole: Vec<(f64, bool)> = seen
+        .iter()
+        .zip(&unseen)
+        .map(|(strip, p)| (unacceptable(p), strip.bad))
+        .collect();
+    println!("{}", strips::line("strips, leads unseen", &whole));
 }
 
 fn see(strip: &Strip) -> Seen {
@@ -154,38 +153,4 @@ fn push_windows(
             examples.push(row.to_vec(), bad, 0.5);
         }
     }
-}
-
-/// Whole strips, from what trees that never saw them said of their leads.
-fn whole_strips(seen: &[Seen], unseen: &[Vec<f64>], path: Option<&Path>) {
-    let rows: Vec<Vec<f64>> = seen
-        .iter()
-        .zip(unseen)
-        .map(|(strip, p)| strip_features(p, &strip.features).to_vec())
-        .collect();
-    let examples = |of: &dyn Fn(usize) -> bool| {
-        let mut examples = Examples::default();
-        for (at, row) in rows.iter().enumerate().filter(|(at, _)| of(*at)) {
-            examples.push(row.clone(), seen[at].bad, 1.0);
-        }
-        examples
-    };
-    let mut told = Vec::new();
-    for fold in 0..FOLDS {
-        let text = boost::learn(&examples(&|at| at % FOLDS != fold), STRIP, &[]);
-        let forest = Forest::parse(&text).unwrap_or_default();
-        let held = (0..rows.len()).filter(|at| at % FOLDS == fold);
-        told.extend(held.map(|at| (odds(&forest, &rows[at]), seen[at].bad)));
-    }
-    println!("{}", strips::line("strips, ten-fold by record", &told));
-    let remarks = [
-        "sqi-strip: which 12-lead strips are unacceptable; features as sqi::strip_features"
-            .to_owned(),
-        "learnt by examples/train from the PhysioNet Challenge 2011, set a; ODC-By 1.0".to_owned(),
-        format!(
-            "{} strips, their leads judged by trees that never saw them",
-            rows.len()
-        ),
-    ];
-    crate::keep(path, &boost::learn(&examples(&|_| true), STRIP, &remarks));
 }

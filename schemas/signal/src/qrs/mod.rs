@@ -4,6 +4,7 @@
 //! is good enough to be believed (see [`crate::sqi`]).
 
 mod decide;
+mod forms;
 mod front;
 mod shape;
 
@@ -20,6 +21,8 @@ pub use decide::FEATURES;
 use decide::Judge;
 pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
+pub(crate) use forms::{Form, Forms};
+pub(crate) use shape::Shape;
 
 /// Who says where the R peaks are.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
@@ -36,6 +39,8 @@ pub(crate) struct Peak {
     pub(crate) span_mv: f64,
     /// Likeness to the nearest form that beats have had.
     pub(crate) likeness: f64,
+    /// Its form.
+    pub(crate) shape: Shape,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -149,6 +154,11 @@ impl QrsDetector {
 
     /// The signal has ended: gives the peaks that were not told yet.
     pub fn finish(&mut self) -> Vec<SampleIndex> {
+        places(self.finish_peaks())
+    }
+
+    /// As [`QrsDetector::finish`], with what was measured at each peak.
+    pub(crate) fn finish_peaks(&mut self) -> Vec<Peak> {
         let mut found = Vec::new();
         // Enough of the last value for the last peak to pass the filters.
         let span = num::float_u64(2 * front::APART) / f64::from(WORK_HZ);
@@ -159,7 +169,7 @@ impl QrsDetector {
         }
         self.tell(true, &mut found);
         found.retain(|peak| peak.at < self.end);
-        places(found)
+        found
     }
 
     /// The band of the QRS since the last call.
@@ -211,6 +221,7 @@ impl QrsDetector {
                     at,
                     span_mv: candidate.span,
                     likeness: judged.likeness(),
+                    shape: candidate.shape,
                 });
             }
         });

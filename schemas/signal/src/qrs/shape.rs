@@ -40,7 +40,34 @@ impl Shape {
             .fold(-1.0, f64::max)
     }
 
-    fn blend(&mut self, newer: &Self, share: f64) {
+    /// Differences of neighbouring points.
+    pub(crate) fn slopes(&self) -> impl Iterator<Item = f64> + '_ {
+        let later = self.0.iter().skip(1);
+        self.0.iter().zip(later).map(|(before, after)| after - before)
+    }
+
+    /// Energy of the slope, and its centre in points.
+    pub(crate) fn slope_centre(&self) -> (f64, f64) {
+        let (mut mass, mut moment) = (0.0, 0.0);
+        for (place, slope) in self.slopes().enumerate() {
+            mass += slope * slope;
+            moment += slope * slope * num::float(place);
+        }
+        (mass, moment / f64::max(mass, 1e-12))
+    }
+
+    /// Spread of the slope's energy around its centre, in milliseconds.
+    pub(crate) fn width_ms(&self) -> f64 {
+        let (mass, centre) = self.slope_centre();
+        let mut spread = 0.0;
+        for (place, slope) in self.slopes().enumerate() {
+            let away = num::float(place) - centre;
+            spread += slope * slope * away * away;
+        }
+        8.0 * (spread / mass.max(1e-12)).sqrt()
+    }
+
+    pub(crate) fn blend(&mut self, newer: &Self, share: f64) {
         for (old, new) in self.0.iter_mut().zip(newer.0) {
             *old += share * (new - *old);
         }

@@ -8,6 +8,5 @@ mod strip;
 mod verdict;
 
 pub use ecg::{ALGORITHM, EcgQuality, LeadSpec, QualityConfig};
-pub use strip::strip_features;
-pub(crate) use strip::unacceptable;
+pub use strip::unacceptable;
 pub use verdict::FEATURES;

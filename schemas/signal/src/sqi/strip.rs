@@ -1,58 +1,47 @@
-//! Whether a recording of several leads as a whole is good enough to be read.
+//! Whether a recording of many leads as a whole is good enough to be read.
 //!
-//! The question of the PhysioNet Challenge 2011. Deliberately absent: which lead to redo.
+//! The question of the PhysioNet Challenge 2011: mostly the worst lead answers it.
+//! Deliberately absent: which lead to redo.
 
-use std::sync::OnceLock;
-
-use super::verdict::FEATURES;
-use crate::forest::{Forest, probability};
+use crate::forest::probability;
 use crate::num;
 
-/// Numbers that sum a strip up.
-const NUMBERS: usize = 18;
+/// Constant, and weights of the worst lead, the second worst, and the mean, all as logarithms
+/// of odds: a logistic function fitted to the 700 strips of set a that are at hand, whose
+/// leads were judged by trees that had not seen them (ten-fold: accuracy 0.937, AUC 0.978).
+const CONSTANT: f64 = -2.494;
+const WORST: f64 = 0.706;
+const SECOND: f64 = 0.03;
+const MEAN: f64 = 0.208;
+/// Probabilities are held this far from nought and one.
+const EDGE: f64 = 1e-4;
 
-/// Probability that a recording of eight leads or more is unacceptable, from the
-/// probability of each lead to be insufficient and what it looked like.
-pub(crate) fn unacceptable(bad: &[f64], leads: &[[f64; FEATURES.len()]]) -> f64 {
-    static FOREST: OnceLock<Forest> = OnceLock::new();
-    let forest = FOREST.get_or_init(|| {
-        Forest::parse(include_str!("../../models/sqi-strip.txt")).unwrap_or_default()
-    });
-    probability(forest.score(&strip_features(bad, leads)))
+/// Probability that a recording is unacceptable, from the probability of each of its leads
+/// to be insufficient; certain when there is no lead.
+pub fn unacceptable(bad: &[f64]) -> f64 {
+    let mut odds: Vec<f64> = bad
+        .iter()
+        .map(|p| libm::log((p + EDGE) / (1.0 - p + EDGE)))
+        .collect();
+    odds.sort_by(|a, b| b.total_cmp(a));
+    let Some(worst) = odds.first() else {
+        return 1.0;
+    };
+    let second = odds.get(1).unwrap_or(worst);
+    let mean = odds.iter().sum::<f64>() / num::float(odds.len());
+    probability(CONSTANT + WORST * worst + SECOND * second + MEAN * mean)
 }
 
-/// A strip as a row for the learnt function: places within the sorted probabilities of its
-/// leads, their mean and how many are bad, and the worst and middle of some lead features.
-pub fn strip_features(bad: &[f64], leads: &[[f64; FEATURES.len()]]) -> [f64; NUMBERS] {
-    let mut sorted = bad.to_vec();
-    let mut at = |q: f64| num::quantile(&mut sorted, q);
-    let count = num::float(bad.len().max(1));
-    let over = |limit: f64| num::float(bad.iter().filter(|p| **p > limit).count()) / count;
-    let column = |feature: usize, q: f64| {
-        let mut values: Vec<f64> = leads
-            .iter()
-            .filter_map(|row| row.get(feature).copied())
-            .collect();
-        num::quantile(&mut values, q)
-    };
-    [
-        at(0.0),
-        at(0.25),
-        at(0.5),
-        at(0.75),
-        at(0.9),
-        at(1.0),
-        bad.iter().sum::<f64>() / count,
-        over(0.5),
-        over(0.2),
-        column(3, 0.75),
-        column(5, 0.75),
-        column(6, 0.9),
-        column(7, 0.1),
-        column(8, 0.25),
-        column(18, 0.75),
-        column(2, 1.0),
-        column(1, 1.0),
-        column(12, 0.1),
-    ]
+#[cfg(test)]
+mod tests {
+    use super::unacceptable;
+
+    #[test]
+    fn one_hopeless_lead_of_twelve_makes_a_strip_unacceptable() {
+        let mut leads = [0.02; 12];
+        assert!(unacceptable(&leads) < 0.1);
+        leads[5] = 0.9999;
+        assert!(unacceptable(&leads) > 0.5);
+        assert!(unacceptable(&[]) > 0.99);
+    }
 }

@@ -1,0 +1,367 @@
+//! Spans of rhythm that somebody may have to act on, each with its evidence.
+//!
+//! The limits are those of the published definitions, fixed so that answers can be compared;
+//! whether anyone is told is a matter of rules and of the patient. Deliberately absent:
+//! quality; whoever holds both drops what rests on insufficient signal.
+
+use std::collections::VecDeque;
+
+use cardio_core::annotation::{Beat, BeatClass};
+use cardio_core::index::SampleIndex;
+use cardio_core::quality::AlgorithmId;
+use cardio_core::rate::SamplingRate;
+
+use super::irregular::{relative_difference, sample_entropy_coefficient};
+use crate::num;
+
+/// Who names these spans.
+pub const EVENT_ALGORITHM: AlgorithmId = AlgorithmId {
+    name: "rhythm",
+    version: 1,
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RhythmKind {
+    /// No beat for 3 s or more. The value is the longest interval, in seconds.
+    Pause,
+    /// Eight intervals with a mean above 1.5 s. The value is the lowest rate, per minute.
+    Bradycardia,
+    /// Eight intervals with a mean below 0.4 s. The value is the highest rate, per minute.
+    Tachycardia,
+    /// Three or more ventricular beats in a row at 100 per minute or more. The value is
+    /// their rate, per minute.
+    VentricularRun,
+    /// Irregular intervals, ectopic beats left out, for 30 s or more. The value is the mean
+    /// rate, per minute.
+    AfSuspected,
+}
+
+impl RhythmKind {
+    /// Stable name in JSON and exchange files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Bradycardia => "brady",
+            Self::Tachycardia => "tachy",
+            Self::VentricularRun => "vt",
+            Self::AfSuspected => "af",
+        }
+    }
+}
+
+/// A span of rhythm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RhythmEvent {
+    /// What happened.
+    pub kind: RhythmKind,
+    /// The first and the last beat that it rests on.
+    pub from: SampleIndex,
+    /// See `from`.
+    pub to: SampleIndex,
+    /// How many beats it rests on.
+    pub beats: usize,
+    /// The measure that the kind names.
+    pub value: f64,
+}
+
+const PAUSE_S: f64 = 3.0;
+const RATE_INTERVALS: usize = 8;
+const SLOW_S: f64 = 1.5;
+const FAST_S: f64 = 0.4;
+const RUN_BEATS: usize = 3;
+const RUN_MEAN_S: f64 = 0.6;
+/// Intervals over which irregularity is measured.
+const AF_INTERVALS: usize = 30;
+const AF_ENTROPY: f64 = -1.35;
+const AF_DIFFERENCE: f64 = 0.055;
+/// A suspicion shorter than this is none; two nearer than [`AF_JOIN_S`] are one.
+const AF_LEAST_S: f64 = 30.0;
+const AF_JOIN_S: f64 = 15.0;
+
+/// Follows the beats of one lead.
+#[derive(Clone, Debug)]
+pub struct RhythmTracker {
+    rate: SamplingRate,
+    recent: VecDeque<Beat>,
+    slow: Option<RhythmEvent>,
+    fast: Option<RhythmEvent>,
+    run: Vec<SampleIndex>,
+    own: VecDeque<(SampleIndex, f64)>,
+    af: Option<RhythmEvent>,
+}
+
+impl RhythmTracker {
+    /// A tracker for beats on a time line of this rate.
+    pub fn new(rate: SamplingRate) -> Self {
+        Self {
+            rate,
+            recent: VecDeque::new(),
+            slow: None,
+            fast: None,
+            run: Vec::new(),
+            own: VecDeque::new(),
+            af: None,
+        }
+    }
+
+    /// Takes the next beat, in order of time, and gives the spans that ended with it.
+    pub fn push(&mut self, beat: Beat) -> Vec<RhythmEvent> {
+        let mut ended = Vec::new();
+        self.pause(&beat, &mut ended);
+        self.run(&beat, &mut ended);
+        self.own_interval(&beat, &mut ended);
+        self.recent.push_back(beat);
+        if self.recent.len() > RATE_INTERVALS + 1 {
+            self.recent.pop_front();
+        }
+        self.rates(&mut ended);
+        ended
+    }
+
+    /// Signal is missing or has ended: gives the spans that were open.
+    pub fn finish(&mut self) -> Vec<RhythmEvent> {
+        let mut ended = Vec::new();
+        self.end_run(&mut ended);
+        ended.extend(self.slow.take());
+        ended.extend(self.fast.take());
+        self.end_af(&mut ended);
+        self.recent.clear();
+        self.own.clear();
+        ended
+    }
+
+    fn apart_s(&self, from: SampleIndex, to: SampleIndex) -> f64 {
+        let micros = self.rate.micros_at(to).saturating_sub(self.rate.micros_at(from));
+        num::float_u64(micros) / 1e6
+    }
+
+    fn pause(&self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+        if let Some(last) = self.recent.back() {
+            let apart_s = self.apart_s(last.at, beat.at);
+            if apart_s >= PAUSE_S {
+                ended.push(RhythmEvent {
+                    kind: RhythmKind::Pause,
+                    from: last.at,
+                    to: beat.at,
+                    beats: 2,
+                    value: apart_s,
+                });
+            }
+        }
+    }
+
+    /// Slow and fast spans over the last eight intervals.
+    fn rates(&mut self, ended: &mut Vec<RhythmEvent>) {
+        let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else {
+            return;
+        };
+        let (from, to) = (first.at, last.at);
+        let mean_s = self.apart_s(from, to) / num::float(RATE_INTERVALS);
+        let full = self.recent.len() == RATE_INTERVALS + 1 && mean_s > 0.0;
+        let ventricular = self
+            .recent
+            .iter()
+            .filter(|beat| beat.class == Some(BeatClass::Ventricular))
+            .count();
+        let is_slow = full && mean_s > SLOW_S;
+        // A run of ventricular beats has a name of its own.
+        let is_fast = full && mean_s < FAST_S && ventricular < RUN_BEATS;
+        let bpm = 60.0 / mean_s.max(0.01);
+        follow(&mut self.slow, is_slow, RhythmKind::Bradycardia, (from, to, bpm), ended);
+        follow(&mut self.fast, is_fast, RhythmKind::Tachycardia, (from, to, bpm), ended);
+    }
+
+    fn run(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+        if beat.class == Some(BeatClass::Ventricular) {
+            self.run.push(beat.at);
+        } else {
+            self.end_run(ended);
+        }
+    }
+
+    fn end_run(&mut self, ended: &mut Vec<RhythmEvent>) {
+        let run = std::mem::take(&mut self.run);
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            return;
+        };
+        let intervals = run.len().saturating_sub(1);
+        let mean_s = self.apart_s(*first, *last) / num::float(intervals.max(1));
+        if run.len() >= RUN_BEATS && mean_s > 0.0 && mean_s <= RUN_MEAN_S {
+            ended.push(RhythmEvent {
+                kind: RhythmKind::VentricularRun,
+                from: *first,
+                to: *last,
+                beats: run.len(),
+                value: 60.0 / mean_s,
+            });
+        }
+    }
+
+    /// Intervals between two of the heart's own beats, ectopic ones and their neighbours
+    /// left out.
+    fn own_interval(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+        let Some(last) = self.recent.back().copied() else {
+            return;
+        };
+        let ectopic = |class: Option<BeatClass>| class == Some(BeatClass::Ventricular);
+        let interval_s = self.apart_s(last.at, beat.at);
+        if ectopic(beat.class) || ectopic(last.class) || interval_s > 2.5 {
+            return;
+        }
+        self.own.push_back((beat.at, interval_s));
+        if self.own.len() > AF_INTERVALS {
+            self.own.pop_front();
+        }
+        self.irregular(beat.at, ended);
+    }
+
+    fn irregular(&mut self, now: SampleIndex, ended: &mut Vec<RhythmEvent>) {
+        let intervals: Vec<f64> = self.own.iter().map(|(_, interval_s)| *interval_s).collect();
+        let full = intervals.len() == AF_INTERVALS;
+        let is_irregular = full
+            && relative_difference(&intervals) > AF_DIFFERENCE
+            && sample_entropy_coefficient(&intervals).is_some_and(|told| told > AF_ENTROPY);
+        if is_irregular {
+            let from = self.own.front().map_or(now, |(at, _)| *at);
+            let mean_s = intervals.iter().sum::<f64>() / num::float(AF_INTERVALS);
+            let af = self.af.get_or_insert(RhythmEvent {
+                kind: RhythmKind::AfSuspected,
+                from,
+                to: now,
+                beats: AF_INTERVALS,
+                value: 60.0 / mean_s.max(0.1),
+            });
+            af.to = now;
+            af.beats += 1;
+        } else if let Some(af) = self.af
+            && self.apart_s(af.to, now) > AF_JOIN_S
+        {
+            self.end_af(ended);
+        }
+    }
+
+    fn end_af(&mut self, ended: &mut Vec<RhythmEvent>) {
+        if let Some(af) = self.af.take()
+            && self.apart_s(af.from, af.to) >= AF_LEAST_S
+        {
+            ended.push(af);
+        }
+    }
+}
+
+/// Opens, lengthens or ends a span.
+fn follow(
+    open: &mut Option<RhythmEvent>,
+    holds: bool,
+    kind: RhythmKind,
+    (from, to, bpm): (SampleIndex, SampleIndex, f64),
+    ended: &mut Vec<RhythmEvent>,
+) {
+    match open {
+        Some(event) if holds => {
+            event.to = to;
+            event.beats += 1;
+            event.value = if kind == RhythmKind::Bradycardia {
+                event.value.min(bpm)
+            } else {
+                event.value.max(bpm)
+            };
+        }
+        // Spans that touch are one.
+        Some(event) if event.to >= from => {}
+        Some(event) => {
+            ended.push(*event);
+            *open = None;
+        }
+        None if holds => {
+            *open = Some(RhythmEvent {
+                kind,
+                from,
+                to,
+                beats: RATE_INTERVALS + 1,
+                value: bpm,
+            });
+        }
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Beat, BeatClass, RhythmEvent, RhythmKind, RhythmTracker, SampleIndex, SamplingRate};
+
+    fn follow(beats: impl IntoIterator<Item = (f64, BeatClass)>) -> Vec<RhythmEvent> {
+        let mut tracker = RhythmTracker::new(SamplingRate::hz(1_000).unwrap());
+        let mut at = 0.0;
+        let mut told = Vec::new();
+        for (interval_s, class) in beats {
+            at += interval_s * 1_000.0;
+            told.extend(tracker.push(Beat {
+                at: SampleIndex(crate::num::round_u64(at)),
+                class: Some(class),
+            }));
+        }
+        told.extend(tracker.finish());
+        told
+    }
+
+    fn normal(interval_s: f64, count: usize) -> Vec<(f64, BeatClass)> {
+        vec![(interval_s, BeatClass::Normal); count]
+    }
+
+    fn kinds(events: &[RhythmEvent]) -> Vec<RhythmKind> {
+        events.iter().map(|event| event.kind).collect()
+    }
+
+    #[test]
+    fn a_calm_rhythm_has_no_events() {
+        assert!(follow(normal(0.8, 200)).is_empty());
+    }
+
+    #[test]
+    fn three_seconds_without_a_beat_are_a_pause_and_a_little_less_is_none() {
+        let with = |gap| [normal(0.8, 5), normal(gap, 1), normal(0.8, 5)].concat();
+        let told = follow(with(3.0));
+        assert_eq!(kinds(&told), [RhythmKind::Pause]);
+        assert_eq!(told[0].value, 3.0);
+        assert!(follow(with(2.99)).is_empty());
+    }
+
+    #[test]
+    fn slow_and_fast_spans_are_named_once_with_their_extreme() {
+        let told = follow([normal(0.8, 20), normal(1.6, 20), normal(0.8, 20)].concat());
+        assert_eq!(kinds(&told), [RhythmKind::Bradycardia]);
+        assert!((told[0].value - 37.5).abs() < 0.1);
+        let told = follow([normal(0.8, 20), normal(0.35, 30), normal(0.8, 20)].concat());
+        assert_eq!(kinds(&told), [RhythmKind::Tachycardia]);
+        assert!((told[0].value - 171.4).abs() < 0.1);
+    }
+
+    #[test]
+    fn three_fast_ventricular_beats_are_a_run_and_a_couplet_is_none() {
+        let run = |beats| {
+            let ventricular = vec![(0.4, BeatClass::Ventricular); beats];
+            follow([normal(0.8, 10), ventricular, normal(0.8, 10)].concat())
+        };
+        assert!(run(2).is_empty());
+        let told = run(4);
+        assert_eq!(kinds(&told), [RhythmKind::VentricularRun]);
+        assert_eq!((told[0].beats, told[0].value), (4, 150.0));
+    }
+
+    #[test]
+    fn irregular_intervals_for_half_a_minute_are_suspected_and_bigeminy_is_not() {
+        let mut state = 9_u32;
+        let scattered: Vec<(f64, BeatClass)> = (0..120)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (0.45 + 0.5 * f64::from(state >> 8) / f64::from(1_u32 << 24), BeatClass::Normal)
+            })
+            .collect();
+        let told = follow([normal(0.8, 40), scattered, normal(0.8, 60)].concat());
+        assert_eq!(kinds(&told), [RhythmKind::AfSuspected], "{told:?}");
+        let bigeminy = [(0.5, BeatClass::Ventricular), (1.1, BeatClass::Normal)].repeat(80);
+        assert!(follow(bigeminy).is_empty());
+    }
+}
