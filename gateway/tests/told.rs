@@ -1,0 +1,130 @@
+//! What a hello tells the gateway, and what the gateway makes of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
+mod support;
+#[path = "support/visit.rs"]
+#[allow(dead_code, reason = "other test files use the rest")]
+mod visit;
+
+use cardio_core::clock::{Clock as _, ClockQuality, UtcMicros};
+use cardio_gateway::clock::SystemClock;
+use cardio_wire::lane::Lane;
+use cardio_wire::message::{Command, CommandAction};
+use cardio_wire::record::Record;
+use cardio_wire::topic::Topic;
+use rumqttc::mqttbytes::v5::{Packet, PubAckReason};
+use support::{Bench, Client, until};
+use visit::{RATE, Visit, reading};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_has_less_than_it_acknowledged_asks_the_box_to_send_again() {
+    let bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut visit = Visit::new();
+    // The box was acknowledged up to 2 by an inbox that a backup has replaced since.
+    let frames = [visit.started(None), visit.segment(0, RATE)].map(|r| of.frame(Lane::Routine, &r));
+    let mut client = Client::connect(&bench, &of).await;
+    client
+        .publish(
+            &Topic::UpHello(of.id).to_string(),
+            of.hello(reading(1), 1, 2),
+        )
+        .await;
+    let command = loop {
+        match client.next().await {
+            Some(Packet::Publish(publish))
+                if publish.topic == Topic::DownCommand(of.id).to_string() =>
+            {
+                break Command::verify(&publish.payload, &of.control).unwrap();
+            }
+            Some(Packet::Publish(_) | Packet::PubAck(_)) => {}
+            other => panic!("no command but {other:?}"),
+        }
+    };
+    assert_eq!(command.device, of.id);
+    assert_eq!(
+        command.action,
+        CommandAction::Resend {
+            lane: Lane::Routine,
+            chain: of.chain,
+            from_seq: 1
+        }
+    );
+    for frame in frames {
+        let packet = client.publish_frame(&of, Lane::Routine, frame).await;
+        assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+    }
+    assert_eq!(client.acked(&of, Lane::Routine, 2).await.upto, 2);
+    bench.gateway.stop().await;
+}
+
+/// The same records from a box whose wall clock stands at 1970.
+fn at_1970(record: Record) -> Record {
+    let unset = |at: &mut cardio_core::clock::ClockReading| {
+        at.utc = UtcMicros(0);
+        at.quality = ClockQuality::Unsynchronised;
+    };
+    match record {
+        Record::AcquisitionStarted(mut started) => {
+            unset(&mut started.head.at);
+            Record::AcquisitionStarted(started)
+        }
+        Record::Segment(mut segment) => {
+            unset(&mut segment.head.at);
+            unset(&mut segment.segment.anchor.at);
+            Record::Segment(segment)
+        }
+        other => other,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_without_a_clock_is_filed_by_the_gateways_once_it_was_heard_in_the_same_boot() {
+    for heard in [true, false] {
+        let bench = Bench::start().await;
+        let mut of = bench.enrol("FR75-012").await;
+        let mut client = Client::connect(&bench, &of).await;
+        // The box is 30 s old, by its own boot clock, when it says hello.
+        let mut at = reading(30_000_000);
+        at.utc = UtcMicros(0);
+        at.quality = ClockQuality::Unsynchronised;
+        let now = SystemClock::new().read().utc;
+        if heard {
+            client
+                .publish(&Topic::UpHello(of.id).to_string(), of.hello(at, 1, 0))
+                .await;
+        }
+        let mut visit = Visit::new();
+        let records = [
+            visit.started(None),
+            visit.segment(0, 10 * RATE),
+            visit.segment(10 * RATE, RATE),
+        ];
+        for record in records {
+            let frame = of.frame(Lane::Routine, &at_1970(record));
+            let packet = client.publish_frame(&of, Lane::Routine, frame).await;
+            assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+        }
+        let fhir = bench.fhir();
+        let span = until("the first span", || async {
+            fhir.all("/fhir/Observation").await.into_iter().next()
+        })
+        .await;
+        let start = span["effectivePeriod"]["start"].as_str();
+        if heard {
+            // The first sample was taken 30 s before the hello.
+            let start: jiff::Timestamp = start.unwrap().parse().unwrap();
+            let late = start.as_microsecond() - (now.0 - 30_000_000);
+            assert!((0..5_000_000).contains(&late), "{late} us off");
+        } else {
+            assert_eq!(start, None, "1970 is filed as a time: {span}");
+        }
+        bench.gateway.stop().await;
+    }
+}
