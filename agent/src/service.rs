@@ -37,6 +37,9 @@ use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
 /// Name of the outbox in the state directory.
 pub const OUTBOX: &str = "outbox.sqlite";
 
+/// Threads of the runtime, and threads that wait for the outbox: each has its own heap, and
+/// a stream needs a fiftieth of one core.
+const WORKERS: usize = 1;
 /// How long ended acquisitions may take to reach the disk.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// How long the uplink may go on after a run of a given length.
@@ -123,7 +126,8 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
     )
     .map_err(RunError::Outbox)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
+        .max_blocking_threads(WORKERS)
         .enable_all()
         .build()
         .map_err(process("start the runtime"))?;

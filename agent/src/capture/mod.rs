@@ -37,6 +37,9 @@ pub use report::line_of;
 
 /// How often a session and the pipeline hear that time passes.
 const TICK: Duration = Duration::from_millis(100);
+/// While a sensor streams, bytes are read this far apart: several frames at once cost less
+/// than one by one, and the last of them is as fresh.
+const GATHER: Duration = Duration::from_millis(16);
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
 const REOPEN_LAST: Duration = Duration::from_secs(3);
 /// How long the last command to a sensor may take.
@@ -191,6 +194,9 @@ impl Capture {
                 }
             };
             self.hand_on().await;
+            if self.reporter.is_streaming() {
+                tokio::time::sleep(GATHER).await;
+            }
         }
     }
 

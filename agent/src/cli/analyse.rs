@@ -1,12 +1,14 @@
 //! `analyse FILE`: quality, beats and heart rate of a recording. Indexes are those of the
 //! file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cardio_core::quality::{LeadQuality, SignalQuality};
+use cardio_core::quality::{LeadQuality, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
 use cardio_formats::{ReadOptions, read_path};
 use cardio_signal::analyse::{AnalysedLead, Analysis, BeatTrain, analyse};
+use cardio_signal::rhythm::RhythmEvent;
 
 use super::inspect::{RecordFacts, facts};
 use super::{Failure, out};
@@ -21,6 +23,25 @@ pub(crate) struct Args {
     /// Refuse what would otherwise be read with warnings.
     #[arg(long)]
     strict: bool,
+    /// Print what scorers of beats or of quality read instead of a document.
+    #[arg(long, value_enum, conflicts_with = "json")]
+    exchange: Option<Exchange>,
+}
+
+/// A file that scorers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Exchange {
+    /// JSON by record: rate, R peaks and their classes.
+    Beats,
+    /// CSV: the record, each lead and each window, with verdict, badness and first cause.
+    Quality,
+}
+
+#[derive(serde::Serialize)]
+struct ExchangedBeats {
+    fs: f64,
+    samples: Vec<u64>,
+    labels: Vec<char>,
 }
 
 #[derive(serde::Serialize)]
@@ -28,11 +49,18 @@ struct Document {
     schema: &'static str,
     record: RecordFacts,
     acceptable: bool,
+    /// From 0 to 1: how sure it is that the recording is not good enough.
+    unacceptable: f64,
     rate_hz: Option<f64>,
     leads: Vec<Lead>,
     windows: Vec<Window>,
     beats: Option<Beats>,
     heart_rate: HeartRate,
+    /// Statements on the rhythm where the signal is good enough for them.
+    rhythm: Vec<Event>,
+    /// The same where it is not; not to be relied upon.
+    doubtful_rhythm: Vec<Event>,
+    coverage: Coverage,
     unanalysed: Vec<Statement>,
     algorithms: Vec<String>,
 }
@@ -43,6 +71,28 @@ struct Lead {
     label: String,
     acceptable: bool,
     analysable_share: f64,
+    /// From 0 to 1: how sure it is that the lead is not good enough.
+    unacceptable: f64,
+}
+
+#[derive(serde::Serialize)]
+struct Event {
+    kind: &'static str,
+    /// First and last beat that it rests on, in samples of the file.
+    from: u64,
+    to: u64,
+    from_s: f64,
+    to_s: f64,
+    beats: usize,
+    value: f64,
+}
+
+#[derive(serde::Serialize)]
+struct Coverage {
+    planned_s: f64,
+    analysable_s: f64,
+    longest_gap_s: f64,
+    analysable_s_by_hour: Vec<f64>,
 }
 
 #[derive(serde::Serialize)]
@@ -101,10 +151,11 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let recording = read_path(&args.file, options)?;
     let record = facts(&recording, &args.file);
     let document = document(record, &analyse(&recording));
-    if args.json {
-        out::json(&document)?;
-    } else {
-        out::text(&text(&document))?;
+    match args.exchange {
+        Some(Exchange::Beats) => out::json(&exchanged_beats(&document))?,
+        Some(Exchange::Quality) => out::text(&exchanged_quality(&document))?,
+        None if args.json => out::json(&document)?,
+        None => out::text(&text(&document))?,
     }
     Ok(0)
 }
@@ -114,6 +165,7 @@ fn document(record: RecordFacts, analysis: &Analysis) -> Document {
         schema: "analysis/1",
         record,
         acceptable: analysis.acceptable,
+        unacceptable: analysis.unacceptable,
         rate_hz: analysis.rate.map(SamplingRate::as_hz),
         leads: analysis.leads.iter().map(lead).collect(),
         windows: analysis
@@ -123,6 +175,14 @@ fn document(record: RecordFacts, analysis: &Analysis) -> Document {
             .collect(),
         beats: analysis.beats.as_ref().map(beats),
         heart_rate: heart_rate(analysis),
+        rhythm: events(&analysis.events, analysis),
+        doubtful_rhythm: events(&analysis.doubtful_events, analysis),
+        coverage: Coverage {
+            planned_s: analysis.coverage.planned_s,
+            analysable_s: analysis.coverage.analysable_s,
+            longest_gap_s: analysis.coverage.longest_gap_s,
+            analysable_s_by_hour: analysis.coverage.hours_s.clone(),
+        },
         unanalysed: analysis
             .unanalysed
             .iter()
@@ -145,21 +205,39 @@ fn lead(lead: &AnalysedLead) -> Lead {
         label: lead.label.clone(),
         acceptable: lead.acceptable,
         analysable_share: lead.analysable_share,
+        unacceptable: lead.badness,
     }
 }
 
+fn events(events: &[RhythmEvent], analysis: &Analysis) -> Vec<Event> {
+    events
+        .iter()
+        .map(|event| Event {
+            kind: event.kind.name(),
+            from: event.from.0,
+            to: event.to.0,
+            from_s: seconds(event.from.0, analysis),
+            to_s: seconds(event.to.0, analysis),
+            beats: event.beats,
+            value: event.value,
+        })
+        .collect()
+}
+
+/// The time of a sample of the analysed leads.
+fn seconds(samples: u64, analysis: &Analysis) -> f64 {
+    let micros = analysis.rate.map_or(0, |rate| {
+        rate.micros_at(cardio_core::index::SampleIndex(samples))
+    });
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
 fn window(window: &SignalQuality, analysis: &Analysis) -> Window {
-    let seconds = |samples: u64| {
-        let micros = analysis.rate.map_or(0, |rate| {
-            rate.micros_at(cardio_core::index::SampleIndex(samples))
-        });
-        std::time::Duration::from_micros(micros).as_secs_f64()
-    };
     Window {
         first: window.first.0,
         len: window.len.0,
-        start_s: seconds(window.first.0),
-        length_s: seconds(window.len.0),
+        start_s: seconds(window.first.0, analysis),
+        length_s: seconds(window.len.0, analysis),
         overall: quality(&window.overall),
         per_lead: analysis
             .leads
@@ -252,8 +330,64 @@ fn text(document: &Document) -> String {
         (None, Some(why)) => format!("RATE    {}\n", why.text),
         (None, None) => String::new(),
     };
+    for event in &document.rhythm {
+        text += &format!(
+            "RHYTHM  {} from {:.1} s to {:.1} s, {:.1}\n",
+            event.kind, event.from_s, event.to_s, event.value
+        );
+    }
     for why in &document.unanalysed {
         text += &format!("left out: {}\n", why.text);
+    }
+    text
+}
+
+/// One record under its name; a beat that nothing classified counts as normal there.
+fn exchanged_beats(document: &Document) -> BTreeMap<String, ExchangedBeats> {
+    let beats = document.beats.as_ref();
+    let labels = beats.map_or(&[][..], |beats| &beats.labels);
+    let exchanged = ExchangedBeats {
+        fs: document.rate_hz.unwrap_or_default(),
+        samples: beats.map_or_else(Vec::new, |beats| beats.samples.clone()),
+        labels: labels.iter().map(|label| label.unwrap_or('N')).collect(),
+    };
+    BTreeMap::from([(document.record.name.clone(), exchanged)])
+}
+
+fn exchanged_quality(document: &Document) -> String {
+    let name = &document.record.name;
+    let word = |acceptable: bool| {
+        if acceptable {
+            "acceptable"
+        } else {
+            "unacceptable"
+        }
+    };
+    let mut text = format!(
+        "id,label,score,cause\n{name},{},{:.6},\n",
+        word(document.acceptable),
+        document.unacceptable
+    );
+    for (place, lead) in document.leads.iter().enumerate() {
+        text += &format!(
+            "{name}/{},{},{:.6},\n",
+            lead.waveform,
+            word(lead.acceptable),
+            lead.unacceptable
+        );
+        for window in &document.windows {
+            if let Some(told) = window.per_lead.get(place) {
+                let quality = &told.quality;
+                text += &format!(
+                    "{name}/{}/{},{},{:.6},{}\n",
+                    lead.waveform,
+                    window.start_s,
+                    word(quality.verdict != QualityVerdict::Insufficient.name()),
+                    1.0 - quality.index,
+                    quality.flags.first().copied().unwrap_or_default()
+                );
+            }
+        }
     }
     text
 }

@@ -224,6 +224,8 @@ pub struct UplinkStatus {
     pub since_s: Option<f64>,
     /// Frames sent since start, repeats included.
     pub sent: u64,
+    /// Frames sent on this connection and not yet acknowledged.
+    pub under_way: usize,
     /// Connections made since start.
     pub connections: u64,
     /// Acknowledgements refused since start (forged, old, foreign).
@@ -390,7 +392,7 @@ fn warnings(sources: &[SourceStatus], lines: &Lines) -> Vec<Warning> {
     }
     for source in sources {
         match (&source.code, &source.quality) {
-            (Some(code), _) => warn(code, format!("{} is {}", source.name, source.state.word())),
+            (Some(code), _) => warn(code, format!("{}: {}", source.name, source.state.word())),
             (None, Some(quality)) if quality.verdict == "insufficient" => {
                 let text = match (&quality.electrode_iec, quality.causes.first()) {
                     (Some(electrode), _) => format!("{}: electrode {electrode} off", source.name),

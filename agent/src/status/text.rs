@@ -100,6 +100,8 @@ fn tail(text: &mut String, status: &Status) {
     let oldest = store.oldest_waiting_age_s.map_or(String::new(), |seconds| {
         format!(", oldest {}", age(seconds))
     });
+    let under_way = u64::try_from(status.uplink.under_way).unwrap_or(0);
+    let sent = store.filed.saturating_add(under_way);
     let since = status
         .uplink
         .since_s
@@ -113,7 +115,7 @@ fn tail(text: &mut String, status: &Status) {
         text,
         format_args!(
             "SENT     {} · FILED {} · waiting {}{oldest} · {link}\n",
-            status.uplink.sent, store.filed, store.waiting
+            sent, store.filed, store.waiting
         ),
     );
     put(text, format_args!("CLOCK    {}\n", clock(status)));

@@ -37,8 +37,10 @@ const PACKET_HEADERS: u32 = 1024;
 const PUBLISH_ROOM: usize = 1;
 /// Things that the gateway said that may wait for us.
 const EVENT_ROOM: usize = 64;
-/// Frames that may be under way without the listener's own answer.
+/// Requests that may wait inside the client.
 const CLIENT_ROOM: usize = 2;
+/// Frames that may be under way without the listener's own answer: all windows together.
+const UNDER_WAY_MAX: u16 = 96;
 
 /// Why the uplink cannot be made from the enrolment.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +142,8 @@ impl Mqtt {
             )))
             .set_session_mode(SessionMode::Clean)
             .set_keep_alive(KEEP_ALIVE_S)
+            // the client makes room for all of them at once, 16 MB for its default of 65535
+            .set_outgoing_inflight_upper_limit(UNDER_WAY_MAX)
             .set_max_packet_size(Some(limit))
             .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(limit))
             .set_last_will(LastWill::new(

@@ -159,9 +159,14 @@ impl Scheduler {
         }
     }
 
+    /// How many frames are under way.
+    pub fn under_way(&self) -> usize {
+        self.lanes.iter().map(|window| window.under_way.len()).sum()
+    }
+
     /// Whether anything is under way.
     pub fn is_waiting(&self) -> bool {
-        self.lanes.iter().any(|window| !window.under_way.is_empty())
+        self.under_way() > 0
     }
 
     /// Whether everything that is stored is acknowledged.

@@ -168,6 +168,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         }
         lines.uplink.connected = false;
         lines.uplink.paused = false;
+        lines.uplink.under_way = 0;
         lines.uplink.code = Some(code.to_owned());
         drop(lines);
         if changed {
@@ -284,6 +285,10 @@ impl<S: Shelf> Talk<'_, S> {
             self.look().await?;
             return Ok(None);
         };
+        if frame.identity.chain != next.chain {
+            self.look().await?;
+            return Ok(None);
+        }
         let seq = frame.identity.seq;
         self.scheduler.skip_to(next.lane, seq);
         let now_us = self.clock.read().box_instant.micros;
@@ -292,7 +297,11 @@ impl<S: Shelf> Talk<'_, S> {
         }
         self.scheduler
             .sent(next.lane, seq, frame.bytes.len(), now_us);
-        self.board.lines().uplink.sent += 1;
+        {
+            let mut lines = self.board.lines();
+            lines.uplink.sent += 1;
+            lines.uplink.under_way = self.scheduler.under_way();
+        }
         Ok(Some(Outgoing {
             topic: Topic::UpLane(self.plan.device, next.lane).to_string(),
             payload: frame.bytes,
@@ -381,6 +390,7 @@ impl<S: Shelf> Talk<'_, S> {
             let taken = now.box_instant.micros.saturating_sub(sent_us);
             lines.sent_to_filed.note(taken);
         }
+        lines.uplink.under_way = self.scheduler.under_way();
         lines.gateway_ahead_us = Some(ahead(ack, &now));
         drop(lines);
         self.tell_drained();
