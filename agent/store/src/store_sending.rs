@@ -210,7 +210,9 @@ impl Store {
             store.delete_older(row, before)?;
             Ok(newly)
         })?;
-        self.make_room()?;
+        if let Err(err) = self.make_room() {
+            tracing::warn!(code = err.code(), "OutboxEvictionError");
+        }
         let upto = ack.upto;
         Ok(AckOutcome::Accepted { upto, newly })
     }
