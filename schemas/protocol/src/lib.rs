@@ -13,6 +13,7 @@
 //! | [`recognise`] | noticing a wrong speed, a silent device, or another device |
 //! | [`serial`] | devices on a serial line |
 //! | [`gatt`] | devices on Bluetooth Low Energy |
+//! | [`smp_records`] | recordings fetched over SMP, by radio or by wire |
 
 pub mod decoder;
 pub mod gatt;
@@ -20,5 +21,6 @@ pub mod profile;
 pub mod recognise;
 pub mod serial;
 pub mod session;
+pub mod smp_records;
 
 mod fields;
