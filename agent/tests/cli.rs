@@ -155,8 +155,33 @@ fn a_record_is_inspected_and_analysed_in_its_own_indexes() {
         assert!(at.abs_diff(105) <= 8, "{at}");
     }
     assert_eq!(analysed["windows"].as_array().unwrap().len(), 2);
+    assert!(analysed["coverage"]["analysable_s"].is_number());
+    assert!(analysed["rhythm"].is_array());
     let text = out(&agent(&["analyse", file.to_str().unwrap()]));
     assert!(text.contains("BEATS"), "{text}");
+}
+
+#[test]
+fn scorers_are_given_the_files_that_they_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("beats.csv");
+    write_record(&file);
+    let exchange = |kind: &str| {
+        let told = agent(&["analyse", file.to_str().unwrap(), "--exchange", kind]);
+        assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+        out(&told)
+    };
+    let beats: serde_json::Value = serde_json::from_str(&exchange("beats")).unwrap();
+    assert_eq!(beats["beats"]["fs"], 250.0);
+    let count = |key: &str| beats["beats"][key].as_array().unwrap().len();
+    assert_eq!(count("samples"), count("labels"));
+    let quality = exchange("quality");
+    assert!(
+        quality.starts_with("id,label,score,cause\nbeats,"),
+        "{quality}"
+    );
+    assert!(quality.contains("\nbeats/1/10,"), "{quality}");
+    assert!(quality.lines().all(|line| line.matches(',').count() == 3));
 }
 
 #[test]
