@@ -45,7 +45,9 @@ const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// How long the uplink may go on after a run of a given length.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// The same after a signal: whoever sent it waits.
-const DRAIN_LIMIT_SIGNAL: Duration = Duration::from_secs(3);
+const DRAIN_LIMIT_SIGNAL: Duration = Duration::from_secs(10);
+/// The same while the gateway does not answer; it may be about to.
+const DRAIN_LIMIT_OFFLINE: Duration = Duration::from_secs(3);
 
 /// Why the agent cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -240,10 +242,16 @@ impl Service<'_> {
             tracing::error!(event = "AgentStopError", code = "agent.recorders_slow");
         }
         if !matches!(over, Over::Revoked) {
-            self.drain(&mut facts_seen, drain).await;
+            let connected = self.board.lines().uplink.connected;
+            let limit = if connected {
+                drain
+            } else {
+                DRAIN_LIMIT_OFFLINE
+            };
+            self.drain(&mut facts_seen, limit).await;
         }
         stop_uplink.send_replace(true);
-        let _ = tokio::time::timeout(DRAIN_LIMIT_SIGNAL, uplink).await;
+        let _ = tokio::time::timeout(DRAIN_LIMIT_OFFLINE, uplink).await;
         background.shutdown().await;
         let _ = std::fs::remove_file(self.config.site.state.join(control::SOCKET));
         tracing::info!(event = "AgentStopped");
