@@ -3,6 +3,8 @@
 //! `A0` occurs in samples too, and nothing but the stop byte protects a packet. What looks
 //! like a packet is therefore accepted only when a neighbour agrees:
 //! - it directly follows an accepted packet, with the same stop byte and the next number; or
+//! - it directly follows an accepted packet, with the same stop byte, and its number has moved
+//!   on little: the last packet of a stream has nothing behind it; or
 //! - it directly follows an accepted packet, and another start byte follows it; or
 //! - after a loss of lock, its number is the next one with the same stop byte, or a start
 //!   byte follows and the numbers before or behind it continue.
@@ -49,12 +51,12 @@ impl CytonGrammar {
         if steps == Some(1) && same_kind {
             return Verdict::Accept;
         }
+        let near = steps.is_some_and(|n| (1..=NEAR).contains(&n));
         match (behind, self.locked) {
+            ([], true) if near && same_kind => Verdict::Accept,
             ([], _) => Verdict::Wait,
             ([START, ..], true) => Verdict::Accept,
-            ([START, ..], false) if steps.is_some_and(|n| (1..=NEAR).contains(&n)) => {
-                Verdict::Accept
-            }
+            ([START, ..], false) if near => Verdict::Accept,
             ([START], false) => Verdict::Wait,
             ([START, number, ..], false) if *number == packet.number.wrapping_add(1) => {
                 Verdict::Accept
