@@ -278,6 +278,7 @@ fn document_context(facts: &DocumentFacts<'_>) -> Value {
     let mut context = serde_json::Map::new();
     let covered = facts.period.map(|(start, end)| period(start, end));
     set(&mut context, "period", covered);
+    set(&mut context, "sourcePatientInfo", subject(facts.context));
     push(
         &mut context,
         "related",

@@ -111,7 +111,7 @@ fn an_original_file_has_the_shape_of_the_reference() {
         "custodian": {"reference": "Organization/ess"},
         "securityLabel": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N", "display": "normal"}]}],
         "content": [{"attachment": {"contentType": "application/cbor-seq", "language": "fr-FR", "url": "Binary/ecg-1", "size": 12, "hash": "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "title": "ECG 12 dérivations / 12-lead ECG", "creation": "2026-03-02T08:20:30.000Z"}}],
-        "context": {"period": {"start": "2026-03-02T08:20:00.000Z", "end": "2026-03-02T08:20:20.000Z"}, "related": [{"reference": "DiagnosticReport/ecg"}]},
+        "context": {"period": {"start": "2026-03-02T08:20:00.000Z", "end": "2026-03-02T08:20:20.000Z"}, "sourcePatientInfo": {"reference": "Patient/p1"}, "related": [{"reference": "DiagnosticReport/ecg"}]},
     });
     assert_eq!(got, want);
 }
