@@ -289,10 +289,12 @@ fn an_unplugged_device_is_gone_and_starts_anew() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+    // Losses of less than a turn of the counter, which it proves alone. Whole turns are told by
+    // time; a delay just before can hide them for some seconds (the time line's own tests).
     #[test]
     fn any_script_of_faults_is_heard_as_the_ledger_tells_it(
         seed in any::<u64>(),
-        drops in proptest::collection::vec((1_u64..18, 1_u64..300), 0..4),
+        drops in proptest::collection::vec((1_u64..18, 1_u64..256), 0..4),
         corrupt in proptest::collection::vec(1_u64..18, 0..3),
         repeats in proptest::collection::vec((1_u64..18, 1_u64..6), 0..3),
         garbage in proptest::collection::vec((1_u64..18, 1_usize..90), 0..3),

@@ -209,11 +209,8 @@ impl Timeline {
         }
         let turns = self.missing_turns(ahead, modulus, late, samples, arrival);
         let missing = ahead + turns * u64::from(modulus);
-        let told = self.tells_turns(modulus, samples);
         if missing == 0 {
-            let gap = (!told)
-                .then(|| self.lasting_turns(modulus, samples, arrival))
-                .flatten();
+            let gap = self.lasting_turns(modulus, samples, arrival);
             return self.accept(Some((seq, modulus)), samples, arrival, gap);
         }
         self.frame_gaps.push_back((self.frames, missing));
@@ -224,7 +221,7 @@ impl Timeline {
         let gap = Gap {
             from: self.next,
             len: SampleCount(missing.saturating_mul(samples.0)),
-            uncertainty: if told {
+            uncertainty: if self.tells_turns(modulus, samples) {
                 SampleCount(0)
             } else {
                 SampleCount(u64::from(modulus).saturating_mul(samples.0))
@@ -272,7 +269,8 @@ impl Timeline {
         turn_us >= TURN_TOLD_US
     }
 
-    /// Whole turns of a fast counter that have gone missing for good, as a gap.
+    /// Whole turns of a counter that have gone missing for good, as a gap: those of a fast
+    /// counter, and those whose silence a delay just before had hidden.
     fn lasting_turns(
         &mut self,
         modulus: u32,

@@ -81,6 +81,23 @@ fn whole_turns_of_the_counter_are_told_by_time() {
 }
 
 #[test]
+fn a_whole_turn_that_a_delay_had_hidden_is_told_once_it_proves_lasting() {
+    let mut timeline = counted();
+    play(&mut timeline, 0..500);
+    // Half a second comes late and at once; then 256 frames never come.
+    let burst = at(1_000_000 + 620 * FRAME_US);
+    timeline.note_backlog(SampleCount(120));
+    for number in 500..620_u64 {
+        let seq = u32::try_from(number % 256).unwrap();
+        timeline.place(Some(seq), SampleCount(1), burst);
+    }
+    timeline.note_backlog(SampleCount(1));
+    let gaps = play(&mut timeline, 620 + 256..6000);
+    assert_eq!(gaps.iter().map(|(_, len)| len).sum::<u64>(), 256, "{gaps:?}");
+    assert_eq!(timeline.next(), SampleIndex(6000));
+}
+
+#[test]
 fn a_delay_of_more_than_a_turn_is_no_gap_when_the_backlog_shows_it() {
     let mut timeline = counted();
     play(&mut timeline, 0..500);
