@@ -11,8 +11,8 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, Waveform};
 use cardio_core::units::PhysicalUnit;
 
-use crate::num;
 use crate::beat::{self, BeatDetector};
+use crate::num;
 use crate::qrs;
 use crate::rhythm::{
     EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, RhythmTracker, Undetermined,
@@ -396,7 +396,11 @@ fn lead_summaries(chosen: &Chosen<'_>, windows: &[SignalQuality]) -> Vec<Analyse
                 .filter(|lead| lead.verdict > QualityVerdict::Insufficient)
                 .count();
             let mut bad: Vec<f64> = told.iter().map(|lead| 1.0 - lead.index.get()).collect();
-            let badness = if bad.is_empty() { 1.0 } else { num::median(&mut bad) };
+            let badness = if bad.is_empty() {
+                1.0
+            } else {
+                num::median(&mut bad)
+            };
             AnalysedLead {
                 waveform: *waveform,
                 label: wave.label.clone(),
@@ -429,7 +433,10 @@ fn rhythm(
     let mut tracker = RhythmTracker::new(rate);
     let mut events = Vec::new();
     let mut gaps = wave.gaps().into_iter().peekable();
-    for beat in train.map(|train| train.beats.as_slice()).unwrap_or_default() {
+    for beat in train
+        .map(|train| train.beats.as_slice())
+        .unwrap_or_default()
+    {
         while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
             events.extend(tracker.finish());
         }
@@ -438,12 +445,18 @@ fn rhythm(
     events.extend(tracker.finish());
     events.sort_by_key(|event| (event.from, event.kind));
     let insufficient = |event: &RhythmEvent| {
-        windows.iter().any(|window| {
-            let end = window.first.after(window.len);
-            let apart = end <= event.from || window.first >= event.to;
+        let (mut bad, mut all) = (0, 0);
+        for window in windows {
+            let end = window.first.after(window.len).min(event.to);
+            let shared = end.0.saturating_sub(window.first.max(event.from).0);
             let first_lead = window.per_lead.first();
-            !apart && first_lead.is_some_and(|lead| lead.verdict == QualityVerdict::Insufficient)
-        })
+            all += shared;
+            if first_lead.is_some_and(|lead| lead.verdict == QualityVerdict::Insufficient) {
+                bad += shared;
+            }
+        }
+        // More than a third of the evidence.
+        3 * bad > all
     };
     events.into_iter().partition(|event| !insufficient(event))
 }
@@ -452,7 +465,11 @@ fn rhythm(
 fn coverage(chosen: &Chosen<'_>, windows: &[SignalQuality], rate: SamplingRate) -> Coverage {
     let hz = rate.as_hz();
     let seconds = |samples: u64| num::float_u64(samples) / hz;
-    let end = chosen.iter().map(|(_, wave)| wave.end()).max().unwrap_or_default();
+    let end = chosen
+        .iter()
+        .map(|(_, wave)| wave.end())
+        .max()
+        .unwrap_or_default();
     let longest = chosen
         .iter()
         .flat_map(|(_, wave)| wave.gaps())

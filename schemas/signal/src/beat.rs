@@ -15,8 +15,8 @@ use cardio_core::rate::SamplingRate;
 
 use crate::forest::Forest;
 use crate::num;
-use crate::rhythm::relative_difference;
 use crate::qrs::{Form, Forms, Peak, QrsDetector, Shape};
+use crate::rhythm::relative_difference;
 
 /// Who says of which class a beat is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
@@ -312,7 +312,10 @@ mod tests {
             .map(|_| to_adu(synth.next_measured()[1], &calibration, (-2_000, 2_000)))
             .collect();
         let beats = synth.take_beats();
-        let truth = beats.iter().map(|beat| (beat.at_s * 360.0, beat.class)).collect();
+        let truth = beats
+            .iter()
+            .map(|beat| (beat.at_s * 360.0, beat.class))
+            .collect();
         (rate, row, truth)
     }
 
@@ -336,9 +339,17 @@ mod tests {
             .filter(|(at, _)| called(*at) == Some(BeatClass::Ventricular))
             .count();
         assert!(ventricular.len() > 5);
-        assert!(10 * right >= 8 * ventricular.len(), "{right} of {}", ventricular.len());
-        let calm = truth.iter().filter(|(_, class)| *class == BeatClass::Normal);
-        let wrong = calm.filter(|(at, _)| called(*at) == Some(BeatClass::Ventricular)).count();
+        assert!(
+            10 * right >= 8 * ventricular.len(),
+            "{right} of {}",
+            ventricular.len()
+        );
+        let calm = truth
+            .iter()
+            .filter(|(_, class)| *class == BeatClass::Normal);
+        let wrong = calm
+            .filter(|(at, _)| called(*at) == Some(BeatClass::Ventricular))
+            .count();
         assert!(wrong <= 2, "{wrong} normal beats called ventricular");
     }
 

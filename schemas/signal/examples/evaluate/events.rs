@@ -35,7 +35,9 @@ struct Tally {
 }
 
 pub(crate) fn mitdb(data: &Data) {
-    println!("beat classes and rhythm, MIT-BIH, first signal, reviewed trees (these were learnt from)");
+    println!(
+        "beat classes and rhythm, MIT-BIH, first signal, reviewed trees (these were learnt from)"
+    );
     let mut tallies: Vec<Tally> = KINDS.iter().map(|_| Tally::default()).collect();
     let mut classes = [[0.0; 3]; 2];
     for name in MITDB {
@@ -44,7 +46,11 @@ pub(crate) fn mitdb(data: &Data) {
         };
         let told = analyse(&recording);
         let rate = recording.waveforms[0].rate;
-        let beats = told.beats.as_ref().map(|train| train.beats.clone()).unwrap_or_default();
+        let beats = told
+            .beats
+            .as_ref()
+            .map(|train| train.beats.clone())
+            .unwrap_or_default();
         if name != "217" {
             count_classes(&recording, &beats, rate, &mut classes);
         }
@@ -52,7 +58,11 @@ pub(crate) fn mitdb(data: &Data) {
         let all_s = recording.waveforms[0].end().0 as f64 / rate.as_hz();
         for (kind, tally) in KINDS.iter().zip(&mut tallies) {
             let want = spans(&expected, *kind, rate);
-            let want = if *kind == RhythmKind::AfSuspected { fibrillation(&recording, rate) } else { want };
+            let want = if *kind == RhythmKind::AfSuspected {
+                fibrillation(&recording, rate)
+            } else {
+                want
+            };
             let got = spans(&told.events, *kind, rate);
             compare(&want, &got, all_s, tally);
         }
@@ -79,14 +89,22 @@ pub(crate) fn mitdb(data: &Data) {
 }
 
 /// Hits, missed and extra ventricular and supraventricular beats.
-fn count_classes(recording: &Recording, beats: &[Beat], rate: SamplingRate, classes: &mut [[f64; 3]; 2]) {
+fn count_classes(
+    recording: &Recording,
+    beats: &[Beat],
+    rate: SamplingRate,
+    classes: &mut [[f64; 3]; 2],
+) {
     let hz = rate.as_hz();
     let truth = truth(recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();
     let found: Vec<f64> = beats.iter().map(|beat| seconds(beat.at.0, hz)).collect();
     let left_out = flutter(recording, hz);
     let counts = |at: f64| at >= 300.0 && !left_out.iter().any(|(a, b)| at >= *a && at <= *b);
-    for (class, [hit, missed, extra]) in [BeatClass::Ventricular, BeatClass::Supraventricular].iter().zip(classes) {
+    for (class, [hit, missed, extra]) in [BeatClass::Ventricular, BeatClass::Supraventricular]
+        .iter()
+        .zip(classes)
+    {
         for pair in pair(&at, &found) {
             match pair {
                 Pair::Hit(t, f) if counts(at[t]) => {
@@ -98,7 +116,9 @@ fn count_classes(recording: &Recording, beats: &[Beat], rate: SamplingRate, clas
                     *extra += f64::from(u8::from(!is && called && !neutral));
                 }
                 Pair::Missed(t) if counts(at[t]) && truth[t].class == *class => *missed += 1.0,
-                Pair::Extra(f) if counts(found[f]) && beats[f].class == Some(*class) => *extra += 1.0,
+                Pair::Extra(f) if counts(found[f]) && beats[f].class == Some(*class) => {
+                    *extra += 1.0
+                }
                 _ => {}
             }
         }
@@ -113,7 +133,10 @@ fn expected_events(recording: &Recording, rate: SamplingRate) -> Vec<RhythmEvent
     let mut before = 0.0;
     for mark in &recording.annotations {
         let at_s = seconds(mark.at.0, rate.as_hz());
-        if left_out.iter().any(|(from, _)| before < *from && at_s >= *from) {
+        if left_out
+            .iter()
+            .any(|(from, _)| before < *from && at_s >= *from)
+        {
             events.extend(tracker.finish());
         }
         before = at_s;
@@ -132,7 +155,9 @@ fn expected_events(recording: &Recording, rate: SamplingRate) -> Vec<RhythmEvent
 fn spans(events: &[RhythmEvent], kind: RhythmKind, rate: SamplingRate) -> Vec<Span> {
     let hz = rate.as_hz();
     let of_kind = events.iter().filter(|event| event.kind == kind);
-    of_kind.map(|event| (seconds(event.from.0, hz), seconds(event.to.0, hz))).collect()
+    of_kind
+        .map(|event| (seconds(event.from.0, hz), seconds(event.to.0, hz)))
+        .collect()
 }
 
 /// Atrial fibrillation and flutter of 30 s or more, from the rhythm marks.
@@ -142,7 +167,12 @@ fn fibrillation(recording: &Recording, rate: SamplingRate) -> Vec<Span> {
     let mut all: Vec<Span> = Vec::new();
     let mut open: Option<f64> = None;
     let marks = recording.annotations.iter().filter(|mark| mark.code == "+");
-    let changes = marks.map(|mark| (seconds(mark.at.0, hz), mark.text.clone().unwrap_or_default()));
+    let changes = marks.map(|mark| {
+        (
+            seconds(mark.at.0, hz),
+            mark.text.clone().unwrap_or_default(),
+        )
+    });
     for (at, text) in changes.chain([(seconds(end, hz), String::new())]) {
         let is = text.starts_with("(AFIB") || text.starts_with("(AFL");
         if !is && let Some(from) = open.take() {
@@ -162,8 +192,14 @@ fn compare(want: &[Span], got: &[Span], all_s: f64, tally: &mut Tally) {
     let near = |a: &Span, b: &Span| a.0 - NEAR_S <= b.1 + NEAR_S && b.0 - NEAR_S <= a.1 + NEAR_S;
     tally.expected += want.len() as f64;
     tally.told += got.len() as f64;
-    tally.found += want.iter().filter(|a| got.iter().any(|b| near(a, b))).count() as f64;
-    tally.right += got.iter().filter(|a| want.iter().any(|b| a.0 <= b.1 && b.0 <= a.1)).count() as f64;
+    tally.found += want
+        .iter()
+        .filter(|a| got.iter().any(|b| near(a, b)))
+        .count() as f64;
+    tally.right += got
+        .iter()
+        .filter(|a| want.iter().any(|b| a.0 <= b.1 && b.0 <= a.1))
+        .count() as f64;
     tally.all_s += all_s;
     tally.expected_s += want.iter().map(|(from, to)| to - from).sum::<f64>();
     tally.told_s += got.iter().map(|(from, to)| to - from).sum::<f64>();

@@ -72,7 +72,7 @@ pub(crate) fn stress(data: &Data) {
         let wave = &recording.waveforms[0];
         let hz = wave.rate.as_hz();
         let gain = wave.calibration.gain_adu_per_unit();
-        let mut line = format!("{noise_name}");
+        let mut line = noise_name.to_owned();
         for snr_db in SNR_DB {
             let factor = factor * 10f64.powf(-snr_db / 20.0);
             let row = mixed(samples(wave), samples(&noise.waveforms[0]), factor, hz);

@@ -24,9 +24,16 @@ pub(crate) fn speed(data: &Data) {
     let start = Instant::now();
     let beats = detect(row, wave.rate, gain).len();
     let detector_s = start.elapsed().as_secs_f64();
-    let mut quality = EcgQuality::new(wave.rate, &strips::specs(&[None], gain), QualityConfig::default());
+    let mut quality = EcgQuality::new(
+        wave.rate,
+        &strips::specs(&[None], gain),
+        QualityConfig::default(),
+    );
     let start = Instant::now();
-    let windows: usize = row.chunks(360).map(|block| quality.push(&[block]).len()).sum();
+    let windows: usize = row
+        .chunks(360)
+        .map(|block| quality.push(&[block]).len())
+        .sum();
     let quality_s = start.elapsed().as_secs_f64();
     println!(
         "speed: detector {:.0} s of ECG a second ({beats} beats), detector and quality {:.0} ({windows} windows)",
@@ -61,7 +68,12 @@ pub(crate) fn invariance(data: &Data) {
                 .collect();
             let found = detect(&row, rate, wave.calibration.gain_adu_per_unit() * 8.0);
             let source_hz = wave.rate.as_hz();
-            score.add(&beats::score(&truth(&recording, source_hz), &found, 300.0, &flutter(&recording, source_hz)));
+            score.add(&beats::score(
+                &truth(&recording, source_hz),
+                &found,
+                300.0,
+                &flutter(&recording, source_hz),
+            ));
         }
         println!("{}", score.line(name));
     }

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cardio_core::lead::Lead;
-use cardio_core::rate::SamplingRate;
-use cardio_signal::sqi::{EcgQuality, FEATURES, LeadSpec, QualityConfig};
+use cardio_signal::sqi::{LeadSpec, QualityConfig};
 
 use crate::data::{Data, read, samples};
 
@@ -89,22 +88,6 @@ pub(crate) fn challenge_2011(data: &Data) -> Vec<Strip> {
         });
     }
     strips
-}
-
-/// What the quality sees in a strip: the newest window's features, lead by lead.
-pub(crate) fn look(
-    rows: &[Vec<i32>],
-    leads: &[Option<Lead>],
-    hz: u32,
-    gain: f64,
-) -> Vec<[f64; FEATURES.len()]> {
-    let Ok(rate) = SamplingRate::hz(hz) else {
-        return Vec::new();
-    };
-    let mut quality = EcgQuality::new(rate, &specs(leads, gain), config());
-    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
-    quality.push(&rows);
-    quality.features()
 }
 
 pub(crate) fn config() -> QualityConfig {

@@ -93,18 +93,35 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
 fn learn_class(seen: &[&Seen], class: BeatClass) -> String {
     let mut examples = Examples::default();
     for record in seen.iter().filter(|record| !record.name.starts_with(PACED)) {
-        let row_weight = if record.name.ends_with("/0") { 1.0 } else { 0.4 };
-        let of_class = record.beats.iter().filter(|(_, is, _)| *is == class).count() as f64;
+        let row_weight = if record.name.ends_with("/0") {
+            1.0
+        } else {
+            0.4
+        };
+        let of_class = record
+            .beats
+            .iter()
+            .filter(|(_, is, _)| *is == class)
+            .count() as f64;
         // A record with thousands of ectopic beats must not outweigh the others.
         let balance = (300.0 / of_class.max(1.0)).clamp(0.3, 1.0);
         for (row, is, _) in &record.beats {
             let neutral = matches!(is, BeatClass::Fusion | BeatClass::Unknown);
-            let weight = if neutral { 0.05 } else if *is == class { balance.max(0.5) } else { 1.0 };
+            let weight = if neutral {
+                0.05
+            } else if *is == class {
+                balance.max(0.5)
+            } else {
+                1.0
+            };
             examples.push(row.clone(), *is == class, weight * row_weight);
         }
     }
     let remarks = [
-        format!("beat class {}; features as of beat::BeatDetector", class.letter()),
+        format!(
+            "beat class {}; features as of beat::BeatDetector",
+            class.letter()
+        ),
         "learnt by examples/train from MIT-BIH Arrhythmia (12 records) and MIT-BIH".to_owned(),
         "Supraventricular (800); ODC-By 1.0".to_owned(),
         format!("{} beats", examples.rows.len()),
@@ -113,16 +130,30 @@ fn learn_class(seen: &[&Seen], class: BeatClass) -> String {
 }
 
 fn cross_validate(seen: &[Seen], class: BeatClass) {
-    println!("class {}, unseen record by record, first signal, from minute 5", class.letter());
+    println!(
+        "class {}, unseen record by record, first signal, from minute 5",
+        class.letter()
+    );
     let mut total = [0.0; 4];
     for name in MITDB.iter().filter(|name| **name != PACED) {
-        let others: Vec<&Seen> = seen.iter().filter(|record| !record.name.starts_with(name)).collect();
+        let others: Vec<&Seen> = seen
+            .iter()
+            .filter(|record| !record.name.starts_with(name))
+            .collect();
         let forest = Forest::parse(&learn_class(&others, class)).unwrap_or_default();
-        let Some(record) = seen.iter().find(|record| record.name == format!("{name}/0")) else {
+        let Some(record) = seen
+            .iter()
+            .find(|record| record.name == format!("{name}/0"))
+        else {
             continue;
         };
         // Hits, missed, extra, other beats.
-        let mut counts = [0.0, record.missed[usize::from(class != BeatClass::Ventricular)], 0.0, 0.0];
+        let mut counts = [
+            0.0,
+            record.missed[usize::from(class != BeatClass::Ventricular)],
+            0.0,
+            0.0,
+        ];
         for (row, is, late) in &record.beats {
             let called = forest.score(row) > 0.0;
             match (*late, *is == class, called) {

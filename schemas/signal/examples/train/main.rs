@@ -11,10 +11,10 @@
     reason = "a learning program: it prints, and its data are checked recordings"
 )]
 // Each example uses its own part of what they share.
+mod beat;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/beats.rs"]
 mod beats;
-mod beat;
 mod boost;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/data.rs"]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cardio_core::lead::Lead;
 use cardio_core::rate::SamplingRate;
 use cardio_signal::forest::Forest;
 use cardio_signal::sqi::{EcgQuality, FEATURES, unacceptable};
@@ -66,7 +67,7 @@ fn see(strip: &Strip) -> Seen {
     Seen {
         bad: strip.bad,
         bad_leads: strip.bad_leads.clone(),
-        features: strips::look(&strip.rows, &leads, 500, 200.0),
+        features: look(&strip.rows, &leads, 500, 200.0),
     }
 }
 
@@ -153,4 +154,20 @@ fn push_windows(
             examples.push(row.to_vec(), bad, 0.5);
         }
     }
+}
+
+/// What the quality sees in a strip: the newest window's features, lead by lead.
+fn look(
+    rows: &[Vec<i32>],
+    leads: &[Option<Lead>],
+    hz: u32,
+    gain: f64,
+) -> Vec<[f64; FEATURES.len()]> {
+    let Ok(rate) = SamplingRate::hz(hz) else {
+        return Vec::new();
+    };
+    let mut quality = EcgQuality::new(rate, &strips::specs(leads, gain), strips::config());
+    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
+    quality.push(&rows);
+    quality.features()
 }

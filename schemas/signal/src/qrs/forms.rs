@@ -106,7 +106,10 @@ impl Forms {
             early,
             width_ms: shape.width_ms(),
         });
-        (self.0.len() - 1, nearest.map_or(0.0, |(_, likeness)| likeness))
+        (
+            self.0.len() - 1,
+            nearest.map_or(0.0, |(_, likeness)| likeness),
+        )
     }
 
     fn reference(&self) -> Option<usize> {
@@ -123,7 +126,9 @@ impl Forms {
 impl Known {
     fn worth(&self) -> f64 {
         let early = (1.0 - self.early).max(0.0) * 10.0;
-        libm::log(self.weight.max(1e-9)) - COST_PER_MS * self.width_ms - COST_PER_TENTH_EARLY * early
+        libm::log(self.weight.max(1e-9))
+            - COST_PER_MS * self.width_ms
+            - COST_PER_TENTH_EARLY * early
     }
 }
 

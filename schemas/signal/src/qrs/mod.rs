@@ -19,9 +19,9 @@ use crate::forest::{Forest, probability};
 use crate::num;
 pub use decide::FEATURES;
 use decide::Judge;
+pub(crate) use forms::{Form, Forms};
 pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
-pub(crate) use forms::{Form, Forms};
 pub(crate) use shape::Shape;
 
 /// Who says where the R peaks are.

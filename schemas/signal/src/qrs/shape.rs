@@ -43,7 +43,10 @@ impl Shape {
     /// Differences of neighbouring points.
     pub(crate) fn slopes(&self) -> impl Iterator<Item = f64> + '_ {
         let later = self.0.iter().skip(1);
-        self.0.iter().zip(later).map(|(before, after)| after - before)
+        self.0
+            .iter()
+            .zip(later)
+            .map(|(before, after)| after - before)
     }
 
     /// Energy of the slope, and its centre in points.

@@ -73,8 +73,8 @@ const RUN_BEATS: usize = 3;
 const RUN_MEAN_S: f64 = 0.6;
 /// Intervals over which irregularity is measured.
 const AF_INTERVALS: usize = 30;
-const AF_ENTROPY: f64 = -1.35;
-const AF_DIFFERENCE: f64 = 0.055;
+const AF_ENTROPY: f64 = -1.0;
+const AF_DIFFERENCE: f64 = 0.07;
 /// A suspicion shorter than this is none; two nearer than [`AF_JOIN_S`] are one.
 const AF_LEAST_S: f64 = 30.0;
 const AF_JOIN_S: f64 = 15.0;
@@ -132,7 +132,10 @@ impl RhythmTracker {
     }
 
     fn apart_s(&self, from: SampleIndex, to: SampleIndex) -> f64 {
-        let micros = self.rate.micros_at(to).saturating_sub(self.rate.micros_at(from));
+        let micros = self
+            .rate
+            .micros_at(to)
+            .saturating_sub(self.rate.micros_at(from));
         num::float_u64(micros) / 1e6
     }
 
@@ -168,8 +171,20 @@ impl RhythmTracker {
         // A run of ventricular beats has a name of its own.
         let is_fast = full && mean_s < FAST_S && ventricular < RUN_BEATS;
         let bpm = 60.0 / mean_s.max(0.01);
-        follow(&mut self.slow, is_slow, RhythmKind::Bradycardia, (from, to, bpm), ended);
-        follow(&mut self.fast, is_fast, RhythmKind::Tachycardia, (from, to, bpm), ended);
+        follow(
+            &mut self.slow,
+            is_slow,
+            RhythmKind::Bradycardia,
+            (from, to, bpm),
+            ended,
+        );
+        follow(
+            &mut self.fast,
+            is_fast,
+            RhythmKind::Tachycardia,
+            (from, to, bpm),
+            ended,
+        );
     }
 
     fn run(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
@@ -204,7 +219,12 @@ impl RhythmTracker {
         let Some(last) = self.recent.back().copied() else {
             return;
         };
-        let ectopic = |class: Option<BeatClass>| class == Some(BeatClass::Ventricular);
+        let ectopic = |class: Option<BeatClass>| {
+            matches!(
+                class,
+                Some(BeatClass::Ventricular | BeatClass::Supraventricular)
+            )
+        };
         let interval_s = self.apart_s(last.at, beat.at);
         if ectopic(beat.class) || ectopic(last.class) || interval_s > 2.5 {
             return;
@@ -289,7 +309,9 @@ fn follow(
 
 #[cfg(test)]
 mod tests {
-    use super::{Beat, BeatClass, RhythmEvent, RhythmKind, RhythmTracker, SampleIndex, SamplingRate};
+    use super::{
+        Beat, BeatClass, RhythmEvent, RhythmKind, RhythmTracker, SampleIndex, SamplingRate,
+    };
 
     fn follow(beats: impl IntoIterator<Item = (f64, BeatClass)>) -> Vec<RhythmEvent> {
         let mut tracker = RhythmTracker::new(SamplingRate::hz(1_000).unwrap());
@@ -356,7 +378,10 @@ mod tests {
         let scattered: Vec<(f64, BeatClass)> = (0..120)
             .map(|_| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (0.45 + 0.5 * f64::from(state >> 8) / f64::from(1_u32 << 24), BeatClass::Normal)
+                (
+                    0.45 + 0.5 * f64::from(state >> 8) / f64::from(1_u32 << 24),
+                    BeatClass::Normal,
+                )
             })
             .collect();
         let told = follow([normal(0.8, 40), scattered, normal(0.8, 60)].concat());
