@@ -1,8 +1,12 @@
 //! Decoders of all profiles, in bytes of stream per second. Budget: 100 MB/s, which is
 //! some thousand times what one device sends.
 
+use cardio_core::clock::BoxInstant;
+use cardio_core::ids::BootId;
 use cardio_protocol::decoder::FrameRows;
+use cardio_protocol::gatt::{self, GattAction, Notification};
 use cardio_protocol::profile::{ALL, by_name};
+use cardio_protocol::session::SessionTiming;
 
 fn main() {
     divan::main();
@@ -60,6 +64,53 @@ fn garbage(bencher: divan::Bencher, name: &str) {
                 if let Some(decoder) = decoder {
                     decoder.push(part, out);
                 }
+            }
+        });
+}
+
+/// Values of the devices on Bluetooth Low Energy that send a waveform by themselves.
+#[divan::bench(args = ["polar-pmd", "movesense-gsp", "ble-audio-packets"])]
+fn values_over_the_air(bencher: divan::Bencher, name: &str) {
+    let Some((profile, signal)) =
+        gatt::by_name(name).and_then(|profile| Some((profile, profile.signal?)))
+    else {
+        return;
+    };
+    let now = BoxInstant {
+        boot: BootId([1; 16]),
+        micros: 0,
+    };
+    let mut session = (profile.session)(SessionTiming::default());
+    let mut device = (profile.peripheral)();
+    let mut out = Vec::new();
+    let mut actions = std::collections::VecDeque::from(session.start(now));
+    while let Some(action) = actions.pop_front() {
+        let mut sent = Vec::new();
+        match action {
+            GattAction::Subscribe(to) => device.subscribe(to, true),
+            GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
+            GattAction::Read(from) => {
+                let value = device.read(from);
+                sent.extend(value.map(|value| Notification { from, value }));
+            }
+        }
+        for value in sent {
+            actions.extend(session.on_value(value.from, &value.value, now, &mut out));
+        }
+    }
+    let samples: Vec<i32> = (0..).take(signal.samples_per_frame).collect();
+    let rows = FrameRows::planar(signal.samples_per_frame, &samples);
+    let mut values = Vec::new();
+    for _ in 0..500 {
+        device.frame(&rows, &mut values);
+    }
+    let bytes: usize = values.iter().map(|value| value.value.len()).sum();
+    bencher
+        .counter(divan::counter::BytesCount::new(bytes))
+        .bench_local(|| {
+            for value in &values {
+                out.clear();
+                session.on_value(value.from, &value.value, now, &mut out);
             }
         });
 }
