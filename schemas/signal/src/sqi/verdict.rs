@@ -196,6 +196,9 @@ const GOOD_UP_TO: f64 = 0.2;
 /// And up to this share of the limits.
 const GOOD_SHARE: f64 = 0.5;
 
+/// Without contact a lead is insufficient as surely as this.
+const OFF: f64 = 0.9995;
+
 /// The trees of the file, read once.
 fn reviewed_forest() -> &'static Forest {
     static FOREST: OnceLock<Forest> = OnceLock::new();
@@ -214,7 +217,7 @@ pub(crate) fn judge(f: &Features, rails_known: bool) -> LeadQuality {
     beats(f, &mut causes, &mut badness);
     let by_limits = badness * badness / (1.0 + badness * badness);
     let bad = if off {
-        by_limits.max(0.95)
+        by_limits.max(OFF)
     } else if f.beats_known && f.seconds >= LEARNT_FROM_S {
         probability(reviewed_forest().score(&f.row()))
     } else {
