@@ -71,7 +71,9 @@ impl Row {
 
     /// Room for `count` samples more, so that a long row does not grow step by step.
     pub fn reserve(&mut self, count: usize) {
-        self.open_run().samples.reserve(count);
+        if count > 0 {
+            self.open_run().samples.reserve(count);
+        }
     }
 
     /// Adds samples at the row's place.

@@ -250,7 +250,15 @@ impl Header {
         recording.patient.name = words.next().and_then(known);
         let rest: Vec<&str> = words.collect();
         remark("patient", &rest.join(" "));
-        let mut words = self.recording.split_whitespace().skip(2);
+        let mut words = self.recording.split_whitespace().peekable();
+        let dated = words.next() == Some("Startdate")
+            && words
+                .next_if(|word| *word == "X" || iso_date(word).is_some())
+                .is_some();
+        if !dated {
+            remark("local recording identification", &self.recording);
+            return;
+        }
         remark(
             "hospital administration code",
             words.next().unwrap_or_default(),

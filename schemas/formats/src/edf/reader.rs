@@ -234,6 +234,16 @@ impl RecordingReader for EdfReader {
         let records = raw.chunks_exact(self.record_bytes.max(1));
         let left_over = records.remainder().len();
         let short = raw.len() < want || many == 0;
+        let signals = self
+            .header
+            .signals
+            .iter()
+            .filter(|signal| !signal.is_annotations);
+        for (position, signal) in signals.enumerate() {
+            if let Some(row) = rows.row(position) {
+                row.reserve(records.len().saturating_mul(signal.per_record));
+            }
+        }
         for bytes in records {
             self.record(bytes, rows, self.at)?;
             self.at = self.at.saturating_add(len64(bytes.len()));

@@ -162,8 +162,9 @@ impl RecordingReader for IshneReader {
             .unwrap_or_default();
         for lead in 0..leads {
             if let Some(row) = rows.row(lead) {
-                let own = words.iter().skip(lead).step_by(leads);
-                row.extend(own.map(|pair| i32::from(i16::from_le_bytes(*pair))));
+                let value = |pair: &[u8; 2]| i32::from(i16::from_le_bytes(*pair));
+                let frames = words.chunks_exact(leads);
+                row.extend(frames.map(|frame| frame.get(lead).map_or(0, value)));
             }
         }
         self.frames_left = self.frames_left.saturating_sub(len64(frames));

@@ -114,24 +114,27 @@ impl AnnotationFile {
     pub fn decode(bytes: &[u8]) -> Self {
         let mut file = Self::default();
         let mut fields = Fields::new(FormatId::WfdbAnnotations, bytes, 0);
-        file.fault = file.read(&mut fields).err();
+        let mut mark = None;
+        file.fault = file.read(&mut fields, &mut mark).err();
+        file.keep(mark);
         file
     }
 
-    fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), FormatError> {
+    /// Reads up to the end mark; the mark that is still open is the caller's to keep.
+    fn read(
+        &mut self,
+        fields: &mut Fields<'_>,
+        mark: &mut Option<Mark>,
+    ) -> Result<(), FormatError> {
         let mut tick = 0_i64;
         let (mut channel, mut number) = (0_u8, 0_i8);
-        let mut mark: Option<Mark> = None;
         loop {
             let word = fields.u16("annotation")?;
             let (code, low) = (word >> 10, word & 0x3FF);
             let [byte, _] = low.to_le_bytes();
             let signed = i8::from_le_bytes([byte]);
             match code {
-                0 if low == 0 => {
-                    self.keep(mark.take());
-                    return Ok(());
-                }
+                0 if low == 0 => return Ok(()),
                 SKIP => {
                     self.keep(mark.take());
                     let high = fields.u16("SKIP")?;
@@ -143,24 +146,24 @@ impl AnnotationFile {
                 }
                 NUM => {
                     number = signed;
-                    set(&mut mark, |mark| mark.number = signed);
+                    set(mark, |mark| mark.number = signed);
                 }
-                SUB => set(&mut mark, |mark| mark.subtype = signed),
+                SUB => set(mark, |mark| mark.subtype = signed),
                 CHN => {
                     channel = byte;
-                    set(&mut mark, |mark| mark.channel = byte);
+                    set(mark, |mark| mark.channel = byte);
                 }
                 AUX => {
                     let text = fields.take("AUX", usize::from(low))?;
                     if low % 2 == 1 {
                         fields.u8("AUX padding")?;
                     }
-                    set(&mut mark, |mark| mark.aux = Some(text.to_vec()));
+                    set(mark, |mark| mark.aux = Some(text.to_vec()));
                 }
                 _ => {
                     self.keep(mark.take());
                     tick = tick.saturating_add(i64::from(low));
-                    mark = Some(Mark {
+                    *mark = Some(Mark {
                         tick,
                         code,
                         subtype: 0,
@@ -169,9 +172,6 @@ impl AnnotationFile {
                         aux: None,
                     });
                 }
-            }
-            if fields.rest().is_empty() {
-                self.keep(mark.take());
             }
         }
     }

@@ -252,7 +252,8 @@ fn part(
     for (signal, column) in signals.iter().zip(columns) {
         let rest = mixed.get(from..).unwrap_or_default();
         if signal.per_frame == 1 {
-            column.extend(rest.iter().step_by(frame_samples).take(whole));
+            let frames = mixed.chunks_exact(frame_samples);
+            column.extend(frames.map(|frame| frame.get(from).copied().unwrap_or(0)));
         } else {
             for frame in rest.chunks(frame_samples).take(whole) {
                 column.extend_from_slice(frame.get(..signal.per_frame).unwrap_or_default());

@@ -155,13 +155,16 @@ const fn signed_10(bits: u32) -> i32 {
 
 fn decode_212(bytes: &[u8], out: &mut Vec<i32>) {
     let (whole, tail) = bytes.as_chunks::<3>();
-    out.extend(whole.iter().flat_map(|&[a, b, c]| {
+    let from = out.len();
+    out.resize(from.saturating_add(whole.len().saturating_mul(2)), 0);
+    let (pairs, _) = out.get_mut(from..).unwrap_or_default().as_chunks_mut::<2>();
+    for (pair, &[a, b, c]) in pairs.iter_mut().zip(whole) {
         let middle = u32::from(b);
-        [
+        *pair = [
             signed_12(u32::from(a) | (middle << 8)),
             signed_12(u32::from(c) | ((middle >> 4) << 8)),
-        ]
-    }));
+        ];
+    }
     if let [a, b] = *tail {
         out.push(signed_12(u32::from(a) | (u32::from(b) << 8)));
     }
