@@ -119,11 +119,12 @@ def check_mfer(path):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["save2gdf", "-f=ASCII", path, os.path.join(folder, "b.asc")], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # Its text export writes every sample four times and a quarter of every block.
-        row, theirs = mine.rows[0], np.loadtxt(os.path.join(folder, "b.a01"))[::4].reshape(-1, 3750)
-        blocks = [row.runs[0][1][at * 15000 :][:3750] for at in range(len(theirs))]
-        part = np.concatenate(blocks)
-        same(part, np.round(theirs.ravel() * 1e3 * row.gain).astype(np.int64), row.label)
+        # Its text export holds the first 3750 samples, each four times, and then loses its place.
+        row, theirs = mine.rows[0], np.loadtxt(os.path.join(folder, "b.a01"))[:15000:4]
+        part = row.runs[0][1][: len(theirs)]
+        same(part, np.round(theirs * 1e3 * row.gain).astype(np.int64), row.label)
+        steps = np.abs(np.diff(row.runs[0][1]))[14999::15000]
+        assert np.all(steps < 40), f"jumps between blocks: {steps}"
         return f"{len(part)} samples of the first lead equal"
 
 
