@@ -1,5 +1,5 @@
-//! Decoders of all profiles, in bytes of stream per second. Budget: 100 MB/s, which is
-//! some thousand times what one device sends.
+//! Decoders of all profiles, in bytes of stream per second. Budget: a thousand times what
+//! the device sends (at most 9 kB/s on a serial line, 16 kB/s over the air).
 
 use cardio_core::clock::BoxInstant;
 use cardio_core::ids::BootId;

@@ -86,16 +86,11 @@ impl Grammar for BitalinoGrammar {
             Verdict::Accept => {
                 self.last = Some(frame.sequence);
                 self.slipped = 0;
-                let counts: Vec<i32> = frame
-                    .analog
-                    .iter()
-                    .take(CHANNELS)
-                    .map(|count| i32::from(*count))
-                    .collect();
+                let [count, ..] = frame.analog;
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(frame.sequence))),
                     ticks: None,
-                    rows: FrameRows::one_each(&counts),
+                    rows: FrameRows::one_each(&[i32::from(count)]),
                 }));
                 Step::Frame(LEN)
             }
