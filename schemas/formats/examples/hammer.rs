@@ -156,7 +156,7 @@ impl Chance {
     /// Small places are as likely as all others together, because headers matter most.
     fn below(&mut self, limit: usize) -> usize {
         let wide = u64::try_from(limit.max(1)).unwrap_or(1);
-        let reach = if self.next() % 2 == 0 {
+        let reach = if self.next().is_multiple_of(2) {
             wide.min(512)
         } else {
             wide
