@@ -93,7 +93,11 @@ fn a_whole_turn_that_a_delay_had_hidden_is_told_once_it_proves_lasting() {
     }
     timeline.note_backlog(SampleCount(1));
     let gaps = play(&mut timeline, 620 + 256..6000);
-    assert_eq!(gaps.iter().map(|(_, len)| len).sum::<u64>(), 256, "{gaps:?}");
+    assert_eq!(
+        gaps.iter().map(|(_, len)| len).sum::<u64>(),
+        256,
+        "{gaps:?}"
+    );
     assert_eq!(timeline.next(), SampleIndex(6000));
 }
 

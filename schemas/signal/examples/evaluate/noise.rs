@@ -16,7 +16,7 @@ pub(crate) const SNR_DB: [f64; 6] = [24.0, 18.0, 12.0, 6.0, 0.0, -6.0];
 pub(crate) fn mixed(clean: &[i32], noise: &[i32], factor: f64, hz: f64) -> Vec<i32> {
     let two_minutes = (120.0 * hz) as usize;
     let mut next = (300.0 * hz) as usize;
-    let (mut on, mut held, mut last) = (false, 0.0, 0.0_f64);
+    let (mut on, mut held) = (false, 0.0);
     let mut out = Vec::with_capacity(clean.len());
     for (place, value) in clean.iter().enumerate() {
         let added = if on {
@@ -24,7 +24,7 @@ pub(crate) fn mixed(clean: &[i32], noise: &[i32], factor: f64, hz: f64) -> Vec<i
         } else {
             0.0
         };
-        last = (f64::from(*value) + added - held).trunc();
+        let last = (f64::from(*value) + added - held).trunc();
         out.push(last as i32);
         if place + 1 == next {
             on = !on;

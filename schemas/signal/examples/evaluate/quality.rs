@@ -1,7 +1,7 @@
 //! Quality: labelled strips, the noise stress test, injected faults.
 
 use cardio_core::quality::QualityVerdict;
-use cardio_signal::sqi::{EcgQuality, QualityConfig};
+use cardio_signal::sqi::{EcgQuality, QualityConfig, unacceptable};
 
 use crate::beats::{self, Score, detect};
 use crate::data::{Data, flutter, samples, truth};
@@ -11,15 +11,18 @@ use crate::strips::{self, LEADS};
 /// Labelled strips by the reviewed trees, which saw set a: see `train` for unseen figures.
 pub(crate) fn labelled(data: &Data) {
     println!("quality, labelled strips, reviewed trees (Challenge 2011 was learnt from)");
-    let mut leads = Vec::new();
+    let (mut leads, mut whole) = (Vec::new(), Vec::new());
     for strip in strips::challenge_2011(data) {
         let told = last_windows(&strip.rows, &LEADS.map(Some), 500, 200.0);
-        if let (Some(labels), Some(window)) = (&strip.bad_leads, told.last()) {
-            let p = window.iter().map(|index| 1.0 - index);
-            leads.extend(p.zip(labels.iter().copied()));
+        let Some(window) = told.last() else { continue };
+        let p: Vec<f64> = window.iter().map(|index| 1.0 - index).collect();
+        whole.push((unacceptable(&p), strip.bad));
+        if let Some(labels) = &strip.bad_leads {
+            leads.extend(p.into_iter().zip(labels.iter().copied()));
         }
     }
     println!("{}", strips::line("Challenge 2011, leads", &leads));
+    println!("{}", strips::line("Challenge 2011, strips", &whole));
     let mut handheld = Vec::new();
     for (_, row, label) in strips::challenge_2017(data) {
         let told = last_windows(&[row], &[None], 300, 1000.0);

@@ -10,7 +10,6 @@ use crate::data::{Data, read, samples};
 
 /// A 12-lead strip with what people said of it.
 pub(crate) struct Strip {
-    pub(crate) name: String,
     pub(crate) rows: Vec<Vec<i32>>,
     pub(crate) bad: bool,
     /// Per lead, where somebody looked at each.
@@ -81,7 +80,6 @@ pub(crate) fn challenge_2011(data: &Data) -> Vec<Strip> {
         let each: Vec<bool> = line[2..].iter().map(|word| word == "1").collect();
         let looked_at = line.get(2).is_some_and(|word| !word.is_empty());
         strips.push(Strip {
-            name: line[0].clone(),
             rows,
             bad: line[1] == "unacceptable",
             bad_leads: looked_at.then_some(each),

@@ -12,19 +12,15 @@
 )]
 // Each example uses its own part of what they share.
 mod beat;
-#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/beats.rs"]
 mod beats;
 mod boost;
-#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/data.rs"]
 mod data;
-#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/noise.rs"]
 mod noise;
 mod qrs;
 mod quality;
-#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/strips.rs"]
 mod strips;
 
