@@ -12,15 +12,18 @@
 )]
 // Each example uses its own part of what they share.
 mod beat;
+#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/beats.rs"]
 mod beats;
 mod boost;
 #[path = "../evaluate/data.rs"]
 mod data;
+#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/noise.rs"]
 mod noise;
 mod qrs;
 mod quality;
+#[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/strips.rs"]
 mod strips;
 
