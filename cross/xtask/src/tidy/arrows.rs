@@ -28,14 +28,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     (
         "cardio-gateway",
-        &[
-            "cardio-core",
-            "cardio-signal",
-            "cardio-wire",
-            "cardio-formats",
-            "cardio-alert",
-            "cardio-fhir",
-        ],
+        &["cardio-core", "cardio-wire", "cardio-alert", "cardio-fhir"],
     ),
     (
         "cardio-firmware-sim",
