@@ -3,8 +3,9 @@
 //! The data set itself is read by `dicom-object`; this module gives its waveforms meaning.
 //! A multiplex group that is derived (a median beat) becomes rows that are no ECG leads, so
 //! that nothing takes them for rhythm. Deliberately absent: images, structured reports,
-//! compressed transfer syntaxes, and samples in mu-law or A-law.
+//! compressed and big-endian transfer syntaxes, and samples in mu-law or A-law.
 
+mod guard;
 mod waveform;
 pub(crate) mod write;
 
@@ -46,6 +47,7 @@ pub(crate) fn open(
 /// # Errors
 /// [`FormatError`] with field and offset.
 pub fn decode(bytes: &[u8], name: &str, options: ReadOptions) -> Result<Recording, FormatError> {
+    guard::check(bytes)?;
     let file = OpenFileOptions::new()
         .from_reader(Cursor::new(bytes))
         .map_err(|error| invalid("data set", &chain(&error), "a sound data set"))?;
