@@ -19,11 +19,21 @@ use clap::{Args, Parser, Subcommand};
 #[command(
     name = "cardio-rig",
     version,
+    args_conflicts_with_subcommands = true,
     before_help = "Examples:\n  cardio-rig demo --once --scenario electrode-off\n  cardio-rig soak --faults 50 --seed 7"
 )]
 struct Cli {
     #[command(subcommand)]
-    rig: Rig,
+    rig: Option<Rig>,
+    /// Without a verb, a home visit is played: `cargo demo -- --once`.
+    #[command(flatten)]
+    demo: DemoArgs,
+}
+
+impl Cli {
+    fn rig(self) -> Rig {
+        self.rig.unwrap_or(Rig::Demo(self.demo))
+    }
 }
 
 #[derive(Subcommand)]
@@ -79,7 +89,7 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().rig {
+    let done = match Cli::parse().rig() {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => {
             let faults = args.faults;
@@ -123,5 +133,27 @@ impl From<SoakArgs> for visit::Options {
             keep: args.keep,
             programs: args.programs,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Rig};
+    use clap::Parser as _;
+
+    fn demo(arguments: &[&str]) -> Option<super::DemoArgs> {
+        let all = std::iter::once("cardio-rig").chain(arguments.iter().copied());
+        match Cli::try_parse_from(all).ok()?.rig() {
+            Rig::Demo(args) => Some(args),
+            Rig::Soak(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_visit_is_what_is_played_when_no_verb_is_given() {
+        assert!(demo(&["--once"]).unwrap().once);
+        assert!(demo(&["demo", "--once"]).unwrap().once);
+        assert_eq!(demo(&[]).unwrap().scenario, "calm");
+        assert!(demo(&["soak"]).is_none());
     }
 }
