@@ -3,6 +3,10 @@
 //!
 //! Deliberately absent: meaning. Only tags, lengths and nesting are looked at.
 
+use dicom_core::DataDictionary;
+use dicom_core::dictionary::DataDictionaryEntry;
+use dicom_object::{StandardDataDictionary, Tag};
+
 use super::{MAGIC, MAGIC_AT, invalid};
 use crate::error::FormatError;
 use crate::fields::{Fields, len64};
@@ -108,7 +112,31 @@ impl Head {
             fields.u16("reserved")?;
         }
         head.length = fields.u32("value length")?;
+        if !explicit && group != DELIMITERS {
+            let entry = StandardDataDictionary.by_tag(Tag(group, element));
+            head.kind = entry.map(|entry| entry.vr().relaxed().to_bytes());
+        }
         Ok(head)
+    }
+
+    /// The library reads whole numbers only and then stands beside the rest, so a length
+    /// must be a multiple of its number's.
+    fn whole_numbers(&self) -> Result<(), FormatError> {
+        let unit = match self.kind.as_ref() {
+            Some(b"US" | b"SS" | b"OW") => 2,
+            Some(b"UL" | b"SL" | b"FL" | b"AT" | b"OF" | b"OL") => 4,
+            Some(b"FD" | b"SV" | b"UV" | b"OD" | b"OV") => 8,
+            _ => 1,
+        };
+        if self.length == UNDEFINED || self.length.is_multiple_of(unit) {
+            return Ok(());
+        }
+        let found = format!("{} at offset {}", self.length, self.at);
+        Err(invalid(
+            "value length",
+            &found,
+            "a multiple of its number's length",
+        ))
     }
 
     fn defined(&self) -> Result<usize, FormatError> {
@@ -144,6 +172,7 @@ fn elements(fields: &mut Fields<'_>, explicit: bool, depth: usize) -> Result<(),
     }
     while !fields.rest().is_empty() {
         let head = Head::read(fields, explicit)?;
+        head.whole_numbers()?;
         if head.group == DELIMITERS {
             if depth > 0 && head.element == ITEM_END {
                 return Ok(());
@@ -159,11 +188,7 @@ fn elements(fields: &mut Fields<'_>, explicit: bool, depth: usize) -> Result<(),
         }
         let at = fields.offset();
         let value = fields.take("value", head.defined()?)?;
-        let nested = match head.kind {
-            Some(kind) => &kind == b"SQ",
-            None => value.starts_with(&[0xFE, 0xFF, 0x00, 0xE0]),
-        };
-        if nested {
+        if head.kind.is_some_and(|kind| &kind == b"SQ") {
             let mut inner = Fields::new(FormatId::Dicom, value, at);
             items(&mut inner, explicit, false, depth)?;
         }
