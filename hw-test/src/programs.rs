@@ -54,6 +54,14 @@ fn build() -> anyhow::Result<PathBuf> {
     if folder.ends_with("release") {
         command.arg("--release");
     }
+    // What `cargo run` tells this program of its own package is no business of another build:
+    // build scripts that watch it would run again each time, and all that rests on them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = command
         .current_dir(root)
