@@ -31,8 +31,6 @@ pub struct KnownBox {
 pub struct LiveSession {
     /// When it began.
     pub since: UtcMicros,
-    /// What the box last published as its state, if anything.
-    pub state: Option<String>,
     generation: u64,
     end: watch::Sender<Option<DisconnectReasonCode>>,
 }
@@ -116,7 +114,6 @@ impl Boxes {
         let generation = live.generations;
         let session = LiveSession {
             since: now,
-            state: None,
             generation,
             end,
         };
@@ -158,15 +155,6 @@ impl Presence {
     /// Notes when the session ends.
     pub fn note_end(&self, now: UtcMicros) {
         self.boxes.lock().left.insert(self.id, now);
-    }
-
-    /// Notes what the box publishes as its state.
-    pub fn note_state(&self, state: String) {
-        if let Some(session) = self.boxes.lock().sessions.get_mut(&self.id)
-            && session.generation == self.generation
-        {
-            session.state = Some(state);
-        }
     }
 }
 

@@ -18,13 +18,14 @@ use tokio::task::JoinHandle;
 use crate::boxes::Boxes;
 use crate::config::Config;
 use crate::control::{self, Control};
+use crate::conversation::Shared;
 use crate::counters::Counters;
 use crate::db::{DbError, Readers, Schema, Writer};
 use crate::filing::Filer;
 use crate::http::{self, Web};
 use crate::inbox::Inbox;
 use crate::keys::{GatewayKeys, KeyError};
-use crate::mqtt::{self, Shared};
+use crate::mqtt;
 use crate::record;
 use crate::tls::{self, TlsError};
 

@@ -23,6 +23,7 @@ pub mod boxes;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod conversation;
 pub mod counters;
 pub mod db;
 pub mod enrol;

@@ -15,7 +15,7 @@ mod visit;
 use cardio_core::clock::{Clock as _, ClockQuality, UtcMicros};
 use cardio_gateway::clock::SystemClock;
 use cardio_wire::lane::Lane;
-use cardio_wire::message::{Command, CommandAction};
+use cardio_wire::message::{Command, CommandAction, State};
 use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::{Packet, PubAckReason};
@@ -127,4 +127,25 @@ async fn a_box_without_a_clock_is_filed_by_the_gateways_once_it_was_heard_in_the
         }
         bench.gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_says_that_it_is_connected_in_words_that_it_signed() {
+    let bench = Bench::start().await;
+    let of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let state = State {
+        device: of.id,
+        online: true,
+        at: reading(5),
+    };
+    let topic = Topic::State(of.id).to_string();
+    let packet = client.publish(&topic, state.sign(&of.signer)).await;
+    assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+    let packet = client.publish(&topic, b"online".to_vec()).await;
+    assert_eq!(
+        client.puback(packet).await.reason,
+        PubAckReason::PayloadFormatInvalid
+    );
+    bench.gateway.stop().await;
 }

@@ -100,14 +100,16 @@ impl Inbox {
             .await
     }
 
-    /// Notes what a box says it holds and answers where each of its lanes stands here.
-    ///
-    /// # Errors
-    /// [`DbError`] when it cannot be stored.
-    pub async fn hello(&self, hello: Hello, now: UtcMicros) -> Result<Vec<LaneHead>, DbError> {
+    /// Notes what a box says it holds and answers where each of its lanes stands here. The
+    /// answer comes after COMMIT.
+    pub async fn hello(
+        &self,
+        hello: Hello,
+        now: UtcMicros,
+    ) -> oneshot::Receiver<Result<Vec<LaneHead>, DbError>> {
         let counter = Arc::clone(&self.counter);
         self.writer
-            .write(move |tx| {
+            .submit(move |tx| {
                 counter.reserve(tx, now)?;
                 enrolled::heard(tx, &hello, now)?;
                 enrolled::tie_boot(tx, &hello, now)?;

@@ -117,7 +117,7 @@ async fn frames_that_a_box_has_lost_are_named_and_the_lane_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let inbox = enrolled(&dir).await;
     store(&inbox, frame(1)).await;
-    let heads = inbox.hello(hello(5, 8), NOW).await.unwrap();
+    let heads = inbox.hello(hello(5, 8), NOW).await.await.unwrap().unwrap();
     assert_eq!((heads[0].upto, heads[0].head), (4, None));
     let receipt = store(&inbox, frame(5)).await;
     assert_eq!(receipt.head.upto, 5);

@@ -8,8 +8,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Shared, session};
+use super::session;
 use crate::boxes::KnownBox;
+use crate::conversation::Shared;
 use crate::tls::key_hash;
 
 /// TLS handshakes at once; more wait.

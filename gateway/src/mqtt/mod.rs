@@ -14,39 +14,5 @@ mod connect;
 mod listener;
 mod packet;
 mod session;
-mod uplink;
-
-use std::sync::Arc;
-
-use cardio_core::clock::Clock;
-
-use crate::boxes::Boxes;
-use crate::config::MqttConfig;
-use crate::counters::Counters;
-use crate::inbox::Inbox;
-use crate::keys::GatewayKeys;
 
 pub use listener::listen;
-
-/// What every session needs.
-#[derive(Clone)]
-pub struct Shared {
-    /// Where frames go.
-    pub inbox: Inbox,
-    /// Who may connect, and who is connected.
-    pub boxes: Arc<Boxes>,
-    /// Signs acknowledgements and commands.
-    pub keys: Arc<GatewayKeys>,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub counters: Arc<Counters>,
-    /// Limits.
-    pub config: MqttConfig,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}

@@ -15,16 +15,13 @@ use rumqttc::mqttbytes::v5::{
     SubAck, Subscribe, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::oneshot;
 
 use super::connect::{
     READ_CHUNK_BYTES, RECEIVE_MAX, WRITE_LIMIT, accept, connack, first_packet, send_all, write_all,
 };
-use super::{Shared, packet};
-use crate::ack::{AckPace, AckPlan};
-use crate::boxes::{KnownBox, Presence};
-use crate::db::DbError;
-use crate::inbox::Receipt;
+use super::packet;
+use crate::boxes::KnownBox;
+use crate::conversation::{Answer, Conversation, Outcome, Shared};
 
 /// Publishes to a box that may wait for its PUBACK.
 const DOWN_MAX: usize = 32;
@@ -32,25 +29,9 @@ const DOWN_MAX: usize = 32;
 const REFUSED_MAX: u32 = 16;
 
 /// A publish that is not answered yet. Answers go in the order of the publishes.
-pub(super) struct Pending {
-    pub(super) packet_id: Option<u16>,
-    pub(super) answer: Answer,
-}
-
-/// What decides the answer to a publish.
-pub(super) enum Answer {
-    /// Its frame is on its way to the disk.
-    Storing(oneshot::Receiver<Result<Receipt, DbError>>),
-    /// It is decided.
-    Decided(PubAckReason),
-}
-
-/// The answer to the oldest publish.
-pub(super) enum Outcome {
-    /// What became of its frame.
-    Stored(Result<Receipt, DbError>),
-    /// It was decided before.
-    Decided(PubAckReason),
+struct Pending {
+    packet_id: Option<u16>,
+    answer: Answer,
 }
 
 /// Which of its topics the box listens to.
@@ -61,16 +42,13 @@ struct Listening {
 }
 
 /// A connection's state.
-pub(super) struct Session<S> {
+struct Session<S> {
     stream: S,
     inbound: BytesMut,
     outbound: BytesMut,
-    pub(super) shared: Shared,
-    pub(super) known: Arc<KnownBox>,
-    pub(super) presence: Presence,
-    pub(super) pending: VecDeque<Pending>,
-    pub(super) plan: AckPlan,
-    pub(super) commands: VecDeque<Vec<u8>>,
+    shared: Shared,
+    conversation: Conversation,
+    pending: VecDeque<Pending>,
     listening: Listening,
     down_window: usize,
     down_waiting: VecDeque<u16>,
@@ -78,35 +56,6 @@ pub(super) struct Session<S> {
     silent_after_us: u64,
     heard_us: u64,
     refused: u32,
-    budget: Budget,
-}
-
-/// Frames per second that one box may send before reading slows down.
-struct Budget {
-    per_s: u64,
-    left: u64,
-    second: u64,
-}
-
-impl Budget {
-    /// Takes one frame; answers the time until which reading pauses when nothing is left.
-    fn take(&mut self, now_us: u64) {
-        let second = now_us / 1_000_000;
-        if second != self.second {
-            self.second = second;
-            self.left = self.per_s;
-        }
-        self.left = self.left.saturating_sub(1);
-    }
-
-    const fn paused_until(&self, now_us: u64) -> Option<u64> {
-        let end = (self.second + 1) * 1_000_000;
-        if self.left == 0 && now_us < end {
-            Some(end)
-        } else {
-            None
-        }
-    }
 }
 
 /// Why a session ends.
@@ -153,8 +102,7 @@ where
             return;
         }
     };
-    let now = shared.clock.read();
-    let presence = shared.boxes.enter(known.id, now.utc);
+    let conversation = Conversation::begin(&shared, Arc::clone(&known));
     if shared.boxes.admitted(&known.cert_key_hash).is_none() {
         return;
     }
@@ -175,26 +123,15 @@ where
         inbound,
         outbound: BytesMut::new(),
         pending: VecDeque::new(),
-        plan: AckPlan::new(AckPace {
-            wait_us: micros(shared.config.ack_wait.0),
-            frames: shared.config.ack_frames,
-        }),
-        commands: VecDeque::new(),
+        conversation,
         listening: Listening::default(),
         down_window: window.min(DOWN_MAX),
         down_waiting: VecDeque::new(),
         down_last: 0,
         silent_after_us: u64::from(keep_alive_s) * 1_500_000,
-        heard_us: now.box_instant.micros,
+        heard_us: shared.now_us(),
         refused: 0,
-        budget: Budget {
-            per_s: u64::from(shared.config.frames_per_s),
-            left: u64::from(shared.config.frames_per_s),
-            second: 0,
-        },
         shared,
-        known,
-        presence,
     };
     let end = session.serve().await;
     session.finish(end).await;
@@ -220,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.flush().await?;
         match self.wait().await {
             Woken::Ended => {
-                let reason = *self.presence.ended.borrow();
+                let reason = *self.conversation.presence.ended.borrow();
                 Err(End::Close(
                     reason.unwrap_or(DisconnectReasonCode::ServerShuttingDown),
                 ))
@@ -243,12 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn wait(&mut self) -> Woken {
         let now_us = self.now_us();
-        let paused = self.budget.paused_until(now_us);
+        let paused = self.conversation.budget.spent_until(now_us);
         let mut next_us = self.heard_us.saturating_add(self.silent_after_us);
         if let Some(end) = paused {
             next_us = next_us.min(end);
         }
-        if let Some(due) = self.plan.next_due()
+        if let Some(due) = self.conversation.next_due()
             && self.may_send_down()
             && self.listening.acks
         {
@@ -258,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.inbound.reserve(READ_CHUNK_BYTES);
         tokio::select! {
             biased;
-            _ = self.presence.ended.wait_for(Option::is_some) => Woken::Ended,
+            _ = self.conversation.presence.ended.wait_for(Option::is_some) => Woken::Ended,
             outcome = front(&mut self.pending) => Woken::Answered(outcome),
             read = self.stream.read_buf(&mut self.inbound), if paused.is_none() => Woken::Read(read),
             () = tokio::time::sleep(nap) => Woken::Time,
@@ -266,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn reading_pauses(&self) -> bool {
-        self.budget.paused_until(self.now_us()).is_some()
+        let budget = &self.conversation.budget;
+        budget.spent_until(self.now_us()).is_some()
     }
 
     async fn on_packet(&mut self, packet: Packet) -> Result<(), End> {
@@ -294,23 +232,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let topic = std::str::from_utf8(&publish.topic)
             .ok()
             .and_then(|topic| topic.parse::<Topic>().ok())
-            .filter(|topic| topic.device() == self.known.id && topic.is_from_box());
+            .filter(|topic| topic.device() == self.known().id && topic.is_from_box());
         let Some(topic) = topic else {
             self.shared.counters.topics_foreign.add_one();
-            tracing::warn!(event = "MqttTopicRefused", code = "mqtt.topic.foreign", box_name = %self.known.name);
+            tracing::warn!(event = "MqttTopicRefused", code = "mqtt.topic.foreign", box_name = %self.known().name);
             return Err(End::Close(DisconnectReasonCode::NotAuthorized));
         };
-        self.budget.take(self.now_us());
         let packet_id = (publish.qos == QoS::AtLeastOnce).then_some(publish.pkid);
-        self.on_topic(topic, publish.payload, packet_id).await
+        let answer = self.conversation.receive(topic, publish.payload).await;
+        self.pending.push_back(Pending { packet_id, answer });
+        Ok(())
+    }
+
+    /// What became of the oldest publish is known.
+    fn on_answered(&mut self, outcome: Outcome) -> Result<(), End> {
+        let packet_id = self.pending.pop_front().and_then(|done| done.packet_id);
+        let settled = self.conversation.settle(outcome);
+        let reason = settled.map_err(|_| End::Close(DisconnectReasonCode::ServerBusy))?;
+        if reason != PubAckReason::Success {
+            self.refused += 1;
+            if self.refused >= REFUSED_MAX {
+                return Err(End::Close(DisconnectReasonCode::PayloadFormatInvalid));
+            }
+        }
+        self.puback(packet_id, reason)
     }
 
     fn on_subscribe(&mut self, subscribe: &Subscribe) -> Result<(), End> {
         let (acks, commands) = (
-            Topic::DownAck(self.known.id).to_string(),
-            Topic::DownCommand(self.known.id).to_string(),
+            Topic::DownAck(self.known().id).to_string(),
+            Topic::DownCommand(self.known().id).to_string(),
         );
-        let both = Topic::down_filter(self.known.id);
+        let both = Topic::down_filter(self.known().id);
         let mut answers = Vec::new();
         for filter in &subscribe.filters {
             let (to_acks, to_commands) = (
@@ -335,10 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), End> {
         let (acks, commands) = (
-            Topic::DownAck(self.known.id).to_string(),
-            Topic::DownCommand(self.known.id).to_string(),
+            Topic::DownAck(self.known().id).to_string(),
+            Topic::DownCommand(self.known().id).to_string(),
         );
-        let both = Topic::down_filter(self.known.id);
+        let both = Topic::down_filter(self.known().id);
         let mut answers = Vec::new();
         for filter in &unsubscribe.filters {
             let (from_acks, from_commands) = (
@@ -360,28 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }))
     }
 
-    /// Counts a refused publish; too many end the session.
-    pub(super) fn count_refused(&mut self) -> Result<(), End> {
-        self.refused += 1;
-        if self.refused >= REFUSED_MAX {
-            return Err(End::Close(DisconnectReasonCode::PayloadFormatInvalid));
-        }
-        Ok(())
-    }
-
-    /// Answers a publish behind those before it.
-    pub(super) fn decide(&mut self, packet_id: Option<u16>, reason: PubAckReason) {
-        self.pending.push_back(Pending {
-            packet_id,
-            answer: Answer::Decided(reason),
-        });
-    }
-
-    pub(super) fn puback(
-        &mut self,
-        packet_id: Option<u16>,
-        reason: PubAckReason,
-    ) -> Result<(), End> {
+    fn puback(&mut self, packet_id: Option<u16>, reason: PubAckReason) -> Result<(), End> {
         let Some(packet_id) = packet_id else {
             return Ok(());
         };
@@ -403,23 +335,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Queues acknowledgements and commands that are due, as far as the box's window allows.
     fn send_down(&mut self) {
-        while self.listening.acks && self.may_send_down() {
-            let now = self.shared.clock.read();
-            let Some(due) = self.plan.take_due(now.box_instant.micros) else {
-                break;
-            };
-            if let Some(bytes) = self.signed_ack(due, now.utc) {
-                self.publish_down(&Topic::DownAck(self.known.id), bytes);
-                self.shared.counters.acks_sent.add_one();
-            }
+        while self.listening.acks
+            && self.may_send_down()
+            && let Some(bytes) = self.conversation.next_ack()
+        {
+            self.publish_down(&Topic::DownAck(self.known().id), bytes);
         }
-        while self.listening.commands && self.may_send_down() {
-            let Some(bytes) = self.commands.pop_front() else {
-                break;
-            };
-            self.publish_down(&Topic::DownCommand(self.known.id), bytes);
-            self.shared.counters.commands_sent.add_one();
+        while self.listening.commands
+            && self.may_send_down()
+            && let Some(bytes) = self.conversation.next_command()
+        {
+            self.publish_down(&Topic::DownCommand(self.known().id), bytes);
         }
+    }
+
+    fn known(&self) -> &KnownBox {
+        &self.conversation.known
     }
 
     fn publish_down(&mut self, topic: &Topic, payload: Vec<u8>) {
@@ -439,12 +370,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         write_all(&mut self.stream, &bytes).await
     }
 
-    pub(super) fn now_us(&self) -> u64 {
-        self.shared.clock.read().box_instant.micros
+    fn now_us(&self) -> u64 {
+        self.shared.now_us()
     }
 
     async fn finish(mut self, end: End) {
-        self.presence.note_end(self.shared.clock.read().utc);
+        self.conversation
+            .presence
+            .note_end(self.shared.clock.read().utc);
         if let End::Close(reason) = end {
             let counters = &self.shared.counters;
             match reason {
@@ -457,20 +390,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let _ = self.flush().await;
         }
         let _ = tokio::time::timeout(WRITE_LIMIT, self.stream.shutdown()).await;
-        tracing::info!(event = "BoxDisconnected", box_name = %self.known.name, end = ?end);
+        tracing::info!(event = "BoxDisconnected", box_name = %self.known().name, end = ?end);
     }
 }
 
 async fn front(pending: &mut VecDeque<Pending>) -> Outcome {
-    match pending.front_mut().map(|first| &mut first.answer) {
-        Some(Answer::Storing(receipt)) => {
-            Outcome::Stored(receipt.await.unwrap_or(Err(DbError::Closed)))
-        }
-        Some(Answer::Decided(reason)) => Outcome::Decided(*reason),
+    match pending.front_mut() {
+        Some(first) => first.answer.outcome().await,
         None => std::future::pending().await,
     }
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
