@@ -2,11 +2,15 @@
 //!
 //! Deliberately absent: the product's own crates. What is compared here is computed anew.
 
+mod chance;
 mod child;
 mod clock;
+mod cuts;
+mod disk;
 mod judge;
 mod out;
 mod programs;
+mod sql;
 mod visit;
 
 use std::path::PathBuf;
@@ -36,12 +40,36 @@ impl Cli {
     }
 }
 
+/// Exit status of a rig that this machine cannot run; the last line says why.
+const SKIPPED: u8 = 75;
+
 #[derive(Subcommand)]
 enum Rig {
     /// Plays a home visit with the real programs.
     Demo(DemoArgs),
     /// Kills the programs at random instants, again and again, and proves that nothing is lost.
     Soak(SoakArgs),
+    /// Cuts the power of a program again and again, and looks for what was acknowledged.
+    Power(PowerArgs),
+}
+
+#[derive(Args)]
+struct PowerArgs {
+    /// How many cuts.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    cuts: u64,
+    /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Whose power.
+    #[arg(long, value_enum, default_value = "agent")]
+    side: cuts::Side,
+    /// With `normal` a debug build flushes too rarely, and the run succeeds if it finds losses.
+    #[arg(long, value_enum, default_value = "full")]
+    synchronous: cuts::Synchronous,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -89,12 +117,18 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().rig() {
+    let rig = Cli::parse().rig();
+    if let Some(obstacle) = rig.obstacle() {
+        out::say(obstacle);
+        return ExitCode::from(SKIPPED);
+    }
+    let done = match rig {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => {
             let faults = args.faults;
             visit::soak(&args.into(), faults)
         }
+        Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -102,6 +136,28 @@ fn main() -> ExitCode {
         Err(err) => {
             out::say(format!("error: {err:#}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl Rig {
+    /// Why it cannot be run on this machine, if it cannot.
+    fn obstacle(&self) -> Option<String> {
+        match self {
+            Self::Power(_) => disk::obstacle(),
+            Self::Demo(_) | Self::Soak(_) => None,
+        }
+    }
+}
+
+impl From<PowerArgs> for cuts::Options {
+    fn from(args: PowerArgs) -> Self {
+        Self {
+            cuts: args.cuts,
+            seed: args.seed,
+            side: args.side,
+            synchronous: args.synchronous,
+            programs: args.programs,
         }
     }
 }
@@ -145,7 +201,7 @@ mod tests {
         let all = std::iter::once("cardio-rig").chain(arguments.iter().copied());
         match Cli::try_parse_from(all).ok()?.rig() {
             Rig::Demo(args) => Some(args),
-            Rig::Soak(_) => None,
+            Rig::Soak(_) | Rig::Power(_) => None,
         }
     }
 

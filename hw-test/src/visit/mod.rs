@@ -23,7 +23,7 @@ use crate::programs::Programs;
 use budget::Usage;
 use report::Report;
 use scenario::{Chaos, Scenario};
-use stage::Stage;
+pub(crate) use stage::Stage;
 
 /// How long everything that was captured may take to be filed after the last sample.
 const FILED_LIMIT: Duration = Duration::from_secs(30);

@@ -1,5 +1,7 @@
 //! Many mishaps in one visit: programs are killed at random instants, again and again.
 
+use crate::chance::Chance;
+
 use super::scenario::{Chaos, Scenario, Victim};
 
 /// Shortest and longest time between two mishaps, in milliseconds.
@@ -10,7 +12,7 @@ const BACK_MS: (u64, u64) = (0, 1_500);
 
 /// A visit with `faults` kills at instants that follow from `seed`, and its length in seconds.
 pub(crate) fn scenario(faults: u64, seed: u64) -> (Scenario, u64) {
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let mut chaos = Vec::new();
     let mut at_ms = 3_000;
     for _ in 0..faults {
@@ -34,28 +36,6 @@ pub(crate) fn scenario(faults: u64, seed: u64) -> (Scenario, u64) {
         chaos,
     };
     (scenario, at_ms / 1_000 + 5)
-}
-
-/// A small deterministic source of chance (SplitMix64, Steele and others 2014): a rig's
-/// mishaps need no more.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next().checked_rem(end).unwrap_or_default()
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> u64 {
-        least + self.below(most - least + 1)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Everything that a visit needs before it starts: folders, ports, configurations, enrolment.
 
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -30,10 +32,16 @@ pub(crate) struct Stage {
     programs: Programs,
     mqtt_port: u16,
     https_port: u16,
+    /// Where the box connects, if not where the gateway listens.
+    endpoint: Option<SocketAddr>,
+    /// What the programs find in their environment.
+    agent_environment: Vec<(String, String)>,
+    gateway_environment: Vec<(String, String)>,
 }
 
 impl Stage {
-    /// Prepares `folder` for a visit: free ports, configurations of both programs.
+    /// Prepares `folder` for a visit: free ports, configurations of both programs. The box
+    /// keeps its state in `folder/agent`, the gateway in `folder/gateway`.
     pub(crate) fn set(folder: &Path, programs: Programs) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -42,10 +50,61 @@ impl Stage {
             programs,
             mqtt_port: free_port()?,
             https_port: free_port()?,
+            endpoint: None,
+            agent_environment: Vec::new(),
+            gateway_environment: Vec::new(),
         };
         stage.write("gateway.toml", &stage.gateway_config())?;
         stage.write("rules.toml", RULES)?;
         Ok(stage)
+    }
+
+    /// A stage in `folder` for copies of the states of both programs: the same box and gateway
+    /// at other ports, no sensor.
+    pub(crate) fn for_copies(&self, folder: &Path) -> anyhow::Result<Self> {
+        let copy = Self::set(folder, self.programs.clone())?;
+        let path = self.folder.join("enrolment.toml");
+        let enrolment = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let port = |port: u16| format!(":{port}\"");
+        copy.write_private(
+            "enrolment.toml",
+            &enrolment.replace(&port(self.mqtt_port), &port(copy.mqtt_port)),
+        )?;
+        copy.write("agent.toml", &copy.box_config())?;
+        Ok(copy)
+    }
+
+    #[expect(dead_code, reason = "the soak that follows uses it")]
+    /// Lets the box connect to `through`, which leads to [`Self::gateway_address`].
+    pub(crate) fn route(&mut self, through: SocketAddr) {
+        self.endpoint = Some(through);
+    }
+
+    #[expect(dead_code, reason = "the soak that follows uses it")]
+    /// Where the gateway listens for boxes.
+    pub(crate) fn gateway_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.mqtt_port))
+    }
+
+    /// Sets what the box finds in its environment from its next start on.
+    pub(crate) fn set_agent_environment(&mut self, variables: &[(&str, &str)]) {
+        self.agent_environment = owned(variables);
+    }
+
+    /// Sets what the gateway finds in its environment from its next start on.
+    pub(crate) fn set_gateway_environment(&mut self, variables: &[(&str, &str)]) {
+        self.gateway_environment = owned(variables);
+    }
+
+    /// The directory of everything that the box writes.
+    pub(crate) fn agent_state(&self) -> PathBuf {
+        self.folder.join("agent")
+    }
+
+    /// The directory of everything that the gateway writes.
+    pub(crate) fn gateway_state(&self) -> PathBuf {
+        self.folder.join("gateway")
     }
 
     /// The visit's folder.
@@ -83,11 +142,16 @@ impl Stage {
     /// their leads, `-` where nothing is connected.
     pub(crate) fn enrol(&self, device: &str, inputs: &[String]) -> anyhow::Result<()> {
         let enrolment = self.folder.join("enrolment.toml");
-        let output = Command::new(&self.programs.gateway)
+        let mut command = Command::new(&self.programs.gateway);
+        command
             .args(["boxes", "add", "--name", "FR75-012", "--out"])
             .arg(&enrolment)
             .arg("--config")
-            .arg(self.folder.join("gateway.toml"))
+            .arg(self.folder.join("gateway.toml"));
+        if let Some(endpoint) = self.endpoint {
+            command.arg("--endpoint").arg(endpoint.to_string());
+        }
+        let output = command
             .output()
             .context("cannot run cardio-gateway boxes add")?;
         if !output.status.success() {
@@ -109,6 +173,7 @@ impl Stage {
             .arg("--config")
             .arg(self.folder.join("gateway.toml"));
         command.arg("--ready-file").arg(&ready);
+        command.envs(self.gateway_environment.iter().cloned());
         let mut gateway = Program::start("gateway", command, &self.folder)?;
         wait_for("the gateway to answer", START_LIMIT, || {
             gateway.must_run()?;
@@ -137,7 +202,8 @@ impl Stage {
         command
             .arg("run")
             .arg("--config")
-            .arg(self.folder.join("agent.toml"));
+            .arg(self.folder.join("agent.toml"))
+            .envs(self.agent_environment.iter().cloned());
         Program::start("agent", command, &self.folder)
     }
 
@@ -167,6 +233,18 @@ impl Stage {
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    fn write_private(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.folder.join(name);
+        std::fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
     fn gateway_config(&self) -> String {
         format!(
             "state = \"{folder}/gateway\"\n\
@@ -182,16 +260,29 @@ impl Stage {
     fn agent_config(&self, device: &str, inputs: &[String]) -> String {
         let leads: Vec<String> = inputs.iter().map(|lead| format!("\"{lead}\"")).collect();
         format!(
-            "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
-             [store]\ncap = \"1GiB\"\n\
-             [uplink]\nretry_last = \"2s\"\n\
+            "{common}\
              [[source]]\nname = \"{SOURCE}\"\nkind = \"serial\"\ndevice = \"{device}\"\n\
              path = \"{port}\"\nleads = [{leads}]\nsubject = \"{SUBJECT}\"\nattendance = \"attended\"\n",
-            folder = self.folder.display(),
+            common = self.box_config(),
             port = self.port_link().display(),
             leads = leads.join(", "),
         )
     }
+
+    /// What a box is told besides its sensors.
+    fn box_config(&self) -> String {
+        format!(
+            "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
+             [store]\ncap = \"1GiB\"\n\
+             [uplink]\nretry_last = \"2s\"\n",
+            folder = self.folder.display(),
+        )
+    }
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(own).collect()
 }
 
 /// A loopback port that nobody holds at this moment.
