@@ -1,7 +1,5 @@
 //! Chance that a seed repeats: what happens in a rig follows from the number that it prints.
 
-#![expect(dead_code, reason = "the soak that follows uses the rest")]
-
 /// A small deterministic source of chance (SplitMix64, Steele and others 2014): a rig's
 /// mishaps need no more.
 #[derive(Clone, Debug)]
@@ -30,12 +28,6 @@ impl Chance {
     pub(crate) fn between(&mut self, (least, most): (u64, u64)) -> u64 {
         least + self.below(most - least + 1)
     }
-
-    /// One of `all`, if there is one.
-    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
-        let place = self.below(u64::try_from(all.len()).unwrap_or(u64::MAX));
-        all.get(usize::try_from(place).ok()?).copied()
-    }
 }
 
 #[cfg(test)]
@@ -51,7 +43,5 @@ mod tests {
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert!(draw(7).iter().all(|drawn| (10..=1_000).contains(drawn)));
-        assert_eq!(Chance::new(1).one_of::<u8>(&[]), None);
-        assert_eq!(Chance::new(1).one_of(&[5]), Some(5));
     }
 }

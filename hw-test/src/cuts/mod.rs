@@ -192,7 +192,7 @@ impl Rig {
         let after_commit = self.chance.below(2) == 0;
         StopWatch::start().sleep_until(Duration::from_millis(pause));
         let word = self.word(after_commit)?;
-        let is_due = number % DRAIN_EVERY == 0 || number == self.options.cuts;
+        let is_due = number.is_multiple_of(DRAIN_EVERY) || number == self.options.cuts;
         if is_due && self.options.synchronous == Synchronous::Full {
             // The gateway first: after a cut of both, no box is behind its gateway.
             let gateway = self.gateway_card.cut("gateway-drained")?;
