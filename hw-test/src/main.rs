@@ -10,6 +10,11 @@ mod disk;
 mod judge;
 mod out;
 mod programs;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the rigs that need bad weather follow")
+)]
+mod proxy;
 mod sql;
 mod visit;
 
