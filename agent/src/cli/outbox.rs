@@ -1,4 +1,5 @@
-//! `outbox show`: the headers of what is stored, without opening anything.
+//! `outbox show`: the headers of what is stored, without opening anything. `outbox verify`:
+//! the proof that nothing of it is missing or changed, in `verify`.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,14 @@ use crate::service::OUTBOX;
 
 use super::{ConfigArg, Failure, out};
 
+mod verify;
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Every stored frame: lane, place, size, time, and whether the gateway has it.
     Show(ShowArgs),
+    /// Walk every chain and prove it: signatures, places, links, counters. Changes nothing.
+    Verify(verify::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +60,13 @@ struct Frame {
 }
 
 pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
-    let Verb::Show(args) = verb;
+    match verb {
+        Verb::Show(args) => show(args),
+        Verb::Verify(args) => verify::run(args),
+    }
+}
+
+fn show(args: &ShowArgs) -> Result<u8, Failure> {
     let config = Config::load(&args.config.config)?;
     let lanes = lanes(args, &config)?;
     if args.json {
@@ -106,12 +117,12 @@ fn frame(row: &OutboxRow) -> Frame {
         stored: rfc_3339(row.stored_utc),
         filed: row.acked,
         sealed_to: row.header.recipient.to_string(),
-        fingerprint: row
-            .fingerprint
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        fingerprint: hex(&row.fingerprint),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn rfc_3339(at: UtcMicros) -> String {

@@ -2,22 +2,21 @@
 //! they are durably stored.
 //!
 //! - On each connection: hello, wait for acknowledgements, go on after the last one.
-//! - The most urgent lane with a free window sends next; one frame is asked for at a time,
-//!   so that an alert waits for at most one frame of another lane.
-//! - Without progress everything unacknowledged is sent again, with back-off and chance.
-//! - Only a verified acknowledgement that the outbox accepts moves anything. What the
-//!   broker or listener says of its own (PUBACK) is not waited for and deletes nothing.
+//! - `cardio_wire::link` decides what is sent next; [`session`] carries it out.
+//! - Only a verified acknowledgement that the outbox accepts counts as filed. What the broker
+//!   or listener says of its own (PUBACK) deletes nothing: it tells that a frame is no longer
+//!   in the way of an alert.
 //!
 //! [`Uplink`] hides the MQTT client; only [`mqtt`] knows it.
 
 mod commands;
 pub mod mqtt;
-pub mod scheduler;
 pub mod session;
 pub mod shelf;
 
 use std::future::Future;
 
+use cardio_wire::lane::Lane;
 use tokio::sync::mpsc;
 
 /// A way to connect to the gateway.
@@ -50,6 +49,8 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
     /// Whether the broker keeps it for those who come later.
     pub retain: bool,
+    /// The frame that it is: its delivery is told as [`LinkEvent::Delivered`].
+    pub frame: Option<(Lane, u64)>,
 }
 
 /// What happens on a connection.
@@ -61,6 +62,13 @@ pub enum LinkEvent {
         topic: String,
         /// What was said.
         payload: Vec<u8>,
+    },
+    /// The other side has taken a frame over (PUBACK). Not an acknowledgement.
+    Delivered {
+        /// Its lane.
+        lane: Lane,
+        /// Its place in the lane's chain.
+        seq: u64,
     },
     /// The connection is over.
     Lost(UplinkError),

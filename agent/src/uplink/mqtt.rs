@@ -2,7 +2,9 @@
 //!
 //! - Clean start, and a new client for each connection: nothing of an old session is
 //!   trusted, the outbox knows what the gateway has.
-//! - One task polls the client and does nothing else; another hands it what is published.
+//! - One task polls the client and does nothing else; another hands it what is published,
+//!   and a third tells when the other side has taken a frame over. MQTT answers publishes in
+//!   their order, so it waits for one after the other.
 //! - Packets of at most 256 KiB both ways; keep-alive 30 s.
 //! - The certificate's time is checked against the box's clock, or against the time at
 //!   which the enrolment was written if the clock is behind that.
@@ -14,11 +16,13 @@ use cardio_core::clock::Clock;
 use cardio_core::ids::BoxId;
 use cardio_wire::MAX_FRAME_BYTES;
 use cardio_wire::keys::SigningKey;
+use cardio_wire::lane::Lane;
 use cardio_wire::message::State;
 use cardio_wire::topic::Topic;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit,
-    LastWill, MqttOptions, Packet, PublishOptions, QoS, SessionMode, TlsConfiguration, Transport,
+    LastWill, MqttOptions, Packet, PublishNotice, PublishNoticeError, PublishOptions, QoS,
+    SessionMode, TlsConfiguration, Transport,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -235,12 +239,15 @@ impl Uplink for Mqtt {
         }
         let (publish, to_publish) = mpsc::channel(PUBLISH_ROOM);
         let (told, link_events) = mpsc::channel(EVENT_ROOM);
+        let (handed, to_answer) = mpsc::channel(UNDER_WAY_MAX.into());
+        tokio::spawn(tell_delivered(to_answer, told.clone()));
         let poller = tokio::spawn(poll(events, told));
-        self.farewell = Some(tokio::spawn(hand_over(client, to_publish, poller)));
+        self.farewell = Some(tokio::spawn(hand_over(client, to_publish, handed, poller)));
         let online = Outgoing {
             topic: Topic::State(self.device).to_string(),
             payload: self.state(true),
             retain: true,
+            frame: None,
         };
         publish
             .send(online)
@@ -284,19 +291,42 @@ async fn poll(mut events: EventLoop, told: mpsc::Sender<LinkEvent>) {
     }
 }
 
+/// A frame that was handed to the client, and what will tell that it was taken over.
+type Handed = ((Lane, u64), PublishNotice);
+
+/// Tells which frames the other side has taken over, whatever it says of them: they are no
+/// longer under way.
+async fn tell_delivered(mut handed: mpsc::Receiver<Handed>, told: mpsc::Sender<LinkEvent>) {
+    while let Some(((lane, seq), notice)) = handed.recv().await {
+        match notice.wait_async().await {
+            Ok(_) | Err(PublishNoticeError::V5PubAck(_)) => {}
+            // the client is gone, and with it the connection
+            Err(_) => return,
+        }
+        if told.send(LinkEvent::Delivered { lane, seq }).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Hands what is published to the client until nobody publishes any more; then the
 /// connection is closed in order.
 async fn hand_over(
     client: AsyncClient,
     mut to_publish: mpsc::Receiver<Outgoing>,
+    handed: mpsc::Sender<Handed>,
     poller: JoinHandle<()>,
 ) {
     while let Some(out) = to_publish.recv().await {
         let options = PublishOptions::at_least_once().retain(out.retain);
-        if client
-            .publish(out.topic, out.payload, options)
-            .await
-            .is_err()
+        let published = client
+            .publish_tracked(out.topic, out.payload, options)
+            .await;
+        let Ok(notice) = published else {
+            break;
+        };
+        if let Some(frame) = out.frame
+            && handed.send((frame, notice)).await.is_err()
         {
             break;
         }

@@ -1,5 +1,8 @@
-//! The task that keeps the gateway up to date: connects, greets, sends, listens, and starts
-//! again when the connection is lost.
+//! The task that keeps the gateway up to date: connects, carries out what the scheduler of
+//! `cardio_wire::link` decides, listens, and starts again when the connection is lost.
+//!
+//! A decision is taken only when the transport has room for it, so that an alert that was
+//! stored meanwhile goes first. Deliberately absent: the decisions themselves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +11,20 @@ use cardio_core::clock::{Clock, ClockReading};
 use cardio_core::ids::BoxId;
 use cardio_store::{AckOutcome, OutboxError, Resent};
 use cardio_wire::keys::{SigningKey, VerifyingKey};
-use cardio_wire::lane::Lane;
-use cardio_wire::message::{Ack, CommandAction, Hello};
+use cardio_wire::lane::{FrameIdentity, Lane};
+use cardio_wire::link::{LaneScheduler, Step};
+use cardio_wire::message::{Ack, CommandAction, Hello, LaneState};
 use cardio_wire::topic::Topic;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
-use super::scheduler::Scheduler;
 use super::shelf::Shelf;
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 use crate::backoff::Backoff;
 use crate::status::Board;
 
-/// How long acknowledgements are waited for after hello before sending starts anyway.
-const GREETING_LIMIT_US: u64 = 2_000_000;
+/// How often the scheduler's time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
 /// What the uplink is told once.
@@ -90,13 +92,10 @@ struct Talk<'a, S> {
     facts: &'a watch::Sender<UplinkFacts>,
     commands: &'a mut Commands,
     backoff: &'a mut Backoff,
-    scheduler: Scheduler,
-    greeted_at_us: Option<u64>,
-    /// Lanes whose acknowledgement is awaited after hello.
-    greeting: Vec<Lane>,
+    scheduler: &'a mut LaneScheduler,
+    /// What the outbox held when it was last asked.
+    lanes: Vec<LaneState>,
     paused: bool,
-    progress_at_us: u64,
-    hold_until_us: u64,
 }
 
 impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
@@ -105,12 +104,15 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         let seed = self.clock.read().box_instant.micros;
         let mut backoff = Backoff::new(self.plan.retry_first, self.plan.retry_last, seed);
         let mut commands = Commands::new(self.plan.device, self.plan.control);
+        let patience = u64::try_from(self.plan.stalled_after.as_micros()).unwrap_or(u64::MAX);
+        let mut scheduler = LaneScheduler::with_patience(seed, patience);
         let mut stop = self.stop.clone();
         loop {
             let over = tokio::select! {
                 () = told_to_stop(&mut stop) => Over::Stopped,
-                over = self.connect_and_talk(&mut backoff, &mut commands) => over,
+                over = self.connect_and_talk(&mut backoff, &mut commands, &mut scheduler) => over,
             };
+            scheduler.disconnected();
             self.disconnected(&over);
             if matches!(over, Over::Stopped | Over::Revoked) {
                 break;
@@ -121,7 +123,12 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         self.uplink.close().await;
     }
 
-    async fn connect_and_talk(&mut self, backoff: &mut Backoff, commands: &mut Commands) -> Over {
+    async fn connect_and_talk(
+        &mut self,
+        backoff: &mut Backoff,
+        commands: &mut Commands,
+        scheduler: &mut LaneScheduler,
+    ) -> Over {
         let link = match self.uplink.connect().await {
             Ok(link) => link,
             Err(err) => return Over::Lost(err),
@@ -135,6 +142,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             lines.uplink_since_us = Some(now_us);
         }
         tracing::info!(event = "UplinkConnected");
+        scheduler.connected();
         let mut talk = Talk {
             shelf: &self.shelf,
             plan: &self.plan,
@@ -143,12 +151,9 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             facts: &self.facts,
             commands,
             backoff,
-            scheduler: Scheduler::default(),
-            greeted_at_us: None,
-            greeting: Vec::new(),
+            scheduler,
+            lanes: Vec::new(),
             paused: false,
-            progress_at_us: now_us,
-            hold_until_us: 0,
         };
         talk.run(link, &self.stored, self.stop.clone()).await
     }
@@ -199,143 +204,118 @@ impl<S: Shelf> Talk<'_, S> {
         stored: &Notify,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Over, OutboxError> {
-        if !self.greet(&link.publish).await? {
-            return Ok(Over::Lost(UplinkError::Closed));
-        }
+        let Link { publish, events } = link;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut room = None;
+        self.look().await?;
         loop {
-            let may_send = self.may_send();
+            if let Some(place) = room.take() {
+                room = self.step(place).await?;
+            }
             tokio::select! {
                 biased;
                 () = told_to_stop(&mut stop) => return Ok(Over::Stopped),
-                event = link.events.recv() => match event {
+                event = events.recv() => match event {
                     Some(LinkEvent::Message { topic, payload }) => {
                         if let Some(over) = self.hear(&topic, &payload).await? {
                             return Ok(over);
                         }
                     }
+                    Some(LinkEvent::Delivered { lane, seq }) => {
+                        self.scheduler.confirmed(lane, seq, self.now_us());
+                    }
                     Some(LinkEvent::Lost(err)) => return Ok(Over::Lost(err)),
                     None => return Ok(Over::Lost(UplinkError::Closed)),
                 },
-                permit = link.publish.reserve(), if may_send => match permit {
-                    Ok(permit) => {
-                        if let Some(frame) = self.next_frame().await? {
-                            permit.send(frame);
-                        }
-                    }
+                place = publish.reserve(), if room.is_none() => match place {
+                    Ok(place) => room = Some(place),
                     Err(_) => return Ok(Over::Lost(UplinkError::Closed)),
                 },
                 () = stored.notified() => self.look().await?,
-                _ = ticks.tick() => {
-                    self.look().await?;
-                    if self.has_stalled() && !self.greet(&link.publish).await? {
-                        return Ok(Over::Lost(UplinkError::Closed));
-                    }
-                }
+                _ = ticks.tick() => self.look().await?,
             }
         }
     }
 
-    /// Says hello, and takes up every lane after what was acknowledged. `false` when the
-    /// connection is gone.
-    async fn greet(&mut self, publish: &mpsc::Sender<Outgoing>) -> Result<bool, OutboxError> {
-        let lanes = self.shelf.lanes().await?;
-        let free_bytes = self.shelf.free_bytes().await?;
-        self.scheduler.connected(&lanes);
-        self.tell_drained();
-        let now = self.clock.read();
-        self.greeting = lanes
-            .iter()
-            .filter(|state| state.acked + 1 < state.next)
-            .map(|state| state.lane)
-            .collect();
-        self.greeted_at_us = Some(now.box_instant.micros);
-        self.progress_at_us = now.box_instant.micros;
+    fn now_us(&self) -> u64 {
+        self.clock.read().box_instant.micros
+    }
+
+    /// Publishes what the scheduler wants next; gives the room back if that is nothing.
+    async fn step<'p>(
+        &mut self,
+        room: mpsc::Permit<'p, Outgoing>,
+    ) -> Result<Option<mpsc::Permit<'p, Outgoing>>, OutboxError> {
+        if self.paused {
+            return Ok(Some(room));
+        }
+        let stalls = self.scheduler.stalls();
+        let step = self.scheduler.next(&self.lanes, self.now_us());
+        if self.scheduler.stalls() > stalls {
+            tracing::warn!(event = "UplinkStalled", code = "uplink.stalled");
+        }
+        let out = match step {
+            Some(Step::Hello) => Some(self.hello().await?),
+            Some(Step::Publish { lane, seq }) => self.frame(lane, seq).await?,
+            None => None,
+        };
+        self.board.lines().uplink.under_way = self.scheduler.under_way();
+        match out {
+            Some(out) => {
+                room.send(out);
+                Ok(None)
+            }
+            None => Ok(Some(room)),
+        }
+    }
+
+    async fn hello(&mut self) -> Result<Outgoing, OutboxError> {
+        self.look().await?;
         let hello = Hello {
             device: self.plan.device,
-            lanes,
+            lanes: self.lanes.clone(),
             agent_version: self.plan.agent_version.clone(),
-            at: now,
-            free_bytes,
+            at: self.clock.read(),
+            free_bytes: self.shelf.free_bytes().await?,
         };
-        let said = Outgoing {
+        Ok(Outgoing {
             topic: Topic::UpHello(self.plan.device).to_string(),
             payload: hello.sign(&self.plan.signer),
             retain: false,
-        };
-        Ok(publish.send(said).await.is_ok())
+            frame: None,
+        })
     }
 
-    fn may_send(&self) -> bool {
-        let now_us = self.clock.read().box_instant.micros;
-        let greeted = self.greeting.is_empty()
-            || self
-                .greeted_at_us
-                .is_some_and(|at| now_us.saturating_sub(at) >= GREETING_LIMIT_US);
-        greeted && !self.paused && now_us >= self.hold_until_us && self.scheduler.next().is_some()
-    }
-
-    async fn next_frame(&mut self) -> Result<Option<Outgoing>, OutboxError> {
-        let Some(next) = self.scheduler.next() else {
-            return Ok(None);
-        };
-        let Some(frame) = self.shelf.after(next.lane, next.after_seq).await? else {
-            // the lane has begun a new chain, or lost what it held: look again
+    /// The frame at a place; `None` when the outbox has moved on and the scheduler must
+    /// decide again.
+    async fn frame(&mut self, lane: Lane, seq: u64) -> Result<Option<Outgoing>, OutboxError> {
+        let state = self.lanes.iter().find(|state| state.lane == lane);
+        let chain = state.map(|state| state.chain);
+        let wanted = |found: &FrameIdentity| found.seq == seq && Some(found.chain) == chain;
+        let frame = self.shelf.after(lane, seq.saturating_sub(1)).await?;
+        let Some(frame) = frame.filter(|frame| wanted(&frame.identity)) else {
             self.look().await?;
             return Ok(None);
         };
-        if frame.identity.chain != next.chain {
-            self.look().await?;
-            return Ok(None);
-        }
-        let seq = frame.identity.seq;
-        self.scheduler.skip_to(next.lane, seq);
-        let now_us = self.clock.read().box_instant.micros;
-        if !self.scheduler.is_waiting() {
-            self.progress_at_us = now_us;
-        }
         self.scheduler
-            .sent(next.lane, seq, frame.bytes.len(), now_us);
-        {
-            let mut lines = self.board.lines();
-            lines.uplink.sent += 1;
-            lines.uplink.under_way = self.scheduler.under_way();
-        }
+            .published(lane, seq, frame.bytes.len(), self.now_us());
+        self.board.lines().uplink.sent += 1;
         Ok(Some(Outgoing {
-            topic: Topic::UpLane(self.plan.device, next.lane).to_string(),
+            topic: Topic::UpLane(self.plan.device, lane).to_string(),
             payload: frame.bytes,
             retain: false,
+            frame: Some((lane, seq)),
         }))
     }
 
-    /// Sees what was stored meanwhile.
+    /// Sees what was stored meanwhile, and tells whether anything waits.
     async fn look(&mut self) -> Result<(), OutboxError> {
-        let lanes = self.shelf.lanes().await?;
-        self.scheduler.stored(&lanes);
-        self.tell_drained();
-        Ok(())
-    }
-
-    fn tell_drained(&self) {
-        let drained = self.scheduler.is_drained();
+        self.lanes = self.shelf.lanes().await?;
+        let drained = self.lanes.iter().all(|lane| lane.acked + 1 >= lane.next);
         self.facts
             .send_if_modified(|facts| std::mem::replace(&mut facts.drained, drained) != drained);
-    }
-
-    /// Whether frames are under way and nothing was acknowledged for too long. Then the
-    /// next try waits, longer each time.
-    fn has_stalled(&mut self) -> bool {
-        let now_us = self.clock.read().box_instant.micros;
-        let still = u128::from(now_us.saturating_sub(self.progress_at_us));
-        if !self.scheduler.is_waiting() || still < self.plan.stalled_after.as_micros() {
-            return false;
-        }
-        let wait = u64::try_from(self.backoff.next_wait().as_micros()).unwrap_or(u64::MAX);
-        self.hold_until_us = now_us.saturating_add(wait);
-        self.scheduler.rewind();
-        tracing::warn!(event = "UplinkStalled", code = "uplink.stalled");
-        true
+        Ok(())
     }
 
     async fn hear(&mut self, topic: &str, payload: &[u8]) -> Result<Option<Over>, OutboxError> {
@@ -362,6 +342,7 @@ impl<S: Shelf> Talk<'_, S> {
             Ok(ack) if ack.device == self.plan.device => match self.shelf.acked(ack).await? {
                 AckOutcome::Accepted { .. } => {
                     self.progress(&ack);
+                    self.look().await?;
                     None
                 }
                 AckOutcome::Refused { why } => Some(why.code()),
@@ -378,22 +359,18 @@ impl<S: Shelf> Talk<'_, S> {
 
     fn progress(&mut self, ack: &Ack) {
         let now = self.clock.read();
-        self.greeting.retain(|lane| *lane != ack.lane);
-        let confirmed = self.scheduler.acked(ack.lane, ack.upto);
-        if !confirmed.is_empty() {
-            self.progress_at_us = now.box_instant.micros;
-            self.hold_until_us = 0;
+        let delays = self
+            .scheduler
+            .ack(ack.lane, ack.chain, ack.upto, now.box_instant.micros);
+        if !delays.is_empty() {
             self.backoff.succeeded();
         }
         let mut lines = self.board.lines();
-        for sent_us in confirmed {
-            let taken = now.box_instant.micros.saturating_sub(sent_us);
-            lines.sent_to_filed.note(taken);
+        for delay_us in delays {
+            lines.sent_to_filed.note(delay_us);
         }
         lines.uplink.under_way = self.scheduler.under_way();
         lines.gateway_ahead_us = Some(ahead(ack, &now));
-        drop(lines);
-        self.tell_drained();
     }
 
     async fn hear_command(&mut self, payload: &[u8]) -> Result<Option<Over>, OutboxError> {
@@ -406,6 +383,7 @@ impl<S: Shelf> Talk<'_, S> {
                 let resent = self.shelf.resend(lane, chain, from_seq).await?;
                 if let Resent::From { seq, .. } = resent {
                     self.scheduler.resend(lane, chain, seq);
+                    self.look().await?;
                 }
                 tracing::info!(event = "UplinkResendAsked", lane = lane.name(), from_seq);
             }
@@ -440,5 +418,7 @@ fn ahead(ack: &Ack, now: &ClockReading) -> i64 {
     ack.gateway_utc.0.saturating_sub(now.utc.0)
 }
 
+#[cfg(test)]
+mod slow_link;
 #[cfg(test)]
 mod tests;

@@ -53,11 +53,13 @@ pub enum OutboxError {
         what: String,
     },
     /// A frame that is kept does not continue its chain.
-    #[error("the chain of the {lane} lane is broken")]
+    #[error("the chain of the {lane} lane is broken at frame {seq}")]
     Chain {
         /// Which lane.
         lane: Lane,
-        /// Which frame, and how.
+        /// The place of the frame.
+        seq: u64,
+        /// How.
         source: ChainError,
     },
     /// The space left is kept for more urgent lanes. The refusal is counted and will be named
@@ -129,9 +131,15 @@ impl OutboxError {
         }
     }
 
-    /// Whether the database or the disk under it has no room.
+    /// Whether the database or the disk under it has no room. On a disk without a free block
+    /// SQLite cannot even make its index of the write-ahead log, and says so in other words.
     pub(crate) fn is_full_disk(&self) -> bool {
-        self.sqlite_code() == Some(rusqlite::ErrorCode::DiskFull)
+        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
+        let code = match self {
+            Self::Database { source, .. } => source.sqlite_error().map(|err| err.extended_code),
+            _ => None,
+        };
+        matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE))
     }
 
     /// Whether the file itself is wrong, so that opening it again does not help.

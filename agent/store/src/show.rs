@@ -72,9 +72,11 @@ fn open_read_only(path: &Path) -> Result<(Connection, Option<Lanes>), OutboxErro
     Ok((conn, lanes))
 }
 
-/// What a walk through one lane showed: every frame that is kept is signed by this box, in
-/// its place, names the one before it, and the last one is the one that the counters name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a walk through one lane showed. Without a fault: every frame that is kept is signed by
+/// this box, stands in its place, names the one before it and has the fingerprint that is
+/// stored with it; the last one, and the last acknowledged one, are those that the lane's
+/// counters name.
+#[derive(Clone, Debug)]
 pub struct LaneProof {
     /// Which lane.
     pub lane: Lane,
@@ -88,66 +90,88 @@ pub struct LaneProof {
     pub head: [u8; 32],
     /// Everything up to here is acknowledged.
     pub acked: u64,
+    /// How many frames were found in order.
+    pub frames: u64,
+    /// Where the walk ended early, and why.
+    pub fault: Option<OutboxError>,
 }
 
-/// Walks every lane of an outbox and checks every frame that is kept.
+/// Walks every lane of an outbox and checks every frame that is kept. One damaged lane does
+/// not hide the others.
 ///
 /// # Errors
-/// [`OutboxError::Chain`] names the first frame that is wrong, [`OutboxError::Damaged`] a
-/// lane whose counters do not fit, and the others as [`rows_read_only`].
+/// As [`rows_read_only`]. What is wrong with a lane is its [`LaneProof::fault`].
 pub fn verify_read_only(path: &Path, key: &VerifyingKey) -> Result<Vec<LaneProof>, OutboxError> {
-    let failed = |source| OutboxError::database("read the frames", source);
     let (mut conn, _) = open_read_only(path)?;
     // one snapshot, so that an agent that goes on storing does not move the counters
-    let snapshot = conn.transaction().map_err(failed)?;
+    let snapshot = conn.transaction().map_err(unreadable)?;
     let lanes = Lanes::load(&snapshot)?;
-    let mut frames = snapshot
-        .prepare("SELECT bytes FROM frame WHERE place BETWEEN ?1 AND ?2 ORDER BY place")
-        .map_err(failed)?;
     let rows = lanes.iter().flat_map(Lanes::iter);
-    rows.map(|row| {
-        let mut walk = ChainWalk::new(*key);
-        let mut found = frames
-            .query([row.place(0), row.place(u64::MAX)])
-            .map_err(failed)?;
-        while let Some(frame) = found.next().map_err(failed)? {
-            let bytes = frame.get_ref(0).map_err(failed)?;
-            walk.step(bytes.as_blob().unwrap_or_default())
-                .map_err(|source| OutboxError::Chain {
-                    lane: row.lane,
-                    source,
-                })?;
-        }
-        proof(row, &walk)
-    })
-    .collect()
+    Ok(rows.map(|row| proof(&snapshot, row, key)).collect())
 }
 
-/// The walk against the lane's counters.
-fn proof(row: &LaneRow, walk: &ChainWalk) -> Result<LaneProof, OutboxError> {
-    let kept = walk.frames() == row.next - row.oldest;
-    let fits = walk
-        .first()
-        .zip(walk.last())
-        .is_none_or(|(first, (_, head))| {
-            (first.lane, first.chain, first.seq) == (row.lane, row.chain, row.oldest)
-                && *head == row.head
-        });
-    if !kept || !fits {
-        let what = format!(
-            "the frames of the {} lane do not fit its counters",
-            row.lane
-        );
-        return Err(OutboxError::Damaged { what });
-    }
-    Ok(LaneProof {
+fn unreadable(source: rusqlite::Error) -> OutboxError {
+    OutboxError::database("read the frames", source)
+}
+
+fn proof(conn: &Connection, row: &LaneRow, key: &VerifyingKey) -> LaneProof {
+    let mut walk = ChainWalk::new(*key);
+    let fault = walk_lane(conn, row, &mut walk).err();
+    LaneProof {
         lane: row.lane,
         chain: row.chain,
         oldest: row.oldest,
         next: row.next,
         head: row.head,
         acked: row.acked,
-    })
+        frames: walk.frames(),
+        fault,
+    }
+}
+
+fn walk_lane(conn: &Connection, row: &LaneRow, walk: &mut ChainWalk) -> Result<(), OutboxError> {
+    let lane = row.lane;
+    let misfit = |what: String| OutboxError::Damaged { what };
+    let mut frames = conn
+        .prepare_cached(
+            "SELECT fingerprint, bytes FROM frame WHERE place BETWEEN ?1 AND ?2 ORDER BY place",
+        )
+        .map_err(unreadable)?;
+    let mut found = frames
+        .query([row.place(0), row.place(u64::MAX)])
+        .map_err(unreadable)?;
+    while let Some(frame) = found.next().map_err(unreadable)? {
+        let seq = row.oldest.saturating_add(walk.frames());
+        let fingerprint: [u8; 32] = frame.get(0).map_err(unreadable)?;
+        let bytes = frame.get_ref(1).map_err(unreadable)?;
+        let header = walk
+            .step(bytes.as_blob().unwrap_or_default())
+            .map_err(|source| OutboxError::Chain { lane, seq, source })?;
+        let head = walk.last().map(|(_, head)| *head);
+        if (header.lane, header.chain, header.seq) != (lane, row.chain, seq) {
+            let found = header.identity();
+            return Err(misfit(format!(
+                "{found} stands at place {seq} of the {lane} lane"
+            )));
+        }
+        if head != Some(fingerprint) || (seq == row.acked && head != Some(row.acked_head)) {
+            let what =
+                format!("frame {seq} of the {lane} lane has another fingerprint than stored");
+            return Err(misfit(what));
+        }
+    }
+    let kept = walk.frames() == row.next.saturating_sub(row.oldest);
+    let ends = walk.last().is_none_or(|(_, head)| *head == row.head);
+    if kept && ends {
+        Ok(())
+    } else {
+        let (frames, next) = (walk.frames(), row.next);
+        Err(misfit(format!(
+            "the {lane} lane has {frames} frame(s) from {} on, and its counters say that frame \
+             {next} comes next",
+            row.oldest
+        )))
+    }
 }
 
 impl OutboxRows {

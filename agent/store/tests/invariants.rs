@@ -25,6 +25,7 @@ use cardio_core::segment::Segment;
 use cardio_core::subject::SubjectRef;
 use cardio_store::{AckOutcome, AckRefusal, Resent, rows_read_only, verify_read_only};
 use cardio_wire::envelope::NO_PREVIOUS;
+use cardio_wire::keys::VerifyingKey;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::Ack;
 use cardio_wire::record::{
@@ -422,23 +423,52 @@ fn the_chain_of_each_lane_can_be_proved_while_the_agent_runs() {
     outbox.acked(&ends.ack(&stored[3], 1)).unwrap();
     let key = ends.signer.verifying_key();
     let proofs = verify_read_only(&path, &key).unwrap();
-    let bulk = proofs[2];
+    assert!(
+        proofs.iter().all(|proof| proof.fault.is_none()),
+        "{proofs:?}"
+    );
+    let bulk = &proofs[2];
     assert_eq!((bulk.oldest, bulk.next, bulk.acked), (1, 10, 4));
     assert_eq!(
-        (bulk.chain, bulk.head),
-        (stored[0].identity.chain, stored[8].fingerprint)
+        (bulk.chain, bulk.head, bulk.frames),
+        (stored[0].identity.chain, stored[8].fingerprint, 9)
     );
     assert_eq!((proofs[0].oldest, proofs[0].next), (1, 1));
 
     let other = Ends::new().signer.verifying_key();
-    let err = verify_read_only(&path, &other).unwrap_err();
-    assert_eq!(err.code(), "chain.frame");
+    assert_eq!(bulk_fault(&path, &other).0, "chain.frame");
 
     let conn = rusqlite::Connection::open(&path).unwrap();
-    let place = (2_i64 << 48) + 5;
+    conn.execute(
+        "UPDATE lane SET acked_head = zeroblob(32) WHERE lane = 2",
+        [],
+    )
+    .unwrap();
+    let (code, why) = bulk_fault(&path, &key);
+    assert_eq!(code, "outbox.damaged");
+    assert!(why.contains("frame 4 of the bulk lane"), "{why}");
+    let place = (2_i64 << 48) + 9;
+    conn.execute(
+        "UPDATE lane SET acked_head = (SELECT fingerprint FROM frame WHERE place = ?1 - 5)
+         WHERE lane = 2",
+        [place],
+    )
+    .unwrap();
     conn.execute("DELETE FROM frame WHERE place = ?1", [place])
         .unwrap();
-    let err = verify_read_only(&path, &key).unwrap_err();
-    assert_eq!(err.code(), "chain.place");
-    assert_eq!(err.to_string(), "the chain of the bulk lane is broken");
+    assert_eq!(bulk_fault(&path, &key).0, "outbox.damaged");
+    conn.execute("DELETE FROM frame WHERE place = ?1 - 4", [place])
+        .unwrap();
+    let (code, why) = bulk_fault(&path, &key);
+    assert_eq!(code, "chain.place");
+    assert_eq!(why, "the chain of the bulk lane is broken at frame 5");
+    let proofs = verify_read_only(&path, &key).unwrap();
+    assert!(proofs[1].fault.is_none(), "the other lanes are proved");
+}
+
+/// Code and words of what is wrong with the bulk lane.
+fn bulk_fault(path: &std::path::Path, key: &VerifyingKey) -> (&'static str, String) {
+    let proofs = verify_read_only(path, key).unwrap();
+    let fault = proofs[2].fault.clone().unwrap();
+    (fault.code(), fault.to_string())
 }

@@ -4,14 +4,17 @@
 //! - Urgency decides: alert, routine, bulk, log. A lane has a window of frames that the
 //!   gateway has not acknowledged: 16, bulk 32 or 256 KiB.
 //! - What was handed to the transport and not confirmed by it (PUBACK) stands in the way of
-//!   an alert. So all lanes but the alert lane share a credit of such frames: it starts at
-//!   one, grows by one with each frame confirmed within 400 ms, and falls back to one when a
-//!   frame takes longer than a second. On a slow link an alert therefore waits for at most
-//!   one other frame.
-//! - After a connection: hello first; a lane opens with the gateway's acknowledgement for it,
-//!   or after 5 s without one, and continues after what is acknowledged.
-//! - No progress for 30 s while frames are out: back to what is acknowledged, another hello,
-//!   and twice the patience, up to 5 minutes, with jitter.
+//!   an alert: it cannot be taken back. So all lanes but the alert lane share a credit of such
+//!   frames: it starts at one, grows by one with each frame confirmed within 400 ms, shrinks
+//!   by one with each that took longer, and falls back to one when a frame takes longer than a
+//!   second. To 32 KiB that are under way none is added. On a link that
+//!   needs 400 ms for a frame, an alert therefore waits for at most one other frame; on a
+//!   quicker one for what the link carries in about that time; and on a quick one that turns
+//!   slow, once, for 32 KiB and a frame.
+//! - After a connection: hello first; a lane opens with the gateway's answer for it, or after
+//!   5 s without one, and continues after what is acknowledged.
+//! - No progress for 30 s (or as long as it is told) while frames are out: back to what is
+//!   acknowledged, another hello, and twice the patience, up to 5 minutes, with jitter.
 //!
 //! Sending a frame twice is harmless, so every doubt is answered by sending again. Deliberately
 //! absent: whether an acknowledgement is true (the outbox checks it first), and what is deleted.
@@ -35,6 +38,7 @@ const WINDOW_FRAMES: usize = 16;
 const BULK_WINDOW_FRAMES: usize = 32;
 const BULK_WINDOW_BYTES: usize = 256 * 1024;
 const CREDIT_MAX: usize = 32;
+const CREDIT_BYTES: usize = 32 * 1024;
 const FAST_US: u64 = 400_000;
 const SLOW_US: u64 = 1_000_000;
 const HELLO_PATIENCE_US: u64 = 5_000_000;
@@ -88,11 +92,13 @@ pub struct LaneScheduler {
     hello_us: u64,
     credit: usize,
     lanes: [LaneLink; 4],
+    first_patience_us: u64,
+    stalls: u64,
     jitter: u64,
 }
 
 impl LaneLink {
-    const fn new(lane: Lane) -> Self {
+    const fn new(lane: Lane, patience_us: u64) -> Self {
         Self {
             lane,
             chain: None,
@@ -102,7 +108,7 @@ impl LaneLink {
             in_flight: VecDeque::new(),
             progress_us: 0,
             attempts: 0,
-            patience_us: PROGRESS_PATIENCE_US,
+            patience_us,
         }
     }
 
@@ -122,8 +128,8 @@ impl LaneLink {
         }
     }
 
-    fn unconfirmed(&self) -> usize {
-        self.in_flight.iter().filter(|f| !f.confirmed).count()
+    fn unconfirmed(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.iter().filter(|frame| !frame.confirmed)
     }
 
     fn deadline(&self) -> Option<u64> {
@@ -135,12 +141,20 @@ impl LaneLink {
 impl LaneScheduler {
     /// A scheduler without a connection. The seed spreads the retries of many boxes.
     pub fn new(seed: u64) -> Self {
+        Self::with_patience(seed, PROGRESS_PATIENCE_US)
+    }
+
+    /// A scheduler that sends again after so many microseconds without progress.
+    pub fn with_patience(seed: u64, patience_us: u64) -> Self {
+        let first_patience_us = patience_us.max(1);
         Self {
             connected: false,
             hello_due: false,
             hello_us: 0,
             credit: 1,
-            lanes: Lane::ALL.map(LaneLink::new),
+            lanes: Lane::ALL.map(|lane| LaneLink::new(lane, first_patience_us)),
+            first_patience_us,
+            stalls: 0,
             jitter: seed | 1,
         }
     }
@@ -161,7 +175,7 @@ impl LaneScheduler {
             link.go_back();
             link.open = false;
             link.attempts = 0;
-            link.patience_us = PROGRESS_PATIENCE_US;
+            link.patience_us = self.first_patience_us;
         }
     }
 
@@ -179,7 +193,7 @@ impl LaneScheduler {
             self.hello_us = now_us;
             return Some(Step::Hello);
         }
-        let blocked = self.unconfirmed_behind_alerts() >= self.credit;
+        let blocked = self.is_credit_used();
         let ready = |link: &&LaneLink| {
             let state = outbox.iter().find(|state| state.lane == link.lane);
             link.open
@@ -224,40 +238,55 @@ impl LaneScheduler {
         }
     }
 
-    /// The outbox accepted an acknowledgement, or one said what it knew already.
-    pub fn ack(&mut self, lane: Lane, chain: ChainId, upto: u64, now_us: u64) {
+    /// The outbox accepted an acknowledgement, or one said what it knew already. Gives how
+    /// long each frame that it covers was out, in microseconds.
+    pub fn ack(&mut self, lane: Lane, chain: ChainId, upto: u64, now_us: u64) -> Vec<u64> {
+        let patience_us = self.first_patience_us;
         let link = self.link_mut(lane);
         if link.chain != Some(chain) {
-            return;
+            return Vec::new();
         }
         link.open = true;
         if upto <= link.acked {
-            return;
+            return Vec::new();
         }
         link.acked = upto;
         link.cursor = link.cursor.max(upto.saturating_add(1));
         link.progress_us = now_us;
         link.attempts = 0;
-        link.patience_us = PROGRESS_PATIENCE_US;
-        let mut delays = Vec::new();
+        link.patience_us = patience_us;
+        let mut covered = Vec::new();
         while let Some(frame) = link.in_flight.pop_front_if(|frame| frame.seq <= upto) {
-            if !frame.confirmed {
-                delays.push(now_us.saturating_sub(frame.handed_us));
-            }
+            covered.push((now_us.saturating_sub(frame.handed_us), frame.confirmed));
         }
-        for delay in delays {
-            self.learn(delay);
+        for (delay, _) in covered.iter().filter(|(_, confirmed)| !confirmed) {
+            self.learn(*delay);
         }
+        covered.into_iter().map(|(delay, _)| delay).collect()
     }
 
     /// The gateway asked for frames again and the outbox took back their acknowledgement:
-    /// `from_seq` is the first that waits now.
+    /// `from_seq` is the first that waits now. That answers a hello too.
     pub fn resend(&mut self, lane: Lane, chain: ChainId, from_seq: u64) {
         let link = self.link_mut(lane);
-        if link.chain == Some(chain) && from_seq <= link.acked {
+        if link.chain != Some(chain) {
+            return;
+        }
+        link.open = true;
+        if from_seq <= link.acked {
             link.acked = from_seq.saturating_sub(1);
             link.go_back();
         }
+    }
+
+    /// Frames that are out on this connection and not acknowledged.
+    pub fn under_way(&self) -> usize {
+        self.lanes.iter().map(|link| link.in_flight.len()).sum()
+    }
+
+    /// How often patience ran out since the beginning.
+    pub const fn stalls(&self) -> u64 {
+        self.stalls
     }
 
     /// When to call [`LaneScheduler::next`] again although nothing happened.
@@ -305,27 +334,40 @@ impl LaneScheduler {
             if link.deadline().is_some_and(|deadline| now_us >= deadline) {
                 link.go_back();
                 link.attempts = link.attempts.saturating_add(1);
-                let doubled = PROGRESS_PATIENCE_US << link.attempts.min(8);
-                let patience = doubled.min(PATIENCE_MAX_US);
-                link.patience_us = patience - patience / 4 + jitter % (patience / 4);
+                let doubled = self
+                    .first_patience_us
+                    .saturating_mul(1 << link.attempts.min(8));
+                let patience = doubled.min(PATIENCE_MAX_US.max(self.first_patience_us));
+                let quarter = patience / 4;
+                link.patience_us = patience - quarter + jitter % quarter.max(1);
+                self.stalls += 1;
                 self.credit = 1;
                 self.hello_due = true;
             }
         }
     }
 
-    /// A quick delivery widens the credit by one, a slow one closes it to one.
+    /// A quick delivery widens the credit by one, a slow one narrows it by one, and a very
+    /// slow one to one.
     fn learn(&mut self, delay_us: u64) {
-        if delay_us <= FAST_US {
-            self.credit = (self.credit + 1).min(CREDIT_MAX);
-        } else if delay_us > SLOW_US {
-            self.credit = 1;
-        }
+        let credit = if delay_us <= FAST_US {
+            self.credit + 1
+        } else if delay_us <= SLOW_US {
+            self.credit.saturating_sub(1)
+        } else {
+            1
+        };
+        self.credit = credit.clamp(1, CREDIT_MAX);
     }
 
-    fn unconfirmed_behind_alerts(&self) -> usize {
+    /// Whether as much stands in the way of an alert as may.
+    fn is_credit_used(&self) -> bool {
         let others = self.lanes.iter().filter(|link| link.lane != Lane::Alert);
-        others.map(LaneLink::unconfirmed).sum()
+        let sizes: Vec<usize> = others
+            .flat_map(LaneLink::unconfirmed)
+            .map(|frame| frame.bytes)
+            .collect();
+        sizes.len() >= self.credit || sizes.iter().sum::<usize>() >= CREDIT_BYTES
     }
 
     /// Xorshift (Marsaglia 2003): spreads retries, decides nothing else.

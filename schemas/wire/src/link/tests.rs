@@ -134,7 +134,56 @@ fn on_a_fast_link_the_credit_grows_until_the_window_is_full() {
         seq += u64::try_from(published.len()).unwrap();
         scheduler.ack(Lane::Bulk, chain(1), seq, now + 40_000);
     }
-    assert_eq!(most, 27, "256 KiB of frames of 10 kB");
+    assert_eq!(most, 4, "32 KiB and a frame, in frames of 10 kB");
+}
+
+#[test]
+fn a_link_that_turns_slow_has_one_frame_in_the_way_again_after_a_slow_delivery() {
+    let mut outbox = holding(0);
+    outbox[2].next = 1000;
+    let mut scheduler = open(&outbox);
+    let mut seq = 0;
+    for round in 0..4_u64 {
+        let now = round * 50_000;
+        let published = publish_all(&mut scheduler, &outbox, now, false);
+        seq += u64::try_from(published.len()).unwrap();
+        scheduler.ack(Lane::Bulk, chain(1), seq, now + 40_000);
+    }
+    let out = publish_all(&mut scheduler, &outbox, SECOND, false);
+    assert!(out.len() > 1);
+    let last = out.last().unwrap().1;
+    scheduler.ack(Lane::Bulk, chain(1), last, 9 * SECOND);
+    let out = publish_all(&mut scheduler, &outbox, 9 * SECOND, false);
+    assert_eq!(out, [(Lane::Bulk, last + 1)]);
+}
+
+#[test]
+fn an_acknowledgement_tells_how_long_each_frame_was_out() {
+    let outbox = holding(2);
+    let mut scheduler = open(&outbox);
+    scheduler.published(Lane::Alert, 1, 100, 5);
+    scheduler.published(Lane::Alert, 2, 100, 9);
+    assert_eq!(scheduler.under_way(), 2);
+    assert_eq!(scheduler.ack(Lane::Alert, chain(1), 2, 20), [15, 11]);
+    assert_eq!(scheduler.ack(Lane::Alert, chain(1), 2, 21), []);
+    assert_eq!(scheduler.under_way(), 0);
+}
+
+#[test]
+fn the_first_patience_is_what_it_was_told() {
+    let mut outbox = holding(0);
+    outbox[1].next = 2;
+    let mut scheduler = LaneScheduler::with_patience(1, 4 * SECOND);
+    scheduler.connected();
+    assert_eq!(scheduler.next(&outbox, 0), Some(Step::Hello));
+    for lane in Lane::ALL {
+        scheduler.ack(lane, chain(1), 0, 0);
+    }
+    publish_all(&mut scheduler, &outbox, 0, true);
+    assert_eq!(scheduler.wake_at(), Some(4 * SECOND));
+    assert_eq!(scheduler.stalls(), 0);
+    assert_eq!(scheduler.next(&outbox, 4 * SECOND), Some(Step::Hello));
+    assert_eq!(scheduler.stalls(), 1);
 }
 
 #[test]
@@ -296,8 +345,13 @@ impl World {
 
     fn check_credit(&self) {
         let others = &self.scheduler.lanes[1..];
-        let unconfirmed: usize = others.iter().map(LaneLink::unconfirmed).sum();
-        assert!(unconfirmed <= CREDIT_MAX);
+        let sizes = others
+            .iter()
+            .flat_map(LaneLink::unconfirmed)
+            .map(|f| f.bytes);
+        let sizes: Vec<usize> = sizes.collect();
+        assert!(sizes.len() <= CREDIT_MAX);
+        assert!(sizes.iter().skip(1).sum::<usize>() < CREDIT_BYTES);
         for link in &self.scheduler.lanes {
             assert!(link.in_flight.len() <= BULK_WINDOW_FRAMES);
         }
