@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
 use cardio_wire::keys::VerifyingKey;
+use cardio_wire::message::State;
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
 use tokio::sync::watch;
 
@@ -24,6 +25,16 @@ pub struct KnownBox {
     pub frame_key: VerifyingKey,
     /// SHA-256 of its certificate's public key.
     pub cert_key_hash: [u8; 32],
+}
+
+impl KnownBox {
+    /// What the box, or a broker in its place, says of its connection; `None` when the box did
+    /// not sign it.
+    pub fn state(&self, bytes: &[u8]) -> Option<State> {
+        State::verify(bytes, &self.frame_key)
+            .ok()
+            .filter(|state| state.device == self.id)
+    }
 }
 
 /// What is known of a live session.
@@ -83,6 +94,17 @@ impl Boxes {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(cert_key_hash)
+            .cloned()
+    }
+
+    /// The box of this number, if it is on the allow-list. Looks at every box: for the start
+    /// of a conversation, not for each message.
+    pub fn known(&self, id: BoxId) -> Option<Arc<KnownBox>> {
+        self.admitted
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .find(|known| known.id == id)
             .cloned()
     }
 

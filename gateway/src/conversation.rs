@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::envelope;
 use cardio_wire::lane::{FrameIdentity, Lane};
-use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState, State};
+use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::PubAckReason;
 use tokio::sync::oneshot;
@@ -141,7 +141,7 @@ impl Conversation {
         match topic {
             Topic::UpLane(_, lane) => self.on_frame(lane, payload).await,
             Topic::UpHello(_) => self.on_hello(&payload).await,
-            Topic::State(_) => Answer::Decided(match self.state(&payload) {
+            Topic::State(_) => Answer::Decided(match self.known.state(&payload) {
                 Some(_) => PubAckReason::Success,
                 None => PubAckReason::PayloadFormatInvalid,
             }),
@@ -149,14 +149,6 @@ impl Conversation {
                 Answer::Decided(PubAckReason::NotAuthorized)
             }
         }
-    }
-
-    /// What the box, or the broker in its place, says of its connection; `None` when the box
-    /// did not sign it.
-    pub(crate) fn state(&self, payload: &[u8]) -> Option<State> {
-        State::verify(payload, &self.known.frame_key)
-            .ok()
-            .filter(|state| state.device == self.known.id)
     }
 
     /// Signature, then store.

@@ -36,6 +36,10 @@ counters! {
     sessions_silent,
     /// Packets that were no MQTT 5, or MQTT 5 that this listener does not allow.
     packets_refused,
+    /// Connections made to the external broker.
+    broker_connections,
+    /// Connections to the external broker that failed or broke.
+    broker_connections_lost,
     /// Topics that do not belong to the connected box.
     topics_foreign,
     /// Frames whose signature, form or header was refused.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::boxes::Boxes;
+use crate::broker::{self, Broker, BrokerError};
 use crate::config::Config;
 use crate::control::{self, Control};
 use crate::conversation::Shared;
@@ -84,6 +85,9 @@ pub enum RunError {
         /// Why.
         source: DbError,
     },
+    /// The broker's settings cannot be used.
+    #[error("the broker cannot be used")]
+    Broker(#[source] BrokerError),
     /// The alert rules cannot be used.
     #[error("the alert rules{} cannot be used", of(path.as_deref()))]
     Rules {
@@ -117,6 +121,7 @@ impl RunError {
             Self::Keys(error) => error.code(),
             Self::Tls(error) => error.code(),
             Self::Store { source, .. } => source.code(),
+            Self::Broker(error) => error.code(),
             Self::Rules { .. } => "alerts.rules",
             Self::Ready { .. } => "ready.unwritable",
         }
@@ -204,6 +209,12 @@ impl Gateway {
         let for_boxes = tls::for_boxes(&server, keys.ca_pem(), Arc::clone(&boxes));
         let for_boxes = for_boxes.map_err(RunError::Tls)?;
         let for_readers = tls::for_readers(&server).map_err(RunError::Tls)?;
+        let broker = config
+            .broker
+            .clone()
+            .map(|broker| Broker::new(broker, &keys, now))
+            .transpose()
+            .map_err(RunError::Broker)?;
         let (mqtt_listener, mqtt) = bind(config.mqtt.listen, "boxes").await?;
         let (https_listener, https) = bind(config.https.listen, "readers").await?;
         let control_path = config.control_socket();
@@ -257,7 +268,9 @@ impl Gateway {
             started: clock.read(),
             state: config.state.clone(),
         };
-        let tasks = vec![
+        let from_broker =
+            broker.map(|broker| broker::receive(broker, shared.clone(), stopped.clone()));
+        let mut tasks = vec![
             tokio::spawn(mqtt::listen(
                 mqtt_listener,
                 for_boxes,
@@ -273,6 +286,7 @@ impl Gateway {
             tokio::spawn(filer.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped)),
         ];
+        tasks.extend(from_broker.map(tokio::spawn));
         tracing::info!(event = "GatewayStarted", mqtt = %mqtt, https = %https);
         Ok(Self {
             mqtt,

@@ -1,6 +1,7 @@
 //! The receiving end: inbox, acknowledgements, patient record, alerts.
 //!
-//! A frame's way: [`mqtt`] takes it from an authenticated box and checks its signature,
+//! A frame's way: [`mqtt`] takes it from an authenticated box, or [`broker`] from a broker that
+//! boxes connect to; `conversation` checks its signature,
 //! [`inbox`] makes it durable, [`ack`] says so, [`filing`] opens it and writes the
 //! [`record`], [`alerting`] shows what it holds to the rules, [`http`] lets others read.
 //!
@@ -10,6 +11,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`mqtt`], [`tls`], [`boxes`] | the listener for boxes, who may connect, who is connected |
+//! | [`broker`], `conversation` | the inlet from an external broker, and what both inlets share |
 //! | [`inbox`], [`ack`] | frames as they came, how far each lane is stored, when to say so |
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
@@ -20,6 +22,7 @@
 pub mod ack;
 pub mod alerting;
 pub mod boxes;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod control;

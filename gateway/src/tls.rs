@@ -107,7 +107,7 @@ pub fn for_readers(server: &Issued) -> Result<Arc<ServerConfig>, TlsError> {
 
 type Versioned = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

@@ -3,6 +3,7 @@
 //! Unknown keys are errors that name the nearest known key. Deliberately absent: secrets;
 //! they live in the key folder below the state directory and are never written here.
 
+mod broker;
 mod units;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
 
+pub use broker::{Address, AddressError, BrokerConfig};
 pub use units::{Size, Span, UnitError};
 
 /// The commented default configuration, as `config default` prints it.
@@ -28,6 +30,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// The listener for boxes.
     pub mqtt: MqttConfig,
+    /// An external broker that boxes connect to.
+    pub broker: Option<BrokerConfig>,
     /// The listener for readers of the record.
     pub https: HttpsConfig,
     /// Alert rules.
@@ -220,6 +224,9 @@ impl Config {
                 value: "0".to_owned(),
                 why: "at least 1 is needed",
             });
+        }
+        if let Some((key, value, why)) = self.broker.as_ref().and_then(BrokerConfig::impossible) {
+            return Err(ConfigError::Impossible { key, value, why });
         }
         if self.names.is_empty() {
             return Err(ConfigError::Impossible {

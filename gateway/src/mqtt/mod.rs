@@ -16,3 +16,4 @@ mod packet;
 mod session;
 
 pub use listener::listen;
+pub(crate) use packet::PACKET_MAX_BYTES;
