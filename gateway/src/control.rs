@@ -104,8 +104,7 @@ pub struct Control {
     pub(crate) keys: Arc<GatewayKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) endpoint: String,
-    pub(crate) server_name: String,
+    pub(crate) meeting: enrol::Meeting,
     pub(crate) addresses: (SocketAddr, SocketAddr),
     pub(crate) started: ClockReading,
     pub(crate) state: std::path::PathBuf,
@@ -284,9 +283,9 @@ impl Control {
     }
 
     async fn add(&self, name: &str, endpoint: Option<String>) -> Result<Value, Refused> {
-        let endpoint = endpoint.unwrap_or_else(|| self.endpoint.clone());
+        let meeting = self.meeting.clone().moved_to(endpoint);
         let now = self.clock.read().utc;
-        let made = enrol::make(&self.keys, name, &endpoint, &self.server_name, now)
+        let made = enrol::make(&self.keys, name, &meeting, now)
             .map_err(|error| Refused::of(&error, error.code()))?;
         self.inbox
             .enrol(made.new.clone())

@@ -3,6 +3,7 @@
 //! The file holds the box's secrets; the gateway stores public parts only and forgets the
 //! rest. Deliberately absent: enrolment over the network with a claim code.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -15,6 +16,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::boxes::KnownBox;
+use crate::broker::{self, BrokerError};
+use crate::config::Config;
 use crate::inbox::{EnrolError, NewBox};
 use crate::keys::{GatewayKeys, KeyError, write_private};
 
@@ -104,15 +107,61 @@ pub struct Enrolment {
     pub file: Zeroizing<String>,
 }
 
-/// Makes a new box named `name` that will connect to `endpoint`.
+/// Where boxes connect, and what they trust there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// Host and port.
+    pub endpoint: String,
+    /// The name that the certificate there bears.
+    pub server_name: String,
+    /// Certificate of the authority that it comes from, PEM.
+    pub ca_pem: String,
+}
+
+impl Meeting {
+    /// At the external broker if there is one; at this gateway, which listens on `listening`,
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when the certificate of the broker's authority cannot be read.
+    pub fn of(
+        config: &Config,
+        keys: &GatewayKeys,
+        listening: SocketAddr,
+    ) -> Result<Self, BrokerError> {
+        if let Some(broker) = &config.broker {
+            return Ok(Self {
+                endpoint: broker.address.to_string(),
+                server_name: broker.server_name().to_owned(),
+                ca_pem: broker::authority(broker, keys)?,
+            });
+        }
+        let endpoint = config.mqtt.endpoint.clone();
+        Ok(Self {
+            endpoint: endpoint.unwrap_or_else(|| listening.to_string()),
+            server_name: config.names.first().cloned().unwrap_or_default(),
+            ca_pem: keys.ca_pem().to_owned(),
+        })
+    }
+
+    /// At another address, under the same name.
+    #[must_use]
+    pub fn moved_to(self, endpoint: Option<String>) -> Self {
+        Self {
+            endpoint: endpoint.unwrap_or(self.endpoint),
+            ..self
+        }
+    }
+}
+
+/// Makes a new box named `name` that will connect at `meeting`.
 ///
 /// # Errors
 /// [`FileError`] when the name cannot be used or keys cannot be made.
 pub fn make(
     keys: &GatewayKeys,
     name: &str,
-    endpoint: &str,
-    server_name: &str,
+    meeting: &Meeting,
     now: UtcMicros,
 ) -> Result<Enrolment, FileError> {
     check_name(name)?;
@@ -134,9 +183,9 @@ pub fn make(
             name,
         },
         gateway: GatewayPart {
-            endpoint,
-            server_name,
-            ca_certificate: keys.ca_pem(),
+            endpoint: &meeting.endpoint,
+            server_name: &meeting.server_name,
+            ca_certificate: &meeting.ca_pem,
             recipient_key: STANDARD.encode(keys.recipient.public().0),
             control_key: STANDARD.encode(keys.control.public()),
         },
@@ -187,19 +236,50 @@ fn check_name(name: &str) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GatewayKeys, SCHEMA, make, write};
+    use super::{Config, GatewayKeys, Meeting, SCHEMA, make, write};
     use cardio_core::clock::UtcMicros;
     use cardio_wire::keys::SigningKey;
     use std::os::unix::fs::PermissionsExt as _;
 
     const NOW: UtcMicros = UtcMicros(1_790_000_000_000_000);
 
+    fn meeting(text: &str, keys: &GatewayKeys) -> Meeting {
+        let config = Config::from_toml(text, "test").unwrap();
+        Meeting::of(&config, keys, "127.0.0.1:8883".parse().unwrap()).unwrap()
+    }
+
+    fn here(keys: &GatewayKeys) -> Meeting {
+        meeting("", keys)
+    }
+
+    #[test]
+    fn a_box_is_told_of_the_broker_and_its_authority_when_there_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, "another authority").unwrap();
+        let text = format!(
+            "[broker]\naddress = \"10.0.0.5:8884\"\nname = \"b.example\"\nca = \"{}\"",
+            ca.display()
+        );
+        let there = meeting(&text, &keys);
+        assert_eq!(
+            (there.endpoint.as_str(), there.server_name.as_str()),
+            ("10.0.0.5:8884", "b.example")
+        );
+        assert_eq!(there.ca_pem, "another authority");
+        assert_eq!(here(&keys).ca_pem, keys.ca_pem());
+        let moved = there.moved_to(Some("c.example:1".to_owned()));
+        assert_eq!(moved.endpoint, "c.example:1");
+        assert_eq!(moved.server_name, "b.example");
+    }
+
     #[test]
     fn the_file_holds_the_secrets_that_fit_the_stored_public_parts() {
         use base64::Engine as _;
         let dir = tempfile::tempdir().unwrap();
         let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
-        let made = make(&keys, "FR75-012", "127.0.0.1:8883", "localhost", NOW).unwrap();
+        let made = make(&keys, "FR75-012", &here(&keys), NOW).unwrap();
         let file: toml::Value = toml::from_str(&made.file).unwrap();
         assert_eq!(file["schema"].as_str(), Some(SCHEMA));
         assert_eq!(
@@ -225,7 +305,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
         for bad in ["", "a/b", "a b", "é"] {
-            let err = make(&keys, bad, "h:1", "h", NOW).unwrap_err();
+            let err = make(&keys, bad, &here(&keys), NOW).unwrap_err();
             assert_eq!(err.code(), "boxes.name.bad", "{bad}");
         }
     }

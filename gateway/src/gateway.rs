@@ -22,6 +22,7 @@ use crate::control::{self, Control};
 use crate::conversation::Shared;
 use crate::counters::Counters;
 use crate::db::{DbError, Readers, Schema, Writer};
+use crate::enrol::Meeting;
 use crate::filing::Filer;
 use crate::http::{self, Web};
 use crate::inbox::Inbox;
@@ -216,6 +217,7 @@ impl Gateway {
             .transpose()
             .map_err(RunError::Broker)?;
         let (mqtt_listener, mqtt) = bind(config.mqtt.listen, "boxes").await?;
+        let meeting = Meeting::of(&config, &keys, mqtt).map_err(RunError::Broker)?;
         let (https_listener, https) = bind(config.https.listen, "readers").await?;
         let control_path = config.control_socket();
         let control_listener = control::bind(&control_path)?;
@@ -258,12 +260,7 @@ impl Gateway {
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
             counters,
-            endpoint: config
-                .mqtt
-                .endpoint
-                .clone()
-                .unwrap_or_else(|| mqtt.to_string()),
-            server_name: config.names.first().cloned().unwrap_or_default(),
+            meeting,
             addresses: (mqtt, https),
             started: clock.read(),
             state: config.state.clone(),

@@ -297,23 +297,33 @@ async fn poll(mut events: EventLoop, told: mpsc::Sender<Heard>) {
     }
 }
 
+/// Certificate of the authority that the broker's certificate comes from, PEM.
+///
+/// # Errors
+/// [`BrokerError::Io`] when its file cannot be read.
+pub(crate) fn authority(config: &BrokerConfig, keys: &GatewayKeys) -> Result<String, BrokerError> {
+    match &config.ca {
+        Some(path) => read(path),
+        None => Ok(keys.ca_pem().to_owned()),
+    }
+}
+
 fn client_config(
     config: &BrokerConfig,
     keys: &GatewayKeys,
     now: UtcMicros,
 ) -> Result<rustls::ClientConfig, BrokerError> {
-    let (origin, ca) = match &config.ca {
-        Some(path) => (path.display().to_string(), read(path)?),
-        None => ("our own authority".to_owned(), keys.ca_pem().to_owned()),
-    };
     let pem = |origin: &str, what| BrokerError::Pem {
         origin: origin.to_owned(),
         what,
     };
     let mut roots = rustls::RootCertStore::empty();
-    let authority = CertificateDer::from_pem_slice(ca.as_bytes())
-        .map_err(|_| pem(&origin, "certificate of an authority"))?;
-    roots.add(authority).map_err(BrokerError::Refused)?;
+    let ca = authority(config, keys)?;
+    let ca = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(|_| {
+        let origin = config.ca.as_ref().map(|path| path.display().to_string());
+        pem(&origin.unwrap_or_default(), "certificate of an authority")
+    })?;
+    roots.add(ca).map_err(BrokerError::Refused)?;
     let (origin, certificate, key) = match (&config.certificate, &config.key) {
         (Some(certificate), Some(key)) => (
             certificate.display().to_string(),

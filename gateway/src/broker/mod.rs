@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::conversation::Shared;
 use crate::db::DbError;
 
+pub(crate) use link::authority;
 pub use link::{Broker, BrokerError};
 
 /// First wait before another try; doubled each time.

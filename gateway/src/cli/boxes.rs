@@ -111,22 +111,24 @@ fn make(config: &Config, name: &str, endpoint: Option<String>) -> Result<String,
 
 fn add_offline(config: &Config, name: &str, endpoint: Option<String>) -> Result<String, Failure> {
     let listen = config.mqtt.listen;
-    let known = (listen.port() != 0).then(|| listen.to_string());
-    let endpoint = endpoint
-        .or_else(|| config.mqtt.endpoint.clone())
-        .or(known)
-        .ok_or_else(|| {
-            Failure::new(
-                "where boxes connect is not known: the port is chosen when the gateway starts",
-                "boxes.endpoint",
-            )
-        })?;
+    let is_known = endpoint.is_some()
+        || config.mqtt.endpoint.is_some()
+        || config.broker.is_some()
+        || listen.port() != 0;
+    if !is_known {
+        return Err(Failure::new(
+            "where boxes connect is not known: the port is chosen when the gateway starts",
+            "boxes.endpoint",
+        ));
+    }
     let now = SystemClock::new().read().utc;
     let (_lock, inbox) = offline(config)?;
     let keys = GatewayKeys::open_or_create(&config.key_folder(), now)
         .map_err(|error| Failure::of(&error, error.code()))?;
-    let server_name = config.names.first().cloned().unwrap_or_default();
-    let made = enrol::make(&keys, name, &endpoint, &server_name, now)
+    let meeting = enrol::Meeting::of(config, &keys, listen)
+        .map_err(|error| Failure::of(&error, error.code()))?
+        .moved_to(endpoint);
+    let made = enrol::make(&keys, name, &meeting, now)
         .map_err(|error| Failure::of(&error, error.code()))?;
     wait(inbox.enrol(made.new.clone()))?.map_err(refused)?;
     Ok(made.file.as_str().to_owned())
