@@ -75,6 +75,17 @@ impl Program {
         Ok(())
     }
 
+    /// Stops it where it stands (SIGSTOP), as a power cut does to a processor.
+    pub(crate) fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
+        let ended = self.child.try_wait().context("cannot ask for the child")?;
+        Ok(ended.is_some())
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let what = format!("the end of {}", self.name);

@@ -5,8 +5,6 @@
 //! file system had handed to its device, and nothing that was only in memory. Deliberately
 //! absent: a device that lies about flushing.
 
-#![expect(dead_code, reason = "the soak that follows uses the rest")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -144,7 +142,7 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// Mounts an image. What a power cut left is recovered from its journal, as at any boot.
+    /// Mounts an image.
     pub(crate) fn insert(image: PathBuf, at: &Path) -> anyhow::Result<Self> {
         let mut card = Self {
             image,
@@ -165,12 +163,6 @@ impl Card {
         self.unmount()?;
         std::fs::rename(image, &self.image)
             .with_context(|| format!("cannot replace {}", self.image.display()))?;
-        self.mount()
-    }
-
-    /// Takes the card out and in again.
-    pub(crate) fn remount(&mut self) -> anyhow::Result<()> {
-        self.unmount()?;
         self.mount()
     }
 
@@ -199,12 +191,14 @@ impl Card {
             .with_context(|| format!("cannot remove {}", self.image.display()))
     }
 
-    fn mount(&mut self) -> anyhow::Result<()> {
+    /// Puts it in. What a power cut left is recovered from its journal, as at any boot.
+    pub(crate) fn mount(&mut self) -> anyhow::Result<()> {
         self.mount = Some(Mount::new(&self.image, &self.at, "loop,commit=30")?);
         Ok(())
     }
 
-    fn unmount(&mut self) -> anyhow::Result<()> {
+    /// Takes it out.
+    pub(crate) fn unmount(&mut self) -> anyhow::Result<()> {
         if self.mount.take().is_some() && is_mounted(&self.at)? {
             bail!("{} is still in use", self.at.display());
         }

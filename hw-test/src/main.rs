@@ -10,11 +10,8 @@ mod disk;
 mod judge;
 mod out;
 mod programs;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rigs that need bad weather follow")
-)]
 mod proxy;
+mod soak;
 mod sql;
 mod visit;
 
@@ -52,7 +49,7 @@ const SKIPPED: u8 = 75;
 enum Rig {
     /// Plays a home visit with the real programs.
     Demo(DemoArgs),
-    /// Kills the programs at random instants, again and again, and proves that nothing is lost.
+    /// Lets everything go wrong, again and again, and proves that nothing is lost.
     Soak(SoakArgs),
     /// Cuts the power of a program again and again, and looks for what was acknowledged.
     Power(PowerArgs),
@@ -79,9 +76,12 @@ struct PowerArgs {
 
 #[derive(Args)]
 struct SoakArgs {
-    /// How many kills.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    /// How many faults.
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     faults: u64,
+    /// End after so many minutes, if the faults last longer.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    minutes: Option<u64>,
     /// Where chance starts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -129,10 +129,7 @@ fn main() -> ExitCode {
     }
     let done = match rig {
         Rig::Demo(args) => visit::play(&args.into()),
-        Rig::Soak(args) => {
-            let faults = args.faults;
-            visit::soak(&args.into(), faults)
-        }
+        Rig::Soak(args) => soak::run(&args.into()),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
     };
     match done {
@@ -182,15 +179,12 @@ impl From<DemoArgs> for visit::Options {
     }
 }
 
-impl From<SoakArgs> for visit::Options {
+impl From<SoakArgs> for soak::Options {
     fn from(args: SoakArgs) -> Self {
         Self {
-            scenario: "soak".to_owned(),
-            recording: None,
-            device: "openbci-cyton".to_owned(),
-            seconds: 0,
+            faults: args.faults,
+            minutes: args.minutes,
             seed: args.seed,
-            once: true,
             keep: args.keep,
             programs: args.programs,
         }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-/// Reads rows of a database that a program is using, without touching it.
+/// Reads rows of a database without changing it, also while a program uses it.
 pub(crate) fn look(database: &Path, question: &str) -> anyhow::Result<Vec<Value>> {
     ask(database, question, &["-readonly"])
 }

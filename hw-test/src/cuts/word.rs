@@ -89,10 +89,22 @@ impl Word {
     pub(crate) fn in_inbox(&self, inbox: &Path) -> Kept {
         let mut kept = Kept::default();
         kept.check_integrity(inbox);
-        for said in self.lanes.iter().filter(|said| said.acked > 0) {
-            said.in_inbox(inbox, &mut kept);
-        }
+        self.acknowledged_in(inbox, &mut kept);
         kept
+    }
+
+    /// Whether the running gateway with this inbox holds everything that it has acknowledged:
+    /// one from an old backup does not, until it has been sent again.
+    pub(crate) fn is_held_by(&self, inbox: &Path) -> bool {
+        let mut kept = Kept::default();
+        self.acknowledged_in(inbox, &mut kept);
+        kept.wrong.is_empty()
+    }
+
+    fn acknowledged_in(&self, inbox: &Path, kept: &mut Kept) {
+        for said in self.lanes.iter().filter(|said| said.acked > 0) {
+            said.in_inbox(inbox, kept);
+        }
     }
 }
 
@@ -147,7 +159,7 @@ impl LaneWord {
              WHERE lane = {} AND chain = x'{}' AND seq <= {}",
             self.lane, self.chain, self.acked
         );
-        let frames = match sql::read(inbox, &question) {
+        let frames = match sql::look(inbox, &question) {
             Ok(rows) => rows.first().map_or(0, |row| number(row, "frames")),
             Err(err) => {
                 kept.lose(self.acked, format!("the copy cannot be read: {err:#}"));
@@ -189,7 +201,7 @@ impl Kept {
         if at == 0 {
             return;
         }
-        let found = sql::read(database, question)
+        let found = sql::look(database, question)
             .ok()
             .and_then(|rows| Some(text(rows.first()?, "head")));
         if found.as_deref() != Some(said) {

@@ -45,6 +45,8 @@ pub(crate) struct StatedGap {
 pub(crate) struct FoundGap {
     /// Samples filed before it.
     pub(crate) after: u64,
+    /// The first of them on the sensor's time line.
+    pub(crate) from: u64,
     /// Samples missing on the sensor's time line.
     pub(crate) len: u64,
     /// Rows of these that were on the wire.
@@ -62,8 +64,32 @@ pub(crate) struct Verdict {
     pub(crate) leads: Vec<String>,
     /// Absences that were found.
     pub(crate) gaps: Vec<FoundGap>,
-    /// What is wrong, one line each. Empty: all is well.
+    /// Those of them that no gap states: wrong as well, unless something else explains them.
+    pub(crate) unstated: Vec<FoundGap>,
+    /// Rows at the end that were sent and not filed: wrong as well, unless the box was stopped.
+    pub(crate) tail: u64,
+    /// What else is wrong, one line each.
     pub(crate) differences: Vec<String>,
+}
+
+impl Verdict {
+    /// Everything that is wrong when nothing but the visit happened. Empty: all is well.
+    pub(crate) fn all_differences(&self) -> Vec<String> {
+        let mut all = self.differences.clone();
+        all.extend(self.unstated.iter().map(|gap| {
+            format!(
+                "after sample {} {} sample(s) are missing and no gap says so",
+                gap.after, gap.len
+            )
+        }));
+        if self.tail > 0 {
+            all.push(format!(
+                "the last {} sample(s) sent were not filed",
+                self.tail
+            ));
+        }
+        all
+    }
 }
 
 /// Compares `sent`, in the order of sending, with `filed`, in the order of time. `measured`
@@ -110,7 +136,7 @@ pub(crate) fn compare(
         next = found + equal;
         before_first = false;
     }
-    note_tail(sent, next, &mut verdict);
+    verdict.tail = count(sent.len().saturating_sub(next));
     check_gaps(stated, &mut verdict);
     verdict
 }
@@ -183,25 +209,17 @@ fn note_gap(sent: &[SentRow], next: usize, found: usize, first: bool, verdict: &
     if len > 0 {
         verdict.gaps.push(FoundGap {
             after: verdict.equal,
+            from: previous.at + 1,
             len,
             sent_unfiled: unfiled,
         });
     }
 }
 
-fn note_tail(sent: &[SentRow], next: usize, verdict: &mut Verdict) {
-    let unfiled = sent.len().saturating_sub(next);
-    if unfiled > 0 {
-        verdict
-            .differences
-            .push(format!("the last {unfiled} sample(s) sent were not filed"));
-    }
-}
-
 /// Every absence must be stated at its place and with its length, and no other may be.
 fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
     let mut unmatched: Vec<&StatedGap> = stated.iter().collect();
-    let mut differences = Vec::new();
+    let mut unstated = Vec::new();
     for found in &verdict.gaps {
         let matching = unmatched.iter().position(|gap| {
             gap.after == found.after && gap.len.abs_diff(found.len) <= gap.uncertainty
@@ -210,19 +228,17 @@ fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
             Some(position) => {
                 unmatched.remove(position);
             }
-            None => differences.push(format!(
-                "after sample {} {} sample(s) are missing and no gap says so",
-                found.after, found.len
-            )),
+            None => unstated.push(found.clone()),
         }
     }
-    differences.extend(unmatched.iter().map(|gap| {
+    verdict.unstated = unstated;
+    let differences = unmatched.iter().map(|gap| {
         format!(
             "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
             gap.len, gap.cause, gap.after
         )
-    }));
-    verdict.differences.append(&mut differences);
+    });
+    verdict.differences.extend(differences);
 }
 
 /// The four limb leads that follow from I and II, in counts of twice the gain for the
@@ -296,7 +312,7 @@ mod tests {
     fn the_same_samples_in_two_spans_are_equal() {
         let rows = sent(0..100);
         let verdict = judge(&rows, &[filed(&rows[..60]), filed(&rows[60..])], &[]);
-        assert_eq!((verdict.equal, verdict.differences), (100, vec![]));
+        assert_eq!((verdict.equal, verdict.all_differences()), (100, vec![]));
     }
 
     #[test]
@@ -304,7 +320,7 @@ mod tests {
         let rows = sent(0..100);
         let mut span = filed(&rows);
         span.leads.get_mut("V2").unwrap()[70] += 1;
-        assert!(!judge(&rows, &[span], &[]).differences.is_empty());
+        assert!(!judge(&rows, &[span], &[]).all_differences().is_empty());
     }
 
     #[test]
@@ -312,12 +328,12 @@ mod tests {
         let rows = sent(0..100);
         assert!(
             !judge(&rows, &[filed(&rows[..99])], &[])
-                .differences
+                .all_differences()
                 .is_empty()
         );
         assert!(
             !judge(&rows, &[filed(&rows[1..])], &[])
-                .differences
+                .all_differences()
                 .is_empty()
         );
     }
@@ -334,15 +350,23 @@ mod tests {
             after,
         };
         assert_eq!(
-            judge(&rows, &spans, &[gap(40, 10)]).differences,
+            judge(&rows, &spans, &[gap(40, 10)]).all_differences(),
             Vec::<String>::new()
         );
-        assert!(!judge(&rows, &spans, &[]).differences.is_empty());
-        assert!(!judge(&rows, &spans, &[gap(40, 11)]).differences.is_empty());
-        assert!(!judge(&rows, &spans, &[gap(39, 10)]).differences.is_empty());
+        assert!(!judge(&rows, &spans, &[]).all_differences().is_empty());
+        assert!(
+            !judge(&rows, &spans, &[gap(40, 11)])
+                .all_differences()
+                .is_empty()
+        );
+        assert!(
+            !judge(&rows, &spans, &[gap(39, 10)])
+                .all_differences()
+                .is_empty()
+        );
         assert!(
             !judge(&rows, &spans, &[gap(40, 10), gap(60, 5)])
-                .differences
+                .all_differences()
                 .is_empty()
         );
     }
@@ -351,7 +375,7 @@ mod tests {
     fn samples_sent_but_not_filed_are_a_gap_that_must_be_stated() {
         let rows = sent(0..100);
         let spans = [filed(&rows[..40]), filed(&rows[50..])];
-        assert!(!judge(&rows, &spans, &[]).differences.is_empty());
+        assert!(!judge(&rows, &spans, &[]).all_differences().is_empty());
         let stated = StatedGap {
             len: 12,
             uncertainty: 3,
@@ -359,7 +383,7 @@ mod tests {
             after: 40,
         };
         assert_eq!(
-            judge(&rows, &spans, &[stated]).differences,
+            judge(&rows, &spans, &[stated]).all_differences(),
             Vec::<String>::new()
         );
     }
@@ -385,10 +409,13 @@ mod tests {
         }];
         let leads = ["I".to_owned(), "II".to_owned()];
         assert_eq!(
-            compare(&leads, &sent, std::slice::from_ref(&span), &[]).differences,
+            compare(&leads, &sent, std::slice::from_ref(&span), &[]).all_differences(),
             Vec::<String>::new()
         );
         span.leads.insert("aVF".to_owned(), vec![9]);
-        assert_eq!(compare(&leads, &sent, &[span], &[]).differences.len(), 1);
+        assert_eq!(
+            compare(&leads, &sent, &[span], &[]).all_differences().len(),
+            1
+        );
     }
 }

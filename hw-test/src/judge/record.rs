@@ -83,12 +83,13 @@ impl FiledVisit {
         visit
             .resources
             .push(server.read(&format!("Patient/{patient}"))?);
-        let mut observations: Vec<Value> = visit.of_kind("Observation").cloned().collect();
-        observations.sort_by_key(|one| start_of(one).to_owned());
-        for observation in &observations {
-            visit.take_observation(observation)?;
+        for recording in visit.recordings() {
+            let before = visit.samples();
+            for observation in &recording {
+                visit.take_observation(observation)?;
+            }
+            visit.take_gaps(&recording, before)?;
         }
-        visit.take_gaps(&observations)?;
         visit.take_alerts();
         visit.reports = visit
             .of_kind("DiagnosticReport")
@@ -107,6 +108,38 @@ impl FiledVisit {
         self.resources
             .iter()
             .filter(move |resource| resource["resourceType"] == kind)
+    }
+
+    /// The observations in the order of time, each report's together; what no report names
+    /// comes last.
+    fn recordings(&self) -> Vec<Vec<Value>> {
+        let mut reports: Vec<&Value> = self.of_kind("DiagnosticReport").collect();
+        reports.sort_by_key(|report| start_of(report).to_owned());
+        let place = |observation: &Value| {
+            let reference = format!("Observation/{}", text(&observation["id"]));
+            let names = |report: &&Value| {
+                let results = report["result"].as_array();
+                results.is_some_and(|all| all.iter().any(|one| one["reference"] == *reference))
+            };
+            reports.iter().position(names).unwrap_or(reports.len())
+        };
+        let mut recordings = vec![Vec::new(); reports.len() + 1];
+        for observation in self.of_kind("Observation") {
+            if let Some(recording) = recordings.get_mut(place(observation)) {
+                recording.push(observation.clone());
+            }
+        }
+        for recording in &mut recordings {
+            recording.sort_by_key(|one| start_of(one).to_owned());
+        }
+        recordings
+    }
+
+    /// Samples of each lead in all stretches.
+    fn samples(&self) -> u64 {
+        let len = |span: &FiledSpan| span.leads.values().next().map_or(0, Vec::len);
+        let samples: usize = self.spans.iter().map(len).sum();
+        u64::try_from(samples).unwrap_or(u64::MAX)
     }
 
     fn take_observation(&mut self, observation: &Value) -> anyhow::Result<()> {
@@ -159,9 +192,9 @@ impl FiledVisit {
         }))
     }
 
-    /// The stated absences; a place on the acquisition's time line becomes the number of
-    /// samples before it that are there.
-    fn take_gaps(&mut self, observations: &[Value]) -> anyhow::Result<()> {
+    /// The stated absences of one recording, before which `before` samples are there; a place on
+    /// its time line becomes the number of samples before it that are there.
+    fn take_gaps(&mut self, observations: &[Value], before: u64) -> anyhow::Result<()> {
         let mut gaps = Vec::new();
         for observation in observations
             .iter()
@@ -194,7 +227,7 @@ impl FiledVisit {
                 len,
                 uncertainty,
                 cause,
-                after,
+                after: before + after,
             });
             missing += len;
         }
@@ -279,10 +312,10 @@ mod tests {
             ]})
         };
         let mut visit = FiledVisit::default();
-        visit.take_gaps(&[gap(150, 5), gap(100, 10)]).unwrap();
+        visit.take_gaps(&[gap(150, 5), gap(100, 10)], 7).unwrap();
         assert_eq!(
             visit.gaps.iter().map(|gap| gap.after).collect::<Vec<_>>(),
-            [100, 140]
+            [107, 147]
         );
     }
 }

@@ -4,7 +4,6 @@ mod budget;
 mod patient;
 mod report;
 mod scenario;
-mod soak;
 mod stage;
 
 use std::path::PathBuf;
@@ -21,9 +20,10 @@ use crate::out::say;
 use crate::programs::Programs;
 
 use budget::Usage;
+pub(crate) use patient::fictitious as fictitious_patient;
 use report::Report;
 use scenario::{Chaos, Scenario};
-pub(crate) use stage::Stage;
+pub(crate) use stage::{SUBJECT, Stage};
 
 /// How long everything that was captured may take to be filed after the last sample.
 const FILED_LIMIT: Duration = Duration::from_secs(30);
@@ -68,21 +68,7 @@ struct Visit {
 
 /// Plays the visit. `true` when everything that was sent is in the record and nothing else.
 pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
-    play_scenario(options, Scenario::load(&options.scenario)?)
-}
-
-/// Plays one long visit in which programs are killed `faults` times. `true` when all that was
-/// captured is filed exactly once and all that was not is named.
-pub(crate) fn soak(options: &Options, faults: u64) -> anyhow::Result<bool> {
-    let (scenario, seconds) = soak::scenario(faults, options.seed);
-    let options = Options {
-        seconds,
-        ..options.clone()
-    };
-    play_scenario(&options, scenario)
-}
-
-fn play_scenario(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
+    let scenario = Scenario::load(&options.scenario)?;
     say(format!(
         "Visit \"{}\": {}",
         options.scenario, scenario.about

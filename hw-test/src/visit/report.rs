@@ -45,7 +45,7 @@ impl Report {
             &self.filed.spans,
             &self.filed.gaps,
         );
-        let mut differences = verdict.differences.clone();
+        let mut differences = verdict.all_differences();
         differences.extend(self.gain_differences());
         differences.extend(self.alert_differences(options));
         if self.locked != 401 {

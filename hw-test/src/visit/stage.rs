@@ -75,13 +75,11 @@ impl Stage {
         Ok(copy)
     }
 
-    #[expect(dead_code, reason = "the soak that follows uses it")]
     /// Lets the box connect to `through`, which leads to [`Self::gateway_address`].
     pub(crate) fn route(&mut self, through: SocketAddr) {
         self.endpoint = Some(through);
     }
 
-    #[expect(dead_code, reason = "the soak that follows uses it")]
     /// Where the gateway listens for boxes.
     pub(crate) fn gateway_address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.mqtt_port))

@@ -1,0 +1,254 @@
+//! One long visit in which everything goes wrong, again and again, and the proof that nothing
+//! that the box accepted was lost or filed twice.
+//!
+//! Two judges: every frame that the box ever said it had saved, by its place in its chain; and
+//! every sample that the sensor sent, by its value. Deliberately absent: faults of the sensor,
+//! which the scenarios of a visit play.
+
+mod fault;
+mod field;
+mod gap;
+mod table;
+mod truth;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::child::Program;
+use crate::clock::{StopWatch, wait_for};
+use crate::cuts::INBOX;
+use crate::cuts::word::Word;
+use crate::disk;
+use crate::judge::compare::compare;
+use crate::judge::ledger::Ledger;
+use crate::judge::record::FiledVisit;
+use crate::out::say;
+use crate::programs::Programs;
+use crate::proxy::Proxy;
+use crate::visit::{SUBJECT, Stage, fictitious_patient};
+
+use fault::{Kind, Plan};
+use field::{Cards, Field};
+use table::{Happened, Table};
+use truth::{Filed, Truth};
+
+/// The simulated sensor.
+const DEVICE: &str = "openbci-cyton";
+
+/// The gateway's database of the patient record in its state directory.
+const RECORD: &str = "record.sqlite";
+
+/// How long programs may take to come up.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the box may take to send everything after the last fault: it notices a half-open
+/// connection by its keep-alive.
+const SETTLE_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a program may take to end when asked.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Which soak.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// How many faults.
+    pub(crate) faults: u64,
+    /// Ends earlier after so many minutes.
+    pub(crate) minutes: Option<u64>,
+    /// Where chance starts.
+    pub(crate) seed: u64,
+    /// Folder that is kept; a temporary one otherwise.
+    pub(crate) keep: Option<PathBuf>,
+    /// Folder of ready-built programs.
+    pub(crate) programs: Option<PathBuf>,
+}
+
+/// A soak while it runs.
+struct Soak {
+    field: Field,
+    sim: Program,
+    truth: Truth,
+    watch: StopWatch,
+    happened: Vec<Happened>,
+}
+
+/// Plays it. `true` when nothing was lost and nothing filed twice.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    let obstacle = disk::obstacle();
+    if obstacle.is_none() {
+        disk::own_mounts()?;
+    }
+    say(format!("seed {}", options.seed));
+    let kinds: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| obstacle.is_none() || !kind.needs_cards())
+        .collect();
+    if let Some(obstacle) = &obstacle {
+        say(format!("no power cuts and no failing disks: {obstacle}"));
+    }
+    let programs = Programs::prepare(options.programs.as_deref())?;
+    let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
+    let folder = options.keep.as_deref().unwrap_or(temporary.path());
+    let mut soak = Soak::begin(folder, programs, options.seed, obstacle.is_none())?;
+    let plan = Plan::new(kinds, options.seed);
+    let done = soak.play(plan, options).and_then(|()| soak.judge(options));
+    if !matches!(done, Ok(true)) {
+        soak.keep(folder)?;
+        let kept = temporary.keep();
+        let kept = options.keep.as_deref().unwrap_or(&kept);
+        say(format!("the soak's files are kept in {}", kept.display()));
+    }
+    done
+}
+
+impl Soak {
+    fn begin(
+        folder: &Path,
+        programs: Programs,
+        seed: u64,
+        with_cards: bool,
+    ) -> anyhow::Result<Self> {
+        let mut stage = Stage::set(&folder.join("visit"), programs)?;
+        let cards = with_cards
+            .then(|| Cards::make(folder, &stage))
+            .transpose()?;
+        let proxy = Proxy::start(stage.gateway_address(), seed).context("no proxy can be had")?;
+        stage.route(proxy.addr());
+        let gateway = stage.start_gateway()?;
+        stage.record()?.put(&fictitious_patient(SUBJECT))?;
+        let seed = seed.to_string();
+        let sensor = ["--device", DEVICE, "--seed", &seed, "--duration", "24h"];
+        let sim = stage.start_sim(&sensor.map(str::to_owned))?;
+        let inputs = wait_for("the sensor's ledger", START_LIMIT, || {
+            Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.inputs))
+        })?;
+        stage.enrol(DEVICE, &inputs)?;
+        let agent = stage.start_agent()?;
+        let field = Field::new(stage, cards, proxy, gateway, agent);
+        let watch = wait_for("the first frame of the sensor", START_LIMIT, || {
+            let begun = Ledger::has_frames(&field.stage().ledger())?;
+            Ok(begun.then(StopWatch::start))
+        })?;
+        wait_for("acknowledged records", START_LIMIT, || {
+            Ok(field.word().filter(|word| word.acked() > 0))
+        })?;
+        Ok(Self {
+            field,
+            sim,
+            truth: Truth::default(),
+            watch,
+            happened: Vec::new(),
+        })
+    }
+
+    /// Lets one fault after another happen.
+    fn play(&mut self, plan: Plan, options: &Options) -> anyhow::Result<()> {
+        let minutes = options.minutes.unwrap_or(u64::MAX / 60);
+        let end = Duration::from_secs(minutes * 60);
+        let faults = usize::try_from(options.faults).unwrap_or(usize::MAX);
+        for (number, fault) in plan.take(faults).enumerate() {
+            if self.watch.elapsed() > end {
+                return Ok(());
+            }
+            let waiting = match self.field.word() {
+                Some(word) => {
+                    self.truth.note(&word);
+                    word.saved().saturating_sub(word.acked())
+                }
+                None => 0,
+            };
+            let from = self.watch.elapsed();
+            say(format!(
+                "{:>7.1} s  {:>4}  {} for {} ms, {waiting} record(s) waiting",
+                from.as_secs_f64(),
+                number + 1,
+                fault.kind.name(),
+                fault.lasts_ms
+            ));
+            self.field
+                .suffer(&fault)
+                .with_context(|| format!("fault {}, {}", number + 1, fault.kind.name()))?;
+            self.field.revive()?;
+            let to = self.watch.elapsed();
+            self.happened.push(Happened {
+                kind: fault.kind,
+                from,
+                to,
+            });
+            self.watch
+                .sleep_until(to + Duration::from_millis(fault.pause_ms));
+        }
+        Ok(())
+    }
+
+    /// Lets everything arrive, and judges.
+    fn judge(&mut self, options: &Options) -> anyhow::Result<bool> {
+        self.settle("the box to send everything")?;
+        let asked = self.watch.elapsed();
+        self.field.agent().stop(STOP_LIMIT)?;
+        self.sim.kill()?;
+        let (inbox, record) = (self.database(INBOX), self.database(RECORD));
+        let word = self.field.word().context("the box's last word")?;
+        self.truth.note(&word);
+        wait_for("everything to be filed", SETTLE_LIMIT, || {
+            truth::all_is_filed(&inbox, &record)
+                .map(|done| done.then_some(()))
+                .or(Ok(None))
+        })?;
+        let server = self.field.stage().record()?;
+        let visit = FiledVisit::read(&server, SUBJECT)?;
+        self.field.gateway().stop(STOP_LIMIT)?;
+        let filed = Filed::read(&inbox, &record)?;
+        let ledger = Ledger::read(&self.field.stage().ledger())?;
+        let verdict = compare(&ledger.leads, &ledger.sent, &visit.spans, &visit.gaps);
+        let table = Table {
+            seed: options.seed,
+            took: self.watch.elapsed(),
+            happened: &self.happened,
+            asked_to_stop: asked,
+            rate_hz: ledger.rate_hz,
+            outcome: self.truth.judge(&filed),
+            gaps: filed.gaps(),
+            stated: visit.gaps.len(),
+            recordings: visit.reports.len(),
+            verdict,
+            traffic: self.field.traffic(),
+            restarts: self.field.restarts,
+        };
+        Ok(table.tell())
+    }
+
+    /// Waits until the gateway has acknowledged all that the box has.
+    fn settle(&mut self, what: &str) -> anyhow::Result<()> {
+        let all_acked = |word: &Word| word.saved() > 0 && word.saved() == word.acked();
+        let settled = wait_for(what, SETTLE_LIMIT, || {
+            Ok(self.field.word().filter(all_acked).map(drop))
+        });
+        let last = self.field.agent().last_words();
+        settled.with_context(|| last)
+    }
+
+    fn database(&self, name: &str) -> PathBuf {
+        self.field.stage().gateway_state().join(name)
+    }
+
+    /// Copies what lies on the cards beside them, for they go with this program.
+    fn keep(&self, folder: &Path) -> anyhow::Result<()> {
+        let stage = self.field.stage();
+        for state in [stage.agent_state(), stage.gateway_state()] {
+            let name = state.file_name().context("a state without a name")?;
+            let kept = folder.join("kept").join(name);
+            std::fs::create_dir_all(&kept).context("cannot keep the states")?;
+            for entry in std::fs::read_dir(&state).context("cannot read a state")? {
+                let from = entry.context("cannot read a state")?.path();
+                let to = from.file_name().map(|name| kept.join(name));
+                if let (true, Some(to)) = (from.is_file(), to) {
+                    std::fs::copy(&from, to).context("cannot keep a file")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
