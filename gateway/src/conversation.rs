@@ -15,18 +15,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::envelope;
+use cardio_wire::intake::{AckPace, AckPlan, DueAck, LaneHead, Receipt, Stored};
 use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::PubAckReason;
 use tokio::sync::oneshot;
 
-use crate::ack::{AckPace, AckPlan, DueAck};
 use crate::boxes::{Boxes, KnownBox, Presence};
 use crate::config::MqttConfig;
 use crate::counters::Counters;
 use crate::db::DbError;
-use crate::inbox::{Arrived, Inbox, LaneHead, Receipt, Stored};
+use crate::inbox::{Arrived, Inbox};
 use crate::keys::GatewayKeys;
 
 /// How long a command holds.

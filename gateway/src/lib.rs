@@ -2,7 +2,7 @@
 //!
 //! A frame's way: [`mqtt`] takes it from an authenticated box, or [`broker`] from a broker that
 //! boxes connect to; `conversation` checks its signature,
-//! [`inbox`] makes it durable, [`ack`] says so, [`filing`] opens it and writes the
+//! [`inbox`] makes it durable and the conversation says so, [`filing`] opens it and writes the
 //! [`record`], [`alerting`] shows what it holds to the rules, [`http`] lets others read.
 //!
 //! Deliberately absent: anything that a box does, bytes of frames and records (`cardio-wire`),
@@ -12,14 +12,13 @@
 //! | --- | --- |
 //! | [`mqtt`], [`tls`], [`boxes`] | the listener for boxes, who may connect, who is connected |
 //! | [`broker`], `conversation` | the inlet from an external broker, and what both inlets share |
-//! | [`inbox`], [`ack`] | frames as they came, how far each lane is stored, when to say so |
+//! | [`inbox`] | frames as they came, how far each lane is stored |
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
 //! | [`gateway`], [`control`], [`config`] | the program as a whole, and its operator |
 //! | [`db`], [`clock`], [`counters`] | one SQLite file, the clocks, what is counted |
 
-pub mod ack;
 pub mod alerting;
 pub mod boxes;
 pub mod broker;

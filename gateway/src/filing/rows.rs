@@ -3,6 +3,7 @@
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_core::index::SampleIndex;
+use cardio_wire::intake::LaneHead;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::record::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::exam::Exam;
 use super::open::{Opened, OpenedRecord};
 use crate::db::{DbError, during, fixed, from_sql, to_sql};
-use crate::inbox::{LaneHead, LaneRow};
+use crate::inbox::LaneRow;
 
 /// Numbers of the record for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

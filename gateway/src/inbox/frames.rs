@@ -2,6 +2,7 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
+use cardio_wire::intake::{LaneHead, Receipt, Stored};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::Hello;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -31,45 +32,6 @@ pub struct Arrived {
     pub at: UtcMicros,
 }
 
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is stored now.
-    New,
-    /// It was stored before.
-    Duplicate,
-    /// Another frame of the same identity was stored before; both are kept.
-    Conflict,
-    /// Its number lies too far beyond the last acknowledged one.
-    TooFarAhead,
-    /// The box has started too many chains in this lane.
-    TooManyChains,
-}
-
-/// What became of a frame, and where its lane stands.
-#[derive(Clone, Copy, Debug)]
-pub struct Receipt {
-    /// What became of it.
-    pub stored: Stored,
-    /// Where the lane stands.
-    pub head: LaneHead,
-}
-
-/// How far a lane is stored without holes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneHead {
-    /// The lane.
-    pub lane: Lane,
-    /// The chain.
-    pub chain: ChainId,
-    /// The last frame before the first hole; 0 when there is none.
-    pub upto: u64,
-    /// Its fingerprint, zeros at 0; `None` when that frame was never received.
-    pub head: Option<[u8; 32]>,
-    /// The frame whose hash does not match the one before it.
-    pub broken_at: Option<u64>,
-}
-
 /// A lane as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneRow {
@@ -93,7 +55,7 @@ pub struct StoredFrame {
 pub(crate) fn store(connection: &Connection, frame: &Arrived) -> Result<Receipt, DbError> {
     let id = frame.identity;
     let before = lane(connection, id.device, id.lane, id.chain)?;
-    let head = before.unwrap_or_else(|| nothing(id.lane, id.chain));
+    let head = before.unwrap_or_else(|| LaneHead::start(id.lane, id.chain));
     let refused = |stored| Ok(Receipt { stored, head });
     if before.is_none() && chains(connection, id)? >= CHAINS_MAX {
         return refused(Stored::TooManyChains);
@@ -130,16 +92,6 @@ pub(crate) fn store(connection: &Connection, frame: &Arrived) -> Result<Receipt,
                 head,
             })
         }
-    }
-}
-
-fn nothing(lane: Lane, chain: ChainId) -> LaneHead {
-    LaneHead {
-        lane,
-        chain,
-        upto: 0,
-        head: Some([0; 32]),
-        broken_at: None,
     }
 }
 
@@ -251,7 +203,7 @@ pub(crate) fn compare(
     let mut heads = Vec::new();
     for said in &hello.lanes {
         let known = lane(connection, hello.device, said.lane, said.chain)?;
-        let stands = known.unwrap_or_else(|| nothing(said.lane, said.chain));
+        let stands = known.unwrap_or_else(|| LaneHead::start(said.lane, said.chain));
         let lost_to = said
             .oldest
             .saturating_sub(1)
@@ -367,7 +319,10 @@ pub(crate) fn head(
     in_lane: Lane,
     chain: ChainId,
 ) -> Result<LaneHead, DbError> {
-    Ok(lane(connection, device, in_lane, chain)?.unwrap_or_else(|| nothing(in_lane, chain)))
+    Ok(
+        lane(connection, device, in_lane, chain)?
+            .unwrap_or_else(|| LaneHead::start(in_lane, chain)),
+    )
 }
 
 /// Every lane that is stored.

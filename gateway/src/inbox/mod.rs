@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
+use cardio_wire::intake::{LaneHead, Receipt};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::Hello;
 use tokio::sync::{oneshot, watch};
@@ -27,10 +28,7 @@ use tokio::sync::{oneshot, watch};
 use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, read_lore};
-pub use frames::{
-    Arrived, LaneHead, LaneRow, Receipt, Stored, StoredFrame, chain_breaks, frames_between,
-    lane_rows,
-};
+pub use frames::{Arrived, LaneRow, StoredFrame, chain_breaks, frames_between, lane_rows};
 
 const STEPS: &[&str] = &[include_str!("schema.sql")];
 

@@ -1,11 +1,12 @@
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::{BootId, BoxId};
+use cardio_wire::intake::Stored;
 use cardio_wire::keys::VerifyingKey;
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Hello, LaneState};
 use proptest::prelude::*;
 
-use super::{Arrived, EnrolError, Inbox, NewBox, Receipt, Stored};
+use super::{Arrived, EnrolError, Inbox, NewBox, Receipt};
 use crate::boxes::KnownBox;
 
 const BOX: BoxId = BoxId([5; 16]);

@@ -14,6 +14,7 @@
 //! | [`topic`] | where each of them is published |
 //! | [`keys`] | signing keys and recipient keys |
 //! | [`link`] | which frame goes next, as a state machine without IO |
+//! | [`intake`] | what becomes of a frame at the gateway, and what is acknowledged when |
 //! | [`lane`] | lanes, chains and the identity of a frame |
 //! | [`cbor`] | strict CBOR: one encoding per value |
 
@@ -21,6 +22,7 @@ pub mod cbor;
 pub mod chain;
 mod cose;
 pub mod envelope;
+pub mod intake;
 pub mod keys;
 pub mod lane;
 pub mod link;

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use cardio_wire::lane::{ChainId, Lane};
+use crate::lane::{ChainId, Lane};
 
-use crate::inbox::LaneHead;
+use super::LaneHead;
 
 /// When acknowledgements outside the alert lane go.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,491 @@
+//! The gateway's side of the exchange: what becomes of a frame that arrives, how far a lane
+//! is stored, and how a hello is answered. The counterpart of [`crate::link`].
+//!
+//! - Identity of a frame is (box, lane, chain, number). The same identity with another
+//!   fingerprint is kept beside the first and never acknowledged.
+//! - A lane stands at the last frame before the first hole, and moves only along matching
+//!   hashes: a frame whose `prev` is not the fingerprint before it stops the lane.
+//! - A hole that the box will not fill (its hello says that it no longer has the frames, or a
+//!   signed gap record names them) is noted as missing, and the lane goes on behind it. A
+//!   missing frame that comes after all is taken, if it fits its neighbours.
+//! - What a box believes acknowledged and the gateway does not hold is asked for again: the
+//!   gateway was restored from an older copy.
+//!
+//! The decisions read and write through [`Holdings`], so that they hold over a database and
+//! over [`MemoryHoldings`] alike. Deliberately absent: signatures (checked before), opening
+//! frames, time, and what an acknowledgement looks like.
+
+mod ack;
+mod memory;
+
+use cardio_core::ids::BoxId;
+
+use crate::lane::{ChainId, FrameIdentity, Lane};
+use crate::message::LaneState;
+
+pub use ack::{AckPace, AckPlan, DueAck};
+pub use memory::MemoryHoldings;
+
+/// How far a frame's number may lie beyond the last one before the first hole.
+pub const AHEAD_MAX: u64 = 65_536;
+/// Chains of one lane of a box; a box starts a new one when its database is new.
+pub const CHAINS_MAX: u64 = 64;
+/// The greatest number of a frame: 34 years at a thousand frames a second.
+pub const SEQ_MAX: u64 = 1 << 40;
+/// Stored frames that are read at once to follow a chain.
+const LINKS_AT_ONCE: usize = 256;
+
+/// One chain of one lane of one box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainKey {
+    /// The box.
+    pub device: BoxId,
+    /// Its lane.
+    pub lane: Lane,
+    /// The life of the lane's database.
+    pub chain: ChainId,
+}
+
+impl ChainKey {
+    /// The chain of a frame.
+    pub const fn of(identity: &FrameIdentity) -> Self {
+        Self {
+            device: identity.device,
+            lane: identity.lane,
+            chain: identity.chain,
+        }
+    }
+
+    /// The frame of that number.
+    pub const fn frame(&self, seq: u64) -> FrameIdentity {
+        FrameIdentity {
+            device: self.device,
+            lane: self.lane,
+            chain: self.chain,
+            seq,
+        }
+    }
+}
+
+/// How far a lane is stored without holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneHead {
+    /// The lane.
+    pub lane: Lane,
+    /// The chain.
+    pub chain: ChainId,
+    /// The last frame before the first hole; 0 when there is none.
+    pub upto: u64,
+    /// Its fingerprint, zeros at 0; `None` when that frame was never received.
+    pub head: Option<[u8; 32]>,
+    /// The first frame whose hash does not match the one before it.
+    pub broken_at: Option<u64>,
+}
+
+impl LaneHead {
+    /// Where a chain begins.
+    pub const fn start(lane: Lane, chain: ChainId) -> Self {
+        Self {
+            lane,
+            chain,
+            upto: 0,
+            head: Some([0; 32]),
+            broken_at: None,
+        }
+    }
+}
+
+/// What ties a frame to its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its place in the chain.
+    pub seq: u64,
+    /// Fingerprint of the frame before it.
+    pub prev: [u8; 32],
+    /// Its own fingerprint.
+    pub fingerprint: [u8; 32],
+}
+
+/// A frame whose signature was verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Which frame it is.
+    pub identity: FrameIdentity,
+    /// Fingerprint of the frame before it.
+    pub prev: [u8; 32],
+    /// Its own fingerprint.
+    pub fingerprint: [u8; 32],
+    /// The whole frame.
+    pub frame: &'a [u8],
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is stored now.
+    New,
+    /// It was stored before.
+    Duplicate,
+    /// Another frame of its identity was stored before, or it does not fit the frames on
+    /// either side of the hole that it would fill. Kept aside.
+    Conflict,
+    /// Its number lies too far beyond where the lane stands.
+    TooFarAhead,
+    /// The box has started too many chains in this lane.
+    TooManyChains,
+}
+
+/// What became of a frame, and where its lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What became of it.
+    pub stored: Stored,
+    /// Where the lane stands.
+    pub head: LaneHead,
+}
+
+/// How a gateway answers what a hello says of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Where the lane stands here.
+    pub head: LaneHead,
+    /// The box believes more acknowledged than is stored here: it must send again from there.
+    pub resend_from: Option<u64>,
+    /// The box and this gateway hold different frames of the same chain: the box, or a copy
+    /// of it, went back to an older state.
+    pub forked: bool,
+}
+
+/// A stretch of a chain that a signed gap record names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedGap {
+    /// The first frame that is missing.
+    pub from_seq: u64,
+    /// The last one, before `from_seq` when no frame is missing; the greatest number when
+    /// the box does not know it.
+    pub to_seq: u64,
+    /// No frame of the chain will come any more.
+    pub ends_chain: bool,
+}
+
+/// What a gateway holds, as far as the decisions here need it.
+///
+/// Every method sees what was written before within the same decision. All changes of one
+/// decision must become durable together.
+pub trait Holdings {
+    /// Why a store fails.
+    type Error;
+
+    /// Where a chain stands; `None` when it is not known.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn head(&mut self, key: ChainKey) -> Result<Option<LaneHead>, Self::Error>;
+    /// Notes where a chain stands.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn set_head(&mut self, device: BoxId, head: &LaneHead) -> Result<(), Self::Error>;
+    /// How many chains of a lane are known.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn chains(&mut self, device: BoxId, lane: Lane) -> Result<u64, Self::Error>;
+    /// What ties a stored frame to its neighbours.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn link(&mut self, key: ChainKey, seq: u64) -> Result<Option<Link>, Self::Error>;
+    /// The stored frames after a number, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn links_after(
+        &mut self,
+        key: ChainKey,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Link>, Self::Error>;
+    /// Stores a frame. A late one belongs before where the lane stands already.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn keep(&mut self, frame: &Arrival<'_>, late: bool) -> Result<(), Self::Error>;
+    /// Keeps a frame that conflicts with stored ones, beside them.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn keep_conflict(&mut self, frame: &Arrival<'_>) -> Result<(), Self::Error>;
+    /// The first missing stretch that ends at a number or after it: its first and last frame.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn missing_from(&mut self, key: ChainKey, seq: u64) -> Result<Option<(u64, u64)>, Self::Error>;
+    /// Notes a missing stretch; it overlaps no other.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn add_missing(&mut self, key: ChainKey, from: u64, to: u64) -> Result<(), Self::Error>;
+    /// Forgets the missing stretch that begins there.
+    ///
+    /// # Errors
+    /// As the store fails.
+    fn remove_missing(&mut self, key: ChainKey, from: u64) -> Result<(), Self::Error>;
+}
+
+/// Decides what becomes of a frame and does it.
+///
+/// # Errors
+/// As the store fails; nothing must be kept of a decision that failed.
+pub fn take<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H::Error> {
+    let seq = frame.identity.seq;
+    let key = ChainKey::of(&frame.identity);
+    let known = held.head(key)?;
+    let head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
+    let is = |stored| Ok(Receipt { stored, head });
+    if seq == 0 || seq > head.upto.saturating_add(AHEAD_MAX).min(SEQ_MAX) {
+        return is(Stored::TooFarAhead);
+    }
+    if known.is_none() && held.chains(key.device, key.lane)? >= CHAINS_MAX {
+        return is(Stored::TooManyChains);
+    }
+    if let Some(stored) = held.link(key, seq)? {
+        if stored.fingerprint == frame.fingerprint {
+            return is(Stored::Duplicate);
+        }
+        held.keep_conflict(frame)?;
+        return is(Stored::Conflict);
+    }
+    let missing = held
+        .missing_from(key, seq)?
+        .filter(|(from, _)| *from <= seq);
+    let late = seq <= head.upto;
+    match missing {
+        // It was stored once and is no longer kept.
+        None if late => return is(Stored::Duplicate),
+        Some(_) if !fits(held, key, frame)? => {
+            held.keep_conflict(frame)?;
+            return is(Stored::Conflict);
+        }
+        Some(stretch) => split(held, key, stretch, seq)?,
+        None => {}
+    }
+    held.keep(frame, late)?;
+    let head = advance(held, key, head)?;
+    Ok(Receipt {
+        stored: Stored::New,
+        head,
+    })
+}
+
+/// Compares what a box says of a lane with what is held. `None` when the box has started too
+/// many chains, or states what cannot be.
+///
+/// # Errors
+/// As the store fails.
+pub fn greet<H: Holdings>(
+    held: &mut H,
+    device: BoxId,
+    said: &LaneState,
+) -> Result<Option<Greeting>, H::Error> {
+    let key = ChainKey {
+        device,
+        lane: said.lane,
+        chain: said.chain,
+    };
+    if said.next == 0 || said.next > SEQ_MAX || said.acked >= said.next {
+        return Ok(None);
+    }
+    let known = held.head(key)?;
+    let mut head = known.unwrap_or_else(|| LaneHead::start(said.lane, said.chain));
+    let made = said.next - 1;
+    let lost_to = said.oldest.saturating_sub(1).min(made);
+    if lost_to > head.upto {
+        if known.is_none() && held.chains(device, said.lane)? >= CHAINS_MAX {
+            return Ok(None);
+        }
+        note_missing(held, key, head.upto + 1, lost_to)?;
+        head = advance(held, key, head)?;
+    }
+    if head.head.is_none() && head.upto == made {
+        head.head = Some(said.head);
+        held.set_head(device, &head)?;
+    }
+    let stored = held.link(key, made)?;
+    Ok(Some(Greeting {
+        head,
+        resend_from: (said.acked > head.upto).then(|| head.upto + 1),
+        forked: stored.is_some_and(|link| link.fingerprint != said.head),
+    }))
+}
+
+/// Takes a signed gap record at its word: the frames that it names and that are not stored
+/// are missing, and the lane goes on behind them. Doing it again changes nothing.
+///
+/// # Errors
+/// As the store fails.
+pub fn name_gap<H: Holdings>(held: &mut H, key: ChainKey, gap: &NamedGap) -> Result<(), H::Error> {
+    let known = held.head(key)?;
+    if known.is_none() && held.chains(key.device, key.lane)? >= CHAINS_MAX {
+        return Ok(());
+    }
+    let head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
+    let to = match gap.to_seq {
+        to if to <= SEQ_MAX => to,
+        _ => last_stored(held, key, head.upto)?,
+    };
+    // Of an ended chain nothing will fill the holes before the named stretch either. What
+    // lies before the head is stored, noted as missing, or no longer kept.
+    let from = match gap.ends_chain {
+        true => head.upto + 1,
+        false => gap.from_seq.max(head.upto + 1),
+    };
+    note_missing(held, key, from, to)?;
+    advance(held, key, head).map(|_| ())
+}
+
+/// How many frames of `missing` no stretch of `named` covers. Stretches are first and last
+/// frame; those of `missing` do not overlap.
+pub fn unnamed(missing: &[(u64, u64)], named: &[(u64, u64)]) -> u64 {
+    let mut named: Vec<(u64, u64)> = named.to_vec();
+    named.sort_unstable();
+    let mut left = 0_u64;
+    for &(from, to) in missing {
+        let mut at = from;
+        for &(named_from, named_to) in &named {
+            if named_to < at || named_from > to {
+                continue;
+            }
+            left = left.saturating_add(named_from.saturating_sub(at));
+            at = at.max(named_to.saturating_add(1));
+        }
+        left = left.saturating_add(to.saturating_add(1).saturating_sub(at));
+    }
+    left
+}
+
+fn last_stored<H: Holdings>(held: &mut H, key: ChainKey, upto: u64) -> Result<u64, H::Error> {
+    let mut last = upto;
+    loop {
+        let links = held.links_after(key, last, LINKS_AT_ONCE)?;
+        match links.last() {
+            Some(link) => last = link.seq,
+            None => return Ok(last),
+        }
+    }
+}
+
+/// Whether a frame fits the stored frames on either side of it.
+fn fits<H: Holdings>(held: &mut H, key: ChainKey, frame: &Arrival<'_>) -> Result<bool, H::Error> {
+    let seq = frame.identity.seq;
+    let before = held.link(key, seq - 1)?;
+    let after = held.link(key, seq + 1)?;
+    Ok(before.is_none_or(|link| link.fingerprint == frame.prev)
+        && after.is_none_or(|link| link.prev == frame.fingerprint))
+}
+
+/// Takes one frame out of a missing stretch.
+fn split<H: Holdings>(
+    held: &mut H,
+    key: ChainKey,
+    (from, to): (u64, u64),
+    seq: u64,
+) -> Result<(), H::Error> {
+    held.remove_missing(key, from)?;
+    if from < seq {
+        held.add_missing(key, from, seq - 1)?;
+    }
+    if seq < to {
+        held.add_missing(key, seq + 1, to)?;
+    }
+    Ok(())
+}
+
+/// Notes what is neither stored nor noted of a stretch.
+fn note_missing<H: Holdings>(
+    held: &mut H,
+    key: ChainKey,
+    from: u64,
+    to: u64,
+) -> Result<(), H::Error> {
+    let mut at = from;
+    let mut links = Vec::new().into_iter().peekable();
+    while at <= to {
+        if links.peek().is_none() {
+            links = held
+                .links_after(key, at - 1, LINKS_AT_ONCE)?
+                .into_iter()
+                .peekable();
+        }
+        while links.next_if(|link: &Link| link.seq < at).is_some() {}
+        let stored = links.peek().map(|link| link.seq).filter(|seq| *seq <= to);
+        let noted = held.missing_from(key, at)?.filter(|(from, _)| *from <= to);
+        let end = match (stored, noted) {
+            (Some(seq), _) if seq == at => {
+                at += 1;
+                continue;
+            }
+            (_, Some((from, to))) if from <= at => {
+                at = to + 1;
+                continue;
+            }
+            (stored, noted) => {
+                let stored = stored.map_or(to, |seq| seq - 1);
+                noted.map_or(stored, |(from, _)| stored.min(from - 1))
+            }
+        };
+        held.add_missing(key, at, end)?;
+        at = end + 1;
+    }
+    Ok(())
+}
+
+/// Walks from where the lane stands along matching hashes and over what is missing to the
+/// first hole, and notes it.
+fn advance<H: Holdings>(held: &mut H, key: ChainKey, from: LaneHead) -> Result<LaneHead, H::Error> {
+    let mut head = from;
+    'chain: loop {
+        let links = held.links_after(key, head.upto, LINKS_AT_ONCE)?;
+        let whole = links.len() < LINKS_AT_ONCE;
+        for link in links {
+            if link.seq != head.upto + 1 {
+                if !over_missing(held, key, &mut head)? {
+                    break 'chain;
+                }
+                continue 'chain;
+            }
+            if head.head.is_some_and(|expected| link.prev != expected) {
+                head.broken_at.get_or_insert(link.seq);
+                break 'chain;
+            }
+            head.upto = link.seq;
+            head.head = Some(link.fingerprint);
+        }
+        if whole && !over_missing(held, key, &mut head)? {
+            break;
+        }
+    }
+    held.set_head(key.device, &head)?;
+    Ok(head)
+}
+
+/// Steps over the missing stretch behind the head, if there is one.
+fn over_missing<H: Holdings>(
+    held: &mut H,
+    key: ChainKey,
+    head: &mut LaneHead,
+) -> Result<bool, H::Error> {
+    let next = head.upto + 1;
+    let Some((_, to)) = held
+        .missing_from(key, next)?
+        .filter(|(from, _)| *from <= next)
+    else {
+        return Ok(false);
+    };
+    head.upto = to;
+    head.head = None;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+use std::collections::BTreeSet;
+
+use cardio_core::ids::BoxId;
+use proptest::prelude::*;
+
+use super::{
+    AHEAD_MAX, Arrival, CHAINS_MAX, ChainKey, Greeting, Holdings as _, LaneHead, MemoryHoldings,
+    NamedGap, Receipt, SEQ_MAX, Stored, greet, name_gap, take, unnamed,
+};
+use crate::lane::{ChainId, Lane};
+use crate::message::LaneState;
+
+const KEY: ChainKey = ChainKey {
+    device: BoxId([5; 16]),
+    lane: Lane::Routine,
+    chain: ChainId([6; 8]),
+};
+
+fn fingerprint(seq: u64) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seq.to_be_bytes());
+    bytes
+}
+
+fn arrival(seq: u64) -> Arrival<'static> {
+    Arrival {
+        identity: KEY.frame(seq),
+        prev: fingerprint(seq.saturating_sub(1)),
+        fingerprint: fingerprint(seq),
+        frame: b"frame",
+    }
+}
+
+fn put(held: &mut MemoryHoldings, seq: u64) -> Receipt {
+    take(held, &arrival(seq)).unwrap()
+}
+
+fn hello(held: &mut MemoryHoldings, oldest: u64, next: u64, acked: u64) -> Option<Greeting> {
+    let said = LaneState {
+        lane: KEY.lane,
+        chain: KEY.chain,
+        oldest,
+        next,
+        head: fingerprint(next.saturating_sub(1)),
+        acked,
+    };
+    greet(held, KEY.device, &said).unwrap()
+}
+
+fn name(held: &mut MemoryHoldings, from_seq: u64, to_seq: u64, ends_chain: bool) -> LaneHead {
+    let gap = NamedGap {
+        from_seq,
+        to_seq,
+        ends_chain,
+    };
+    name_gap(held, KEY, &gap).unwrap();
+    held.head(KEY).unwrap().unwrap()
+}
+
+fn missing(held: &MemoryHoldings) -> Vec<(u64, u64)> {
+    held.missing().map(|(_, from, to)| (from, to)).collect()
+}
+
+#[test]
+fn a_lane_stands_at_the_last_frame_before_the_first_hole() {
+    let mut held = MemoryHoldings::default();
+    assert_eq!(put(&mut held, 1).head.upto, 1);
+    assert_eq!(put(&mut held, 3).head.upto, 1);
+    let receipt = put(&mut held, 2);
+    assert_eq!((receipt.stored, receipt.head.upto), (Stored::New, 3));
+    assert_eq!(receipt.head.head, Some(fingerprint(3)));
+    assert_eq!(put(&mut held, 2).stored, Stored::Duplicate);
+}
+
+#[test]
+fn a_hash_that_does_not_match_stops_the_lane_and_stays_known() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    let odd = Arrival {
+        prev: [0xEE; 32],
+        ..arrival(2)
+    };
+    let head = take(&mut held, &odd).unwrap().head;
+    assert_eq!((head.upto, head.broken_at), (1, Some(2)));
+    assert_eq!(put(&mut held, 3).head.upto, 1);
+    let after = hello(&mut held, 4, 4, 0).unwrap().head;
+    assert_eq!(after.broken_at, Some(2));
+}
+
+#[test]
+fn another_frame_of_the_same_identity_is_kept_aside() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    let other = Arrival {
+        fingerprint: [9; 32],
+        ..arrival(1)
+    };
+    assert_eq!(take(&mut held, &other).unwrap().stored, Stored::Conflict);
+    assert_eq!(held.conflicts(), [KEY.frame(1)]);
+    assert_eq!(
+        held.link(KEY, 1).unwrap().unwrap().fingerprint,
+        fingerprint(1)
+    );
+}
+
+#[test]
+fn numbers_and_chains_have_limits() {
+    let mut held = MemoryHoldings::default();
+    assert_eq!(put(&mut held, 0).stored, Stored::TooFarAhead);
+    assert_eq!(put(&mut held, AHEAD_MAX).stored, Stored::New);
+    assert_eq!(put(&mut held, AHEAD_MAX + 1).stored, Stored::TooFarAhead);
+    assert_eq!(hello(&mut held, 1, SEQ_MAX + 1, 0), None);
+    for chain in 1..CHAINS_MAX {
+        let chain = ChainId(chain.to_be_bytes());
+        let identity = ChainKey { chain, ..KEY }.frame(1);
+        let frame = Arrival {
+            identity,
+            ..arrival(1)
+        };
+        assert_eq!(take(&mut held, &frame).unwrap().stored, Stored::New);
+    }
+    let identity = ChainKey {
+        chain: ChainId([7; 8]),
+        ..KEY
+    }
+    .frame(1);
+    let frame = Arrival {
+        identity,
+        ..arrival(1)
+    };
+    assert_eq!(
+        take(&mut held, &frame).unwrap().stored,
+        Stored::TooManyChains
+    );
+}
+
+#[test]
+fn what_a_box_no_longer_has_is_missing_and_the_lane_goes_on() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 3);
+    let greeting = hello(&mut held, 5, 8, 0).unwrap();
+    assert_eq!((greeting.head.upto, greeting.head.head), (4, None));
+    assert_eq!(missing(&held), [(2, 2), (4, 4)]);
+    assert_eq!(put(&mut held, 5).head.upto, 5);
+}
+
+#[test]
+fn a_box_that_has_nothing_left_says_itself_where_its_chain_ends() {
+    let mut held = MemoryHoldings::default();
+    let greeting = hello(&mut held, 5, 5, 4).unwrap();
+    assert_eq!(greeting.head.upto, 4);
+    assert_eq!(greeting.head.head, Some(fingerprint(4)));
+    assert_eq!(greeting.resend_from, None);
+}
+
+#[test]
+fn a_gateway_that_holds_less_than_was_acknowledged_asks_again() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    let backup = held.clone();
+    put(&mut held, 2);
+    put(&mut held, 3);
+    assert_eq!(hello(&mut held, 1, 4, 3).unwrap().resend_from, None);
+    held = backup;
+    assert_eq!(hello(&mut held, 1, 4, 3).unwrap().resend_from, Some(2));
+    // What the box does not keep any more is missing, and the rest is asked for.
+    let greeting = hello(&mut held, 3, 4, 3).unwrap();
+    assert_eq!((greeting.head.upto, greeting.resend_from), (2, Some(3)));
+}
+
+#[test]
+fn a_box_that_holds_another_frame_of_the_same_number_has_forked() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    assert!(!hello(&mut held, 1, 2, 0).unwrap().forked);
+    let said = LaneState {
+        lane: KEY.lane,
+        chain: KEY.chain,
+        oldest: 1,
+        next: 2,
+        head: [9; 32],
+        acked: 0,
+    };
+    assert!(greet(&mut held, KEY.device, &said).unwrap().unwrap().forked);
+}
+
+#[test]
+fn a_missing_frame_that_comes_after_all_is_taken_if_it_fits() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    hello(&mut held, 5, 6, 0);
+    put(&mut held, 5);
+    let other = Arrival {
+        fingerprint: [9; 32],
+        ..arrival(4)
+    };
+    assert_eq!(take(&mut held, &other).unwrap().stored, Stored::Conflict);
+    assert_eq!(put(&mut held, 3).stored, Stored::New);
+    assert_eq!(held.late(), [KEY.frame(3)]);
+    assert_eq!(missing(&held), [(2, 2), (4, 4)]);
+}
+
+#[test]
+fn a_frame_that_retention_deleted_is_a_duplicate() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 2);
+    held.forget(&KEY.frame(1));
+    assert_eq!(put(&mut held, 1).stored, Stored::Duplicate);
+}
+
+#[test]
+fn a_named_gap_lets_the_lane_go_on_behind_it() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 5);
+    assert_eq!(name(&mut held, 2, 4, false).upto, 5);
+    assert_eq!(missing(&held), [(2, 4)]);
+    assert_eq!(name(&mut held, 2, 4, false).upto, 5);
+    assert_eq!(missing(&held), [(2, 4)]);
+}
+
+#[test]
+fn an_ended_chain_leaves_no_hole_open() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 4);
+    // Empty stretch: everything up to 6 was acknowledged once, and nothing more will come.
+    assert_eq!(name(&mut held, 7, 6, true).upto, 6);
+    assert_eq!(missing(&held), [(2, 3), (5, 6)]);
+    let mut unknown_end = MemoryHoldings::default();
+    put(&mut unknown_end, 3);
+    assert_eq!(name(&mut unknown_end, 1, u64::MAX, true).upto, 3);
+    assert_eq!(missing(&unknown_end), [(1, 2)]);
+}
+
+#[test]
+fn a_gap_that_names_stored_frames_names_nothing_missing() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 2);
+    assert_eq!(name(&mut held, 1, 2, true).upto, 2);
+    assert!(missing(&held).is_empty());
+}
+
+#[test]
+fn what_no_signed_gap_covers_is_counted() {
+    assert_eq!(unnamed(&[(1, 10)], &[]), 10);
+    assert_eq!(unnamed(&[(1, 10)], &[(3, 4), (9, u64::MAX)]), 6);
+    assert_eq!(unnamed(&[(5, 6), (8, 8)], &[(1, 5), (2, 6)]), 1);
+    assert_eq!(unnamed(&[], &[(1, 5)]), 0);
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Frame(u64),
+    Other(u64),
+    Hello { oldest: u64, next: u64, acked: u64 },
+    Gap { from: u64, to: u64, ends: bool },
+    Restore,
+    Backup,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0..24_u64).prop_map(Act::Frame),
+        1 => (1..24_u64).prop_map(Act::Other),
+        1 => (0..24_u64, 0..24_u64, 0..24_u64)
+            .prop_map(|(oldest, next, acked)| Act::Hello { oldest, next, acked }),
+        1 => (0..24_u64, prop_oneof![0..24_u64, Just(u64::MAX)], any::<bool>())
+            .prop_map(|(from, to, ends)| Act::Gap { from, to, ends }),
+        1 => Just(Act::Restore),
+        1 => Just(Act::Backup),
+    ]
+}
+
+fn check(held: &mut MemoryHoldings) {
+    let stored: BTreeSet<u64> = held.frames().map(|(id, _)| id.seq).collect();
+    let mut noted = BTreeSet::new();
+    for (from, to) in missing(held) {
+        assert!(from <= to);
+        for seq in from..=to {
+            assert!(noted.insert(seq), "{seq} is noted twice");
+            assert!(!stored.contains(&seq), "{seq} is stored and missing");
+        }
+    }
+    let Some(head) = held.head(KEY).unwrap() else {
+        assert!(stored.is_empty() && noted.is_empty());
+        return;
+    };
+    for seq in 1..=head.upto {
+        assert!(
+            stored.contains(&seq) || noted.contains(&seq),
+            "{seq} is passed over"
+        );
+    }
+    let next = head.upto + 1;
+    assert!(!noted.contains(&next));
+    assert!(!stored.contains(&next) || head.broken_at.is_some());
+    if let (Some(link), Some(said)) = (held.link(KEY, head.upto).unwrap(), head.head) {
+        assert_eq!(link.fingerprint, said);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_every_number_is_stored_missing_or_still_expected(
+        acts in proptest::collection::vec(act(), 0..60),
+    ) {
+        let mut held = MemoryHoldings::default();
+        let mut backup = held.clone();
+        for act in acts {
+            let before = held.frames().map(|(id, _)| *id).collect::<BTreeSet<_>>();
+            match act {
+                Act::Frame(seq) => {
+                    let stored = put(&mut held, seq).stored;
+                    let fresh = !before.contains(&KEY.frame(seq));
+                    prop_assert!(fresh || stored == Stored::Duplicate || stored == Stored::Conflict);
+                }
+                Act::Other(seq) => {
+                    let odd = Arrival { fingerprint: [seq.to_le_bytes()[0] | 0x80; 32], ..arrival(seq) };
+                    take(&mut held, &odd).unwrap();
+                }
+                Act::Hello { oldest, next, acked } => {
+                    hello(&mut held, oldest, next, acked);
+                }
+                Act::Gap { from, to, ends } => {
+                    let gap = NamedGap { from_seq: from, to_seq: to, ends_chain: ends };
+                    name_gap(&mut held, KEY, &gap).unwrap();
+                }
+                Act::Backup => backup = held.clone(),
+                Act::Restore => {
+                    held = backup.clone();
+                    continue;
+                }
+            }
+            for id in before {
+                prop_assert!(held.link(KEY, id.seq).unwrap().is_some());
+            }
+            check(&mut held);
+        }
+    }
+
+    #[test]
+    fn any_order_and_any_repetition_reach_the_same_place(
+        order in Just((1..=12_u64).collect::<Vec<_>>()).prop_shuffle(),
+        repeats in proptest::collection::vec(1..=12_u64, 0..6),
+    ) {
+        let mut held = MemoryHoldings::default();
+        let mut seen = BTreeSet::new();
+        for seq in order.into_iter().chain(repeats) {
+            let receipt = put(&mut held, seq);
+            prop_assert_eq!(receipt.stored == Stored::New, seen.insert(seq));
+            let whole = (1..).take_while(|n| seen.contains(n)).last().unwrap_or(0);
+            prop_assert_eq!(receipt.head.upto, whole);
+            prop_assert_eq!(receipt.head.head, Some(fingerprint(whole)));
+        }
+    }
+}
