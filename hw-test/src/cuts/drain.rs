@@ -68,6 +68,7 @@ pub(super) fn drain(
     if !kept.wrong.is_empty() {
         bail!("after a cut and a drain: {}", kept.wrong.join("; "));
     }
+    stage.verify_outbox()?;
     box_card.discard()?;
     gateway_card.discard()?;
     std::fs::remove_dir_all(folder.join("drained")).context("cannot tidy up after a drain")?;

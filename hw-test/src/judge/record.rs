@@ -68,6 +68,12 @@ pub(crate) struct FiledVisit {
     pub(crate) resources: Vec<Value>,
 }
 
+/// Observations that one report names, or none.
+struct Recording {
+    report: Option<usize>,
+    observations: Vec<Value>,
+}
+
 impl FiledVisit {
     /// Reads all that the record shows of `patient`.
     pub(crate) fn read(server: &FhirServer, patient: &str) -> anyhow::Result<Self> {
@@ -85,10 +91,17 @@ impl FiledVisit {
             .push(server.read(&format!("Patient/{patient}"))?);
         for recording in visit.recordings() {
             let before = visit.samples();
-            for observation in &recording {
+            for observation in &recording.observations {
+                if recording.report.is_none() && has_code(&observation["code"], "gap") {
+                    let gap = stated(observation)?;
+                    let after = visit.samples();
+                    visit.gaps.push(StatedGap { after, ..gap });
+                }
                 visit.take_observation(observation)?;
             }
-            visit.take_gaps(&recording, before)?;
+            if recording.report.is_some() {
+                visit.take_gaps(&recording.observations, before)?;
+            }
         }
         visit.take_alerts();
         visit.reports = visit
@@ -110,27 +123,30 @@ impl FiledVisit {
             .filter(move |resource| resource["resourceType"] == kind)
     }
 
-    /// The observations in the order of time, each report's together; what no report names
-    /// comes last.
-    fn recordings(&self) -> Vec<Vec<Value>> {
-        let mut reports: Vec<&Value> = self.of_kind("DiagnosticReport").collect();
-        reports.sort_by_key(|report| start_of(report).to_owned());
-        let place = |observation: &Value| {
+    /// The observations in the order of time, cut where another report begins to name them. A
+    /// recording that never ended has no report that names them.
+    fn recordings(&self) -> Vec<Recording> {
+        let names: BTreeMap<&str, usize> = self
+            .of_kind("DiagnosticReport")
+            .enumerate()
+            .flat_map(|(place, report)| {
+                let results = report["result"].as_array().into_iter().flatten();
+                results.filter_map(move |one| Some((one["reference"].as_str()?, place)))
+            })
+            .collect();
+        let mut all: Vec<&Value> = self.of_kind("Observation").collect();
+        all.sort_by_key(|one| start_of(one).to_owned());
+        let mut recordings: Vec<Recording> = Vec::new();
+        for observation in all {
             let reference = format!("Observation/{}", text(&observation["id"]));
-            let names = |report: &&Value| {
-                let results = report["result"].as_array();
-                results.is_some_and(|all| all.iter().any(|one| one["reference"] == *reference))
-            };
-            reports.iter().position(names).unwrap_or(reports.len())
-        };
-        let mut recordings = vec![Vec::new(); reports.len() + 1];
-        for observation in self.of_kind("Observation") {
-            if let Some(recording) = recordings.get_mut(place(observation)) {
-                recording.push(observation.clone());
+            let report = names.get(reference.as_str()).copied();
+            match recordings.last_mut().filter(|last| last.report == report) {
+                Some(last) => last.observations.push(observation.clone()),
+                None => recordings.push(Recording {
+                    report,
+                    observations: vec![observation.clone()],
+                }),
             }
-        }
-        for recording in &mut recordings {
-            recording.sort_by_key(|one| start_of(one).to_owned());
         }
         recordings
     }
@@ -195,41 +211,19 @@ impl FiledVisit {
     /// The stated absences of one recording, before which `before` samples are there; a place on
     /// its time line becomes the number of samples before it that are there.
     fn take_gaps(&mut self, observations: &[Value], before: u64) -> anyhow::Result<()> {
-        let mut gaps = Vec::new();
-        for observation in observations
-            .iter()
-            .filter(|one| has_code(&one["code"], "gap"))
-        {
-            let part = |code: &str| {
-                observation["component"]
-                    .as_array()
-                    .and_then(|parts| parts.iter().find(|part| has_code(&part["code"], code)))
-                    .with_context(|| format!("a gap without {code}"))
-            };
-            let number = |code: &str| {
-                part(code)?["valueQuantity"]["value"]
-                    .as_u64()
-                    .with_context(|| format!("{code} is no count"))
-            };
-            let cause = text(&part("gap-cause")?["valueCodeableConcept"]["coding"][0]["code"]);
-            gaps.push((
-                number("gap-first-sample")?,
-                number("gap-samples")?,
-                number("gap-uncertainty-samples")?,
-                cause,
-            ));
-        }
-        gaps.sort();
+        let is_gap = |one: &&Value| has_code(&one["code"], "gap");
+        let gaps: anyhow::Result<Vec<StatedGap>> =
+            observations.iter().filter(is_gap).map(stated).collect();
+        let mut gaps = gaps?;
+        gaps.sort_by_key(|gap| gap.after);
         let mut missing = 0;
-        for (from, len, uncertainty, cause) in gaps {
-            let after = from.checked_sub(missing).context("gaps overlap")?;
+        for gap in gaps {
+            let after = gap.after.checked_sub(missing).context("gaps overlap")?;
+            missing += gap.len;
             self.gaps.push(StatedGap {
-                len,
-                uncertainty,
-                cause,
                 after: before + after,
+                ..gap
             });
-            missing += len;
         }
         Ok(())
     }
@@ -251,6 +245,27 @@ impl FiledVisit {
         }
         (self.alerts, self.undelivered) = (alerts, undelivered);
     }
+}
+
+/// The absence that an observation states, at its place on the recording's own time line.
+fn stated(observation: &Value) -> anyhow::Result<StatedGap> {
+    let part = |code: &str| {
+        observation["component"]
+            .as_array()
+            .and_then(|parts| parts.iter().find(|part| has_code(&part["code"], code)))
+            .with_context(|| format!("a gap without {code}"))
+    };
+    let number = |code: &str| {
+        part(code)?["valueQuantity"]["value"]
+            .as_u64()
+            .with_context(|| format!("{code} is no count"))
+    };
+    Ok(StatedGap {
+        len: number("gap-samples")?,
+        uncertainty: number("gap-uncertainty-samples")?,
+        cause: text(&part("gap-cause")?["valueCodeableConcept"]["coding"][0]["code"]),
+        after: number("gap-first-sample")?,
+    })
 }
 
 fn text(value: &Value) -> String {

@@ -200,6 +200,7 @@ impl Soak {
         let server = self.field.stage().record()?;
         let visit = FiledVisit::read(&server, SUBJECT)?;
         self.field.gateway().stop(STOP_LIMIT)?;
+        let proved = self.field.stage().verify_outbox();
         let filed = Filed::read(&inbox, &record)?;
         let ledger = Ledger::read(&self.field.stage().ledger())?;
         let verdict = compare(&ledger.leads, &ledger.sent, &visit.spans, &visit.gaps);
@@ -214,6 +215,7 @@ impl Soak {
             stated: visit.gaps.len(),
             recordings: visit.reports.len(),
             verdict,
+            proved,
             traffic: self.field.traffic(),
             restarts: self.field.restarts,
         };

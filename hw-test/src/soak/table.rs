@@ -49,6 +49,8 @@ pub(super) struct Table<'a> {
     pub(super) recordings: usize,
     /// What became of the samples.
     pub(super) verdict: Verdict,
+    /// Whether the programs could prove their chains.
+    pub(super) proved: anyhow::Result<()>,
     /// What passed between box and gateway.
     pub(super) traffic: Traffic,
     /// Programs that ended by themselves.
@@ -96,6 +98,14 @@ impl Table<'_> {
         result(format!(
             "network       {} connection(s), {} turned away, {} byte(s) vanished, {} bit(s) changed",
             traffic.accepted, traffic.turned_away, traffic.lost_bytes, traffic.flipped_bits
+        ));
+        result(format!(
+            "chains        {}",
+            if self.proved.is_ok() {
+                "proved by `outbox verify`"
+            } else {
+                "NOT PROVED"
+            }
         ));
         result(format!(
             "restarts      {} that nobody asked for",
@@ -172,6 +182,7 @@ impl Table<'_> {
                 self.verdict.tail
             ));
         }
+        wrong.extend(self.proved.as_ref().err().map(|err| format!("{err:#}")));
         if self.restarts > 0 {
             wrong.push("a program ended by itself".to_owned());
         }

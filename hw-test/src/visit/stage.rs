@@ -221,6 +221,15 @@ impl Stage {
             .context("the box's status is no JSON")
     }
 
+    /// Lets the box's own program prove its chains; fails with its words when it cannot.
+    pub(crate) fn verify_outbox(&self) -> anyhow::Result<()> {
+        prove(
+            Command::new(&self.programs.agent)
+                .args(["outbox", "verify", "--config"])
+                .arg(self.folder.join("agent.toml")),
+        )
+    }
+
     /// The record, with the right to read and to register patients.
     pub(crate) fn record(&self) -> anyhow::Result<FhirServer> {
         FhirServer::new(&self.fhir_base(), &self.authority(), &self.token())
@@ -276,6 +285,19 @@ impl Stage {
             folder = self.folder.display(),
         )
     }
+}
+
+/// Runs a program that must be content.
+fn prove(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().context("cannot run a proof")?;
+    if !output.status.success() {
+        bail!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
 }
 
 fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
