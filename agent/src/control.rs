@@ -171,7 +171,9 @@ async fn look_at_store(board: &Board, outbox: &Outbox) {
                 oldest_waiting_age_s: oldest.map(|us| Duration::from_micros(us).as_secs_f64()),
                 bytes: summary.space.used_bytes,
                 cap_bytes: summary.space.cap_bytes,
+                free_bytes: summary.space.free_bytes(),
                 level: summary.space.level().name().to_owned(),
+                autonomy: summary.autonomy.into(),
                 code: lines.store.code.take(),
             };
         }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cardio_core::clock::{ClockQuality, ClockReading};
+use cardio_store::Autonomy;
 use serde::{Deserialize, Serialize};
 
 pub use latency::{Latencies, LatencyFacts};
@@ -209,10 +210,57 @@ pub struct StoreStatus {
     pub bytes: u64,
     /// Bytes that may be used.
     pub cap_bytes: u64,
+    /// Bytes that can still be stored: of the cap, or of what the disk leaves.
+    pub free_bytes: u64,
     /// What happens at this filling, by its stable name.
     pub level: String,
+    /// How long capture can go on if nothing leaves the box.
+    pub autonomy: AutonomyStatus,
     /// Stable code of what is wrong with it, if anything.
     pub code: Option<String>,
+}
+
+/// How long capture can go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AutonomyStatus {
+    /// Whether that is known.
+    pub state: AutonomyState,
+    /// Until the outbox refuses what is captured now.
+    pub hours: Option<f64>,
+    /// How fast capture fills it, over the last hour of capture.
+    pub bytes_per_hour: Option<u64>,
+}
+
+/// Whether it is known how long capture can go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutonomyState {
+    /// Nothing is captured, so nothing fills.
+    #[default]
+    NotCapturing,
+    /// Capture has only begun.
+    Measuring,
+    /// For so many hours.
+    Lasts,
+}
+
+impl From<Autonomy> for AutonomyStatus {
+    fn from(autonomy: Autonomy) -> Self {
+        let (state, lasts) = match autonomy {
+            Autonomy::NotCapturing => (AutonomyState::NotCapturing, None),
+            Autonomy::Measuring => (AutonomyState::Measuring, None),
+            Autonomy::Lasts {
+                seconds,
+                bytes_per_hour,
+            } => (AutonomyState::Lasts, Some((seconds, bytes_per_hour))),
+        };
+        Self {
+            state,
+            hours: lasts
+                .map(|(seconds, _)| std::time::Duration::from_secs(seconds).as_secs_f64() / 3600.0),
+            bytes_per_hour: lasts.map(|(_, bytes)| bytes),
+        }
+    }
 }
 
 /// The way to the gateway.

@@ -1,5 +1,6 @@
 use super::{Board, LinkState, QualityStatus, SourceLine, Status, Verdict, as_text};
 use crate::testing::start_of_time;
+use cardio_store::Autonomy;
 
 fn board() -> Board {
     let board = Board::default();
@@ -76,4 +77,26 @@ fn the_document_names_its_schema_and_is_read_back() {
     assert_eq!(json["schema"], "status/1");
     assert_eq!(json["sources"][0]["state"], "streaming");
     assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+}
+
+#[test]
+fn how_long_the_space_lasts_is_told_with_what_is_stored() {
+    let board = board();
+    let stored = |board: &Board| {
+        let text = as_text(&board.document(&start_of_time()));
+        let line = text.lines().find(|line| line.starts_with("STORED"));
+        line.unwrap().to_owned()
+    };
+    assert!(stored(&board).ends_with(" · not capturing"));
+    board.lines().store.autonomy = Autonomy::Measuring.into();
+    assert!(stored(&board).ends_with(" · room not known yet"));
+    board.lines().store.autonomy = Autonomy::Lasts {
+        seconds: 211 * 3600,
+        bytes_per_hour: 40_000_000,
+    }
+    .into();
+    assert!(stored(&board).ends_with(" · room for 8 d 19 h of capture"));
+    let json = serde_json::to_value(board.document(&start_of_time())).unwrap();
+    assert_eq!(json["store"]["autonomy"]["state"], "lasts");
+    assert_eq!(json["store"]["autonomy"]["hours"], 211.0);
 }

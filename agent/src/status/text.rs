@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{SourceStatus, Status};
+use super::{AutonomyState, AutonomyStatus, SourceStatus, Status};
 
 /// The text of `status`, at most 100 columns wide.
 pub fn as_text(status: &Status) -> String {
@@ -91,10 +91,11 @@ fn tail(text: &mut String, status: &Status) {
     put(
         text,
         format_args!(
-            "STORED   {} records, {} of {}\n",
+            "STORED   {} records, {} of {} · {}\n",
             store.stored,
             bytes(store.bytes),
-            bytes(store.cap_bytes)
+            bytes(store.cap_bytes),
+            room(&store.autonomy)
         ),
     );
     let oldest = store.oldest_waiting_age_s.map_or(String::new(), |seconds| {
@@ -130,6 +131,17 @@ fn tail(text: &mut String, status: &Status) {
                 );
             }
         }
+    }
+}
+
+/// How long capture can go on without the gateway.
+fn room(autonomy: &AutonomyStatus) -> String {
+    match (autonomy.state, autonomy.hours) {
+        (AutonomyState::NotCapturing, _) => "not capturing".to_owned(),
+        (AutonomyState::Lasts, Some(hours)) => {
+            format!("room for {} of capture", age(hours * 3600.0))
+        }
+        _ => "room not known yet".to_owned(),
     }
 }
 

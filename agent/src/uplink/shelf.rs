@@ -74,7 +74,6 @@ impl Shelf for Outbox {
     }
 
     async fn free_bytes(&self) -> Result<u64, OutboxError> {
-        let space = ask(self, Outbox::space).await?;
-        Ok(space.cap_bytes.saturating_sub(space.used_bytes))
+        Ok(ask(self, Outbox::space).await?.free_bytes())
     }
 }

@@ -20,7 +20,10 @@ const WHOLE_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const NAMED: &str = ".named";
 
 /// What a write-ahead log is cut back to after a checkpoint.
-const JOURNAL_SIZE_LIMIT: i64 = 8 * 1024 * 1024;
+pub(crate) const JOURNAL_SIZE_LIMIT: u32 = 8 * 1024 * 1024;
+
+/// Statements that stay prepared: all that one commit needs, and more.
+const STATEMENTS: usize = 64;
 
 /// The path with a suffix after the file name.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -92,6 +95,7 @@ pub(crate) fn connect(path: &Path, max_bytes: u64) -> Result<Connection, OutboxE
 
 fn set_pragmas(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "temp_store", "memory")?;
@@ -122,11 +126,19 @@ pub(crate) fn set_cap(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()>
     conn.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
 }
 
-/// Bytes in pages that hold something.
-pub(crate) fn used_bytes(conn: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let pages = pragma("page_count")? - pragma("freelist_count")?;
-    Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
+/// Bytes in pages that hold something, and in pages that wait to be used again.
+pub(crate) fn used_and_spare_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let pragma = |sql| {
+        conn.prepare_cached(sql)?
+            .query_row([], |row| row.get::<_, i64>(0))
+    };
+    let (pages, spare, size) = (
+        pragma("PRAGMA page_count")?,
+        pragma("PRAGMA freelist_count")?,
+        pragma("PRAGMA page_size")?,
+    );
+    let bytes = |pages: i64| u64::try_from(pages.saturating_mul(size)).unwrap_or(0);
+    Ok((bytes(pages - spare), bytes(spare)))
 }
 
 /// Reads the lanes and refuses what contradicts itself; `None` when the file is new.

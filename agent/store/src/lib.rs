@@ -8,10 +8,13 @@
 //! | --- | --- |
 //! | [`outbox`] | the handle, and the rules that the outbox is reviewed against |
 //! | [`space`] | what is refused and deleted as the space runs out |
+//! | [`autonomy`] | how long the space lasts at the present rate |
 //! | [`bookkeeping`] | which acquisitions are running, for a restart |
 //! | [`show`] | reading an outbox without opening it for writing |
 //! | [`error`] | what can go wrong |
 
+mod ahead;
+pub mod autonomy;
 pub mod bookkeeping;
 mod database;
 pub mod error;
@@ -19,12 +22,14 @@ mod lanes;
 mod migrate;
 pub mod outbox;
 mod recover;
+mod sealing;
 pub mod show;
 pub mod space;
 mod store;
 mod store_sending;
 mod writer;
 
+pub use autonomy::Autonomy;
 pub use bookkeeping::OpenAcquisition;
 pub use error::OutboxError;
 pub use outbox::{

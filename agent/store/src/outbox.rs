@@ -19,7 +19,7 @@
 //! - `lane { chain, oldest, next, head, acked, acked_head, ack_counter, kept_bytes,
 //!   waiting_bytes, refused }`: frames `oldest..next` are there, up to `acked` they are the
 //!   gateway's too.
-//! - `unsent_gap`: the gap records that the gateway has not acknowledged, as facts.
+//! - `unsent_gap`: the gap records that are kept, as facts.
 //! - `open_acquisition`: see [`crate::bookkeeping`].
 //! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, and `.damaged-<n>` files
 //!   that were set aside, each with a marker `.named` once gap records name what it lost.
@@ -52,6 +52,7 @@ use cardio_wire::record::Record;
 
 use crate::bookkeeping::{self, OpenAcquisition};
 use crate::error::OutboxError;
+use crate::sealing::Entry;
 use crate::space::Space;
 use crate::store::Store;
 use crate::writer::{self, Job, Reply};
@@ -213,7 +214,7 @@ impl Outbox {
         reply: impl FnOnce(Result<Stored, OutboxError>) + Send + 'static,
     ) -> Result<(), OutboxError> {
         let reply: Reply = Box::new(reply);
-        self.send(Job::Append(lane, Box::new(record), reply))
+        self.send(Job::Append(Box::new(Entry::new(lane, record)), reply))
     }
 
     /// Frames of a lane in order, from the one after `after_seq` on: at most `max_frames`,

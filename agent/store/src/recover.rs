@@ -130,7 +130,7 @@ impl Store {
         gap: &LaneGap,
     ) -> Result<(), OutboxError> {
         let record = self.gap_record(gap)?;
-        let stored = self.insert(lanes, on, &record)?;
+        let stored = self.insert(lanes, on, record)?;
         gap.remember(self.conn()?, stored.identity.lane, stored.identity.seq)
             .map_err(|source| OutboxError::database("remember a gap", source))
     }
@@ -223,12 +223,13 @@ impl LaneGap {
     }
 }
 
-/// Forgets gaps whose records are acknowledged.
+/// Forgets gaps whose records are deleted. Not before: a gateway that lost its disk needs them
+/// again, and would not be told if this file were set aside meanwhile.
 pub(crate) fn forget_gaps(conn: &Connection, on: Lane, upto: u64) -> Result<(), OutboxError> {
     conn.prepare_cached("DELETE FROM unsent_gap WHERE named_lane = ?1 AND named_seq <= ?2")
         .and_then(|mut delete| delete.execute(params![on.number(), signed(upto)]))
         .map(drop)
-        .map_err(|source| OutboxError::database("forget acknowledged gaps", source))
+        .map_err(|source| OutboxError::database("forget gaps", source))
 }
 
 /// What can still be read of a file that was set aside.

@@ -22,8 +22,8 @@ CREATE TABLE lane (
     CHECK (1 <= oldest AND oldest <= next AND acked < next AND oldest <= acked + 1)
 ) STRICT;
 
--- Gap records that the gateway has not acknowledged, as facts: should this file be set aside
--- before they are sent, the next one names them again.
+-- Gap records that are kept, as facts: should this file be set aside, the next one names them
+-- again, because the gateway may not have them, or may lose them with its disk.
 CREATE TABLE unsent_gap (
     named_lane  INTEGER NOT NULL,
     named_seq   INTEGER NOT NULL,

@@ -8,8 +8,10 @@
 //! | 97 % | alerts only |
 //! | all | the ballast file is given up for alerts |
 //!
-//! Used means pages that hold something, of the configured cap. Never deleted: a frame that
-//! the gateway has not acknowledged.
+//! Used means pages that hold something. All is the configured cap, or what the disk leaves
+//! if that is less: others may fill the disk too. What the write-ahead log needs, and what the
+//! ballast shall have, is not counted as left. Never deleted: a frame that the gateway has not
+//! acknowledged.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -76,12 +78,20 @@ pub struct Space {
     pub cap_bytes: u64,
     /// What is used of it.
     pub used_bytes: u64,
+    /// What the disk leaves beyond that.
+    pub disk_bytes: u64,
 }
 
 impl Space {
+    /// The cap, or what the disk has for this outbox if that is less.
+    pub fn all_bytes(&self) -> u64 {
+        self.cap_bytes
+            .min(self.used_bytes.saturating_add(self.disk_bytes))
+    }
+
     /// From 0 to 100, rounded down.
     pub fn used_percent(&self) -> u8 {
-        let percent = u128::from(self.used_bytes) * 100 / u128::from(self.cap_bytes.max(1));
+        let percent = u128::from(self.used_bytes) * 100 / u128::from(self.all_bytes().max(1));
         u8::try_from(percent.min(100)).unwrap_or(100)
     }
 
@@ -91,9 +101,14 @@ impl Space {
     }
 
     /// What can still be stored.
-    pub const fn free_bytes(&self) -> u64 {
-        self.cap_bytes.saturating_sub(self.used_bytes)
+    pub fn free_bytes(&self) -> u64 {
+        self.all_bytes().saturating_sub(self.used_bytes)
     }
+}
+
+/// What the disk under a file leaves to this user; without an answer, as much as anyone asks.
+pub(crate) fn left_on_disk(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 const BALLAST_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -186,9 +201,11 @@ mod tests {
     fn each_threshold_refuses_what_it_says() {
         let at = |used_bytes| {
             let cap_bytes = 1000;
+            let disk_bytes = u64::MAX;
             let level = Space {
                 cap_bytes,
                 used_bytes,
+                disk_bytes,
             }
             .level();
             Lane::ALL.map(|lane| level.allows(lane))
@@ -206,7 +223,22 @@ mod tests {
         let space = Space {
             cap_bytes: 0,
             used_bytes: 4096,
+            disk_bytes: 9,
         };
         assert_eq!(space.level(), SpaceLevel::AlertsOnly);
+    }
+
+    #[test]
+    fn a_disk_that_others_have_filled_counts_like_the_cap() {
+        let space = |disk_bytes| Space {
+            cap_bytes: 1000,
+            used_bytes: 300,
+            disk_bytes,
+        };
+        assert_eq!(space(u64::MAX).level(), SpaceLevel::Ample);
+        assert_eq!((space(700).free_bytes(), space(50).free_bytes()), (700, 50));
+        assert_eq!(space(100).level(), SpaceLevel::Warning);
+        assert_eq!(space(26).level(), SpaceLevel::RefusingBulk);
+        assert_eq!(space(0).level(), SpaceLevel::AlertsOnly);
     }
 }

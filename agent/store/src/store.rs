@@ -6,19 +6,20 @@ use std::fs::File;
 use std::sync::Arc;
 
 use cardio_core::clock::{Clock, UtcMicros};
-use cardio_wire::envelope::{self, FrameHeader, SUITE_X25519_CHACHA};
 use cardio_wire::lane::Lane;
 use cardio_wire::record::Record;
 use rusqlite::{Connection, params};
-use zeroize::Zeroizing;
 
+use crate::ahead::Ahead;
+use crate::autonomy::{Autonomy, Growth};
 use crate::bookkeeping;
 use crate::database;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes};
 use crate::outbox::{KeyRing, OutboxConfig, Stored};
-use crate::recover::begin_again;
-use crate::space::{Ballast, Space, SpaceLevel};
+use crate::recover::{begin_again, forget_gaps};
+use crate::sealing::{Entry, Sealed, Sealing, seal};
+use crate::space::{Ballast, Space, SpaceLevel, left_on_disk};
 
 /// The outbox as its one thread sees it.
 pub(crate) struct Store {
@@ -28,7 +29,9 @@ pub(crate) struct Store {
     pub(crate) lanes: Lanes,
     /// The lanes as the file has them; refusals on a full disk are counted in `lanes` first.
     pub(crate) durable: Lanes,
+    ahead: Ahead,
     ballast: Ballast,
+    growth: Growth,
     /// A recovery that meets damage again gives up instead of going round.
     pub(crate) recovering: bool,
     /// None after an error, until the file is opened again.
@@ -36,9 +39,6 @@ pub(crate) struct Store {
     /// Keeps others out as long as it is open.
     _lock: File,
 }
-
-/// One record that waits for its place.
-pub(crate) type Entry = (Lane, Record);
 
 impl Store {
     pub(crate) fn open(
@@ -65,7 +65,9 @@ impl Store {
             clock,
             lanes: opened.1,
             durable: opened.1,
+            ahead: Ahead::default(),
             ballast,
+            growth: Growth::default(),
             recovering: false,
             conn: Some(opened.0),
             _lock: lock,
@@ -84,12 +86,41 @@ impl Store {
 
     pub(crate) fn space(&mut self) -> Result<Space, OutboxError> {
         let cap_bytes = self.config.cap_bytes;
-        let used_bytes = database::used_bytes(self.conn()?)
+        let (used_bytes, spare_bytes) = database::used_and_spare_bytes(self.conn()?)
             .map_err(|source| OutboxError::database("measure the space", source))?;
+        let kept_back = u64::from(database::JOURNAL_SIZE_LIMIT)
+            + if self.ballast.held {
+                0
+            } else {
+                self.ballast.bytes
+            };
+        let disk_bytes = left_on_disk(&self.config.path)
+            .saturating_sub(kept_back)
+            .saturating_add(spare_bytes);
         Ok(Space {
             cap_bytes,
             used_bytes,
+            disk_bytes,
         })
+    }
+
+    /// How long the space lasts at the rate of the last hour of capture.
+    pub(crate) fn autonomy(&self, space: &Space) -> Autonomy {
+        let (kept, waiting) = self.lanes.iter().fold((0, 0), |(kept, waiting), row| {
+            (kept + row.kept_bytes, waiting + row.waiting_bytes)
+        });
+        let in_pages = |bytes: u64| {
+            let pages = u128::from(space.used_bytes) * u128::from(bytes) / u128::from(kept.max(1));
+            u64::try_from(pages).unwrap_or(u64::MAX)
+        };
+        let deletable = in_pages(kept.saturating_sub(waiting));
+        let usable = space
+            .all_bytes()
+            .saturating_add(deletable)
+            .min(space.cap_bytes);
+        let refused_at = usable / 100 * self.growth.refused_at_percent();
+        let room = refused_at.saturating_sub(space.used_bytes.saturating_sub(deletable));
+        self.growth.autonomy(room, self.clock.read().box_instant)
     }
 
     /// Stores records in one transaction, in order. One answer per record.
@@ -113,14 +144,13 @@ impl Store {
         entries: &[Entry],
         err: &OutboxError,
     ) -> Vec<Result<Stored, OutboxError>> {
-        for (lane, _) in entries.iter().filter(|(lane, _)| *lane != Lane::Alert) {
-            self.lanes.get_mut(*lane).refused += 1;
-        }
-        let alerts: Vec<Entry> = entries
+        let (alerts, others): (Vec<Entry>, Vec<Entry>) = entries
             .iter()
-            .filter(|(lane, _)| *lane == Lane::Alert)
-            .cloned()
-            .collect();
+            .map(|entry| Entry::new(entry.lane, entry.record.clone()))
+            .partition(|entry| entry.lane == Lane::Alert);
+        for entry in others {
+            self.lanes.get_mut(entry.lane).refused += 1;
+        }
         let stored = if alerts.is_empty() {
             Vec::new()
         } else {
@@ -132,7 +162,7 @@ impl Store {
         let mut stored = stored.into_iter();
         entries
             .iter()
-            .map(|(lane, _)| match lane {
+            .map(|entry| match entry.lane {
                 Lane::Alert => stored.next().unwrap_or(Err(OutboxError::Closed)),
                 _ => Err(err.clone()),
             })
@@ -154,32 +184,36 @@ impl Store {
         lanes: &mut Lanes,
         entries: &[Entry],
     ) -> Result<Vec<Result<Stored, OutboxError>>, OutboxError> {
-        let mut space = self.space()?;
+        let space = self.space()?;
         self.name_refusals(lanes, space.level())?;
-        let mut answers = Vec::with_capacity(entries.len());
-        for (lane, record) in entries {
-            let answer = if space.level().allows(*lane) {
-                self.insert(lanes, *lane, record)
-            } else {
-                lanes.get_mut(*lane).refused += 1;
-                Err(OutboxError::Full {
-                    lane: *lane,
-                    used_percent: space.used_percent(),
-                })
-            };
-            match answer {
-                Ok(stored) => {
-                    let bytes = u64::try_from(stored.bytes).unwrap_or(u64::MAX);
-                    space.used_bytes = space.used_bytes.saturating_add(bytes);
-                    answers.push(Ok(stored));
-                }
-                Err(err @ (OutboxError::Full { .. } | OutboxError::Seal { .. })) => {
-                    answers.push(Err(err));
-                }
-                Err(err) => return Err(err),
-            }
-        }
+        let stored_utc = self.clock.read().utc;
+        let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
+        let mut sealing = Sealing {
+            keys: &self.keys,
+            ahead: &mut self.ahead,
+            lanes,
+            space,
+        };
+        let answers = sealing.seal_all(entries, |entry, sealed| {
+            insert_frame(conn, &entry.record, &sealed, stored_utc)
+        })?;
+        self.note_growth(entries, &answers, space.used_bytes)?;
         Ok(answers)
+    }
+
+    fn note_growth(
+        &mut self,
+        entries: &[Entry],
+        answers: &[Result<Stored, OutboxError>],
+        before_bytes: u64,
+    ) -> Result<(), OutboxError> {
+        let answered = entries.iter().zip(answers);
+        let stored = answered.filter(|(_, answer)| answer.is_ok());
+        let lanes: Vec<Lane> = stored.map(|(entry, _)| entry.lane).collect();
+        let grown = self.space()?.used_bytes.saturating_sub(before_bytes);
+        let now = self.clock.read().box_instant;
+        self.growth.note(&lanes, grown, now);
+        Ok(())
     }
 
     /// Seals one record and inserts its frame. Only within [`Store::commit`].
@@ -187,39 +221,13 @@ impl Store {
         &mut self,
         lanes: &mut Lanes,
         lane: Lane,
-        record: &Record,
+        record: Record,
     ) -> Result<Stored, OutboxError> {
-        let row = lanes.get_mut(lane);
-        let header = FrameHeader {
-            suite: SUITE_X25519_CHACHA,
-            recipient: self.keys.recipient.key_id(),
-            device: self.keys.device,
-            lane,
-            chain: row.chain,
-            seq: row.next,
-            prev: row.head,
-        };
-        let plaintext = Zeroizing::new(record.encode());
-        let bytes = envelope::seal(&plaintext, &header, &self.keys.recipient, &self.keys.signer)
-            .map_err(|source| OutboxError::Seal { lane, source })?;
-        let fingerprint = envelope::fingerprint(&bytes);
-        let stored_utc = self.clock.read().utc.0;
-        let place = row.place(header.seq);
+        let entry = Entry::new(lane, record);
+        let sealed = seal(&self.keys, &mut self.ahead, lanes, &entry)?;
+        let stored_utc = self.clock.read().utc;
         let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
-        conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc, bytes]))
-            .map_err(|source| OutboxError::database("store a frame", source))?;
-        bookkeeping::follow(conn, record)?;
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        row.next += 1;
-        row.head = fingerprint;
-        row.kept_bytes += size;
-        row.waiting_bytes += size;
-        Ok(Stored {
-            identity: header.identity(),
-            fingerprint,
-            bytes: bytes.len(),
-        })
+        insert_frame(conn, &entry.record, &sealed, stored_utc)
     }
 
     /// Runs a change in one transaction. The counters in memory change only with the commit;
@@ -264,7 +272,9 @@ impl Store {
 
     fn execute(&mut self, act: &'static str, sql: &str) -> Result<(), OutboxError> {
         self.conn()?
-            .execute_batch(sql)
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
             .map_err(|source| OutboxError::database(act, source))
     }
 
@@ -339,6 +349,29 @@ impl Store {
     }
 }
 
+fn insert_frame(
+    conn: &Connection,
+    record: &Record,
+    sealed: &Sealed,
+    stored_utc: UtcMicros,
+) -> Result<Stored, OutboxError> {
+    let Sealed {
+        identity,
+        fingerprint,
+        bytes,
+    } = sealed;
+    let place = crate::lanes::place(identity.lane, identity.seq);
+    conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc.0, bytes]))
+        .map_err(|source| OutboxError::database("store a frame", source))?;
+    bookkeeping::follow(conn, record)?;
+    Ok(Stored {
+        identity: *identity,
+        fingerprint: *fingerprint,
+        bytes: bytes.len(),
+    })
+}
+
 pub(crate) fn create_lanes(conn: &Connection) -> Result<Lanes, OutboxError> {
     let failed = |source| OutboxError::database("begin the lanes", source);
     conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
@@ -364,6 +397,7 @@ fn delete_up_to(conn: &Connection, row: &mut LaneRow, last: u64) -> Result<(), O
     conn.prepare_cached("DELETE FROM frame WHERE place BETWEEN ?1 AND ?2")
         .and_then(|mut delete| delete.execute([from, to]))
         .map_err(|source| OutboxError::database("delete acknowledged frames", source))?;
+    forget_gaps(conn, row.lane, last)?;
     row.kept_bytes = row.kept_bytes.saturating_sub(bytes);
     row.oldest = last + 1;
     Ok(())

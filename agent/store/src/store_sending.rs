@@ -6,10 +6,11 @@ use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::Ack;
 use rusqlite::{OptionalExtension, params};
 
+use crate::autonomy::Autonomy;
 use crate::database::fingerprint_at;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, lane_and_seq};
-use crate::recover::{LaneGap, forget_gaps};
+use crate::recover::LaneGap;
 use crate::space::Space;
 use crate::store::{Store, bytes_between};
 
@@ -118,6 +119,8 @@ pub struct OutboxSummary {
     pub lanes: Vec<LaneSummary>,
     /// What is used and what is left.
     pub space: Space,
+    /// How long that lasts.
+    pub autonomy: Autonomy,
 }
 
 impl Store {
@@ -206,7 +209,6 @@ impl Store {
             row.acked = ack.upto;
             row.acked_head = ack.head;
             row.ack_counter = ack.counter;
-            forget_gaps(store.conn()?, ack.lane, ack.upto)?;
             store.delete_older(row, before)?;
             Ok(newly)
         })?;
@@ -290,6 +292,7 @@ impl Store {
 
     pub(crate) fn summary(&mut self) -> Result<OutboxSummary, OutboxError> {
         let space = self.space()?;
+        let autonomy = self.autonomy(&space);
         let now = self.clock.read().utc.0;
         let lanes: Vec<LaneRow> = self.lanes.iter().copied().collect();
         let conn = self.conn()?;
@@ -317,7 +320,11 @@ impl Store {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(OutboxSummary { lanes, space })
+        Ok(OutboxSummary {
+            lanes,
+            space,
+            autonomy,
+        })
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use cardio_wire::lane::Lane;
-use cardio_wire::record::Record;
 
 use crate::error::OutboxError;
 use crate::outbox::Stored;
-use crate::store::{Entry, Store};
+use crate::sealing::Entry;
+use crate::store::Store;
 
 /// Who hears what became of a record.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Stored, OutboxError>) + Send>;
@@ -22,7 +22,7 @@ pub(crate) type Question = Box<dyn FnOnce(&mut Store) + Send>;
 /// What the thread is asked to do.
 pub(crate) enum Job {
     /// Store a record.
-    Append(Lane, Box<Record>, Reply),
+    Append(Box<Entry>, Reply),
     /// Anything else, in order with the records.
     Call(Question),
 }
@@ -32,9 +32,9 @@ pub(crate) fn run(mut store: Store, jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Call(call) => call(&mut store),
-            Job::Append(lane, record, reply) => {
+            Job::Append(entry, reply) => {
                 let mut group = Group::default();
-                group.add(lane, record, reply);
+                group.add(entry, reply);
                 let question = gather(&store, jobs, &mut group);
                 group.store(&mut store);
                 if let Some(call) = question {
@@ -53,7 +53,7 @@ fn gather(store: &Store, jobs: &Receiver<Job>, group: &mut Group) -> Option<Ques
         let passed = Duration::from_micros(now.micros_since(&start).unwrap_or(0));
         let left = store.config.group_wait.saturating_sub(passed);
         match jobs.recv_timeout(left) {
-            Ok(Job::Append(lane, record, reply)) => group.add(lane, record, reply),
+            Ok(Job::Append(entry, reply)) => group.add(entry, reply),
             Ok(Job::Call(call)) => return Some(call),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
         }
@@ -69,13 +69,14 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, lane: Lane, record: Box<Record>, reply: Reply) {
-        self.entries.push((lane, *record));
+    fn add(&mut self, entry: Box<Entry>, reply: Reply) {
+        self.entries.push(*entry);
         self.replies.push(reply);
     }
 
     fn is_urgent(&self) -> bool {
-        matches!(self.entries.last(), Some((Lane::Alert, _)))
+        let last = self.entries.last();
+        last.is_some_and(|entry| entry.lane == Lane::Alert)
     }
 
     fn store(self, store: &mut Store) {

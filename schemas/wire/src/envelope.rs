@@ -13,6 +13,7 @@
 //! sealed; nothing here stores or sends.
 
 use cardio_core::ids::BoxId;
+use hpke::aead::AeadCtxS;
 use hpke::rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -184,6 +185,90 @@ impl FrameError {
     }
 }
 
+/// The key of one frame, encapsulated to a recipient before there is anything to seal.
+///
+/// An encapsulation depends on the recipient alone: the header is bound when the record is
+/// sealed (as associated data), so it may be made while there is time. It is used once, which
+/// its type holds, and wiped when it is dropped. Whoever reads the memory of a running box
+/// could open the frames that are sealed with it later, and would find their records in the
+/// same memory; nothing that was sealed before is touched, and nothing of it is ever written.
+pub struct Encapsulation {
+    recipient: KeyId,
+    enc: <SuiteKem as Kem>::EncappedKey,
+    context: AeadCtxS<SuiteAead, SuiteKdf, SuiteKem>,
+}
+
+impl std::fmt::Debug for Encapsulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Encapsulation(to {})", self.recipient)
+    }
+}
+
+impl Encapsulation {
+    /// A new key for one frame to this recipient.
+    ///
+    /// # Errors
+    /// [`SealError::Recipient`], [`SealError::Randomness`].
+    pub fn new(to: &RecipientPublicKey) -> Result<Self, SealError> {
+        let mut rng = SystemRng {
+            source: SystemRandom::new(),
+            failed: false,
+        };
+        let made = Self::with_rng(to, &mut rng);
+        if rng.failed {
+            return Err(SealError::Randomness);
+        }
+        made
+    }
+
+    fn with_rng(to: &RecipientPublicKey, rng: &mut impl CryptoRng) -> Result<Self, SealError> {
+        let recipient = to.key_id();
+        let unusable = |_| SealError::Recipient { recipient };
+        let key = <SuiteKem as Kem>::PublicKey::from_bytes(&to.0).map_err(unusable)?;
+        let (enc, context) =
+            hpke::setup_sender_with_rng(&OpModeS::Base, &key, INFO, rng).map_err(unusable)?;
+        Ok(Self {
+            recipient,
+            enc,
+            context,
+        })
+    }
+
+    /// The key that the frame will be sealed to.
+    pub const fn recipient(&self) -> KeyId {
+        self.recipient
+    }
+
+    /// Seals one record.
+    ///
+    /// # Errors
+    /// [`SealError`]; nothing is written anywhere.
+    pub fn seal(
+        mut self,
+        plaintext: &[u8],
+        header: &FrameHeader,
+        signer: &SigningKey,
+    ) -> Result<Vec<u8>, SealError> {
+        check_header(header, self.recipient)?;
+        let recipient = self.recipient;
+        let header = header.to_value();
+        let ct = self
+            .context
+            .seal(&padded(plaintext), &cbor::encode(&header))
+            .map_err(|_| SealError::Recipient { recipient })?;
+        let payload = Value::Array(vec![
+            header,
+            Value::Bytes(self.enc.to_bytes().to_vec()),
+            Value::Bytes(ct),
+        ]);
+        let frame = cose::sign(cbor::encode(&payload), PURPOSE, signer);
+        if frame.len() > MAX_SEALED_BYTES {
+            return Err(SealError::TooLarge { bytes: frame.len() });
+        }
+        Ok(frame)
+    }
+}
+
 /// Seals one record.
 ///
 /// # Errors
@@ -194,56 +279,14 @@ pub fn seal(
     to: &RecipientPublicKey,
     signer: &SigningKey,
 ) -> Result<Vec<u8>, SealError> {
-    let mut rng = SystemRng {
-        source: SystemRandom::new(),
-        failed: false,
-    };
-    let frame = seal_with(plaintext, header, to, signer, &mut rng);
-    if rng.failed {
-        return Err(SealError::Randomness);
-    }
-    frame
+    Encapsulation::new(to)?.seal(plaintext, header, signer)
 }
 
-fn seal_with(
-    plaintext: &[u8],
-    header: &FrameHeader,
-    to: &RecipientPublicKey,
-    signer: &SigningKey,
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, SealError> {
-    check_header(header, to)?;
-    let unusable = |_| SealError::Recipient {
-        recipient: to.key_id(),
-    };
-    let recipient = <SuiteKem as Kem>::PublicKey::from_bytes(&to.0).map_err(unusable)?;
-    let header = header.to_value();
-    let (enc, ct) = hpke::single_shot_seal_with_rng::<SuiteAead, SuiteKdf, SuiteKem>(
-        &OpModeS::Base,
-        &recipient,
-        INFO,
-        &padded(plaintext),
-        &cbor::encode(&header),
-        rng,
-    )
-    .map_err(unusable)?;
-    let payload = Value::Array(vec![
-        header,
-        Value::Bytes(enc.to_bytes().to_vec()),
-        Value::Bytes(ct),
-    ]);
-    let frame = cose::sign(cbor::encode(&payload), PURPOSE, signer);
-    if frame.len() > MAX_SEALED_BYTES {
-        return Err(SealError::TooLarge { bytes: frame.len() });
-    }
-    Ok(frame)
-}
-
-fn check_header(header: &FrameHeader, to: &RecipientPublicKey) -> Result<(), SealError> {
+fn check_header(header: &FrameHeader, recipient: KeyId) -> Result<(), SealError> {
     let first = header.seq == 1;
     let fits = [
         ("suite", header.suite == SUITE_X25519_CHACHA),
-        ("recipient", header.recipient == to.key_id()),
+        ("recipient", header.recipient == recipient),
         ("seq", header.seq >= 1),
         ("prev", first == (header.prev == NO_PREVIOUS)),
     ];

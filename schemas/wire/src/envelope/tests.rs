@@ -123,19 +123,35 @@ fn a_frame_gives_back_the_record_and_says_who_and_where() {
     );
 }
 
+#[test]
+fn a_key_that_was_made_ahead_seals_to_its_recipient_only() {
+    let ends = ends();
+    let to = ends.secret.public();
+    let ahead = Encapsulation::new(&to).unwrap();
+    assert_eq!(ahead.recipient(), to.key_id());
+    let frame = ahead.seal(b"a record", &header(&to), &ends.signer).unwrap();
+    let verified = verify(&frame, &ends.signer.verifying_key()).unwrap();
+    assert_eq!(
+        open(&verified, &ends.secret).unwrap().as_slice(),
+        b"a record"
+    );
+    let other = RecipientSecretKey::from_bytes(&[0x44; 32])
+        .unwrap()
+        .public();
+    let ahead = Encapsulation::new(&other).unwrap();
+    let err = ahead
+        .seal(b"a record", &header(&to), &ends.signer)
+        .unwrap_err();
+    assert_eq!(err, SealError::Header { field: "recipient" });
+}
+
 /// Made once with the keys above and looked at byte by byte; it must never change.
 #[test]
 fn a_frame_of_fixed_keys_has_exactly_the_stored_bytes() {
     let ends = ends();
     let to = ends.secret.public();
-    let made = seal_with(
-        b"a record",
-        &header(&to),
-        &to,
-        &ends.signer,
-        &mut Fixed(vec![6; 32]),
-    )
-    .unwrap();
+    let key = Encapsulation::with_rng(&to, &mut Fixed(vec![6; 32])).unwrap();
+    let made = key.seal(b"a record", &header(&to), &ends.signer).unwrap();
     let stored = include_str!("../../tests/vectors/frame-v1.hex");
     let text: String = made.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(text, stored.split_whitespace().collect::<String>());
