@@ -7,6 +7,7 @@ mod child;
 mod clock;
 mod cuts;
 mod disk;
+mod hostile;
 mod judge;
 mod out;
 mod programs;
@@ -53,6 +54,27 @@ enum Rig {
     Soak(SoakArgs),
     /// Cuts the power of a program again and again, and looks for what was acknowledged.
     Power(PowerArgs),
+    /// Bad networks, forgers, strangers and wrong clocks: one case each.
+    Hostile(HostileArgs),
+}
+
+#[derive(Args)]
+struct HostileArgs {
+    /// The cases to run; all without a name.
+    #[arg(value_name = "CASE")]
+    only: Vec<String>,
+    /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many cases run at once.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    abreast: usize,
+    /// Keep everything in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -131,6 +153,7 @@ fn main() -> ExitCode {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => soak::run(&args.into()),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
+        Rig::Hostile(args) => hostile::run(&args.into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -147,7 +170,7 @@ impl Rig {
     fn obstacle(&self) -> Option<String> {
         match self {
             Self::Power(_) => disk::obstacle(),
-            Self::Demo(_) | Self::Soak(_) => None,
+            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) => None,
         }
     }
 }
@@ -159,6 +182,18 @@ impl From<PowerArgs> for cuts::Options {
             seed: args.seed,
             side: args.side,
             synchronous: args.synchronous,
+            programs: args.programs,
+        }
+    }
+}
+
+impl From<HostileArgs> for hostile::Options {
+    fn from(args: HostileArgs) -> Self {
+        Self {
+            only: args.only,
+            seed: args.seed,
+            abreast: args.abreast,
+            keep: args.keep,
             programs: args.programs,
         }
     }
@@ -200,7 +235,7 @@ mod tests {
         let all = std::iter::once("cardio-rig").chain(arguments.iter().copied());
         match Cli::try_parse_from(all).ok()?.rig() {
             Rig::Demo(args) => Some(args),
-            Rig::Soak(_) | Rig::Power(_) => None,
+            _ => None,
         }
     }
 

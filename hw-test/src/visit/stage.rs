@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     /// What the programs find in their environment.
     agent_environment: Vec<(String, String)>,
     gateway_environment: Vec<(String, String)>,
+    /// Whether a person stands beside the patient.
+    attendance: &'static str,
 }
 
 impl Stage {
@@ -53,6 +55,7 @@ impl Stage {
             endpoint: None,
             agent_environment: Vec::new(),
             gateway_environment: Vec::new(),
+            attendance: "attended",
         };
         stage.write("gateway.toml", &stage.gateway_config())?;
         stage.write("rules.toml", RULES)?;
@@ -78,6 +81,11 @@ impl Stage {
     /// Lets the box connect to `through`, which leads to [`Self::gateway_address`].
     pub(crate) fn route(&mut self, through: SocketAddr) {
         self.endpoint = Some(through);
+    }
+
+    /// Nobody stands beside the patient: a long recording, from the next enrolment on.
+    pub(crate) fn leave_alone(&mut self) {
+        self.attendance = "unattended";
     }
 
     /// Where the gateway listens for boxes.
@@ -230,6 +238,18 @@ impl Stage {
         )
     }
 
+    /// What the gateway says of itself.
+    pub(crate) fn gateway_status(&self) -> anyhow::Result<serde_json::Value> {
+        let output = Command::new(&self.programs.gateway)
+            .args(["status", "--json", "--config"])
+            .arg(self.folder.join("gateway.toml"))
+            .output()
+            .context("cannot ask the gateway for its status")?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+            .context("the gateway's status is no JSON")
+    }
+
     /// The record, with the right to read and to register patients.
     pub(crate) fn record(&self) -> anyhow::Result<FhirServer> {
         FhirServer::new(&self.fhir_base(), &self.authority(), &self.token())
@@ -269,10 +289,11 @@ impl Stage {
         format!(
             "{common}\
              [[source]]\nname = \"{SOURCE}\"\nkind = \"serial\"\ndevice = \"{device}\"\n\
-             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{SUBJECT}\"\nattendance = \"attended\"\n",
+             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{SUBJECT}\"\nattendance = \"{attendance}\"\n",
             common = self.box_config(),
             port = self.port_link().display(),
             leads = leads.join(", "),
+            attendance = self.attendance,
         )
     }
 
