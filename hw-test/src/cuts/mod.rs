@@ -10,7 +10,8 @@ pub(crate) mod word;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use serde_json::Value;
 
 use crate::chance::Chance;
 use crate::child::Program;
@@ -191,7 +192,14 @@ impl Rig {
         let pause = self.chance.between(PAUSE_MS);
         let after_commit = self.chance.below(2) == 0;
         StopWatch::start().sleep_until(Duration::from_millis(pause));
+        let shown = self.shown_as_saved()?;
         let word = self.word(after_commit)?;
+        if shown > word.saved() {
+            bail!(
+                "the box shows {shown} record(s) as saved and has {}",
+                word.saved()
+            );
+        }
         let is_due = number.is_multiple_of(DRAIN_EVERY) || number == self.options.cuts;
         if is_due && self.options.synchronous == Synchronous::Full {
             // The gateway first: after a cut of both, no box is behind its gateway.
@@ -212,6 +220,13 @@ impl Rig {
             self.check(number, &word, checked)?;
         }
         Ok(())
+    }
+
+    /// What `status` shows to a person.
+    fn shown_as_saved(&self) -> anyhow::Result<u64> {
+        let status = self.stage.agent_status()?.unwrap_or_default();
+        let stored = status.pointer("/store/stored").and_then(Value::as_u64);
+        stored.context("the status does not say how much is saved")
     }
 
     /// What the box says at this instant, or the instant after its next commit.

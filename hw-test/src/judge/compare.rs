@@ -105,7 +105,6 @@ pub(crate) fn compare(
         ..Verdict::default()
     };
     let mut next = 0_usize;
-    let mut before_first = true;
     for span in filed {
         check_derived(span, &mut verdict);
         let Some(rows) = rows_of(span, measured, &mut verdict) else {
@@ -120,7 +119,7 @@ pub(crate) fn compare(
             ));
             continue;
         };
-        note_gap(sent, next, found, before_first, &mut verdict);
+        note_gap(sent, next, found, &mut verdict);
         let equal = rows
             .iter()
             .zip(sent.iter().skip(found))
@@ -134,7 +133,6 @@ pub(crate) fn compare(
             ));
         }
         next = found + equal;
-        before_first = false;
     }
     verdict.tail = count(sent.len().saturating_sub(next));
     check_gaps(stated, &mut verdict);
@@ -193,32 +191,41 @@ fn find(sent: &[SentRow], from: usize, rows: &[Vec<i32>]) -> Option<usize> {
     (from..sent.len()).find(|start| fits(*start))
 }
 
-fn note_gap(sent: &[SentRow], next: usize, found: usize, first: bool, verdict: &mut Verdict) {
+fn note_gap(sent: &[SentRow], next: usize, found: usize, verdict: &mut Verdict) {
     let Some(begin) = sent.get(found) else { return };
-    let unfiled = count(found - next);
-    let previous = next.checked_sub(1).and_then(|last| sent.get(last));
-    let Some(previous) = previous.filter(|_| !first) else {
-        if unfiled > 0 {
-            verdict
-                .differences
-                .push(format!("the first {unfiled} sample(s) sent were not filed"));
-        }
-        return;
+    let from = match next.checked_sub(1).and_then(|last| sent.get(last)) {
+        Some(previous) => previous.at + 1,
+        None => sent.first().map_or(begin.at, |first| first.at),
     };
-    let len = begin.at.saturating_sub(previous.at).saturating_sub(1);
+    let len = begin.at.saturating_sub(from);
     if len > 0 {
         verdict.gaps.push(FoundGap {
             after: verdict.equal,
-            from: previous.at + 1,
+            from,
             len,
-            sent_unfiled: unfiled,
+            sent_unfiled: count(found - next),
         });
     }
 }
 
+/// Stated absences with nothing between them are one.
+fn joined(stated: &[StatedGap]) -> Vec<StatedGap> {
+    let mut joined: Vec<StatedGap> = Vec::new();
+    for gap in stated {
+        match joined.last_mut().filter(|last| last.after == gap.after) {
+            Some(last) => {
+                last.len += gap.len;
+                last.uncertainty += gap.uncertainty;
+            }
+            None => joined.push(gap.clone()),
+        }
+    }
+    joined
+}
+
 /// Every absence must be stated at its place and with its length, and no other may be.
 fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
-    let mut unmatched: Vec<&StatedGap> = stated.iter().collect();
+    let mut unmatched = joined(stated);
     let mut unstated = Vec::new();
     for found in &verdict.gaps {
         let matching = unmatched.iter().position(|gap| {
@@ -385,6 +392,33 @@ mod tests {
         assert_eq!(
             judge(&rows, &spans, &[stated]).all_differences(),
             Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn absences_with_nothing_between_them_are_one_and_a_head_may_be_stated() {
+        let rows = sent(0..100);
+        let gap = |after, len| StatedGap {
+            len,
+            uncertainty: 1,
+            cause: "box-stopped".to_owned(),
+            after,
+        };
+        let spans = [filed(&rows[10..40]), filed(&rows[70..])];
+        let stated = [gap(0, 10), gap(30, 20), gap(30, 10)];
+        assert_eq!(
+            judge(&rows, &spans, &stated).all_differences(),
+            Vec::<String>::new()
+        );
+        assert!(
+            !judge(&rows, &spans, &stated[..2])
+                .all_differences()
+                .is_empty()
+        );
+        assert!(
+            !judge(&rows, &spans, &stated[1..])
+                .all_differences()
+                .is_empty()
         );
     }
 

@@ -128,6 +128,19 @@ impl Kind {
         )
     }
 
+    /// Whether it is the network that fails, for as long as it is not set right.
+    const fn is_weather(self) -> bool {
+        matches!(
+            self,
+            Self::Delay
+                | Self::Throttle
+                | Self::HalfOpen
+                | Self::Hold
+                | Self::Refuse
+                | Self::Corrupt
+        )
+    }
+
     /// Whether it destroys what was saved, which must then be named.
     pub(crate) const fn destroys(self) -> bool {
         matches!(self, Self::FlipStopped | Self::FlipRunning)
@@ -145,6 +158,13 @@ pub(crate) struct Fault {
     pub(crate) pause_ms: u64,
     /// Where the fault's own chance starts.
     pub(crate) seed: u64,
+}
+
+impl Fault {
+    /// Whether it lasts into the next fault, so that two things are wrong at once.
+    pub(crate) const fn lingers(&self) -> bool {
+        self.kind.is_weather() && self.seed.is_multiple_of(2)
+    }
 }
 
 /// An endless plan: every kind once in an order by chance, then again in another order.
@@ -204,6 +224,16 @@ mod tests {
             let kinds: BTreeSet<Kind> = round.iter().map(|fault| fault.kind).collect();
             assert_eq!(kinds.len(), Kind::ALL.len());
         }
+    }
+
+    #[test]
+    fn only_weather_lingers_and_not_always() {
+        let plan = plan(5);
+        let (lingering, passing): (Vec<&Fault>, Vec<&Fault>) =
+            plan.iter().partition(|fault| fault.lingers());
+        assert!(lingering.iter().all(|fault| fault.kind.is_weather()));
+        assert!(!lingering.is_empty());
+        assert!(passing.iter().any(|fault| fault.kind.is_weather()));
     }
 
     #[test]

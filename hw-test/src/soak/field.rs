@@ -128,8 +128,21 @@ impl Field {
         Word::of(&self.stage.agent_state().join(OUTBOX)).ok()
     }
 
-    /// Lets a fault happen and heals it.
+    /// Lets a fault happen and heals it; weather that lingers clears up with the next fault.
     pub(crate) fn suffer(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        self.begin(fault)?;
+        if !fault.lingers() {
+            self.clear_up();
+        }
+        Ok(())
+    }
+
+    /// Ends bad weather.
+    pub(crate) fn clear_up(&self) {
+        self.proxy.set(Weather::default());
+    }
+
+    fn begin(&mut self, fault: &Fault) -> anyhow::Result<()> {
         let lasts = Duration::from_millis(fault.lasts_ms);
         match fault.kind {
             Kind::KillBox => self.kill(Who::Box, lasts),
@@ -153,7 +166,8 @@ impl Field {
             Kind::Refuse => {
                 self.proxy.set(Weather::closed());
                 self.proxy.cut();
-                self.calm_down(lasts)
+                pause(lasts);
+                Ok(())
             }
             Kind::Reorder => {
                 // A box that starts again opens a second connection and overtakes its first.
@@ -281,6 +295,7 @@ impl Field {
     /// What is destroyed at the box must be the gateway's already, or be named: a gateway that
     /// has just lost it too is given time to be sent it again.
     fn flip_bits(&mut self, fault: &Fault, running: bool) -> anyhow::Result<()> {
+        self.clear_up();
         self.wait_until_caught_up()?;
         self.drop_backup()?;
         let outbox = self.stage.agent_state().join(OUTBOX);
@@ -328,14 +343,9 @@ impl Field {
         }
     }
 
-    fn weather(&mut self, road: Road, lasts: Duration) -> anyhow::Result<()> {
+    fn weather(&self, road: Road, lasts: Duration) -> anyhow::Result<()> {
         self.proxy.set(Weather::both(road));
-        self.calm_down(lasts)
-    }
-
-    fn calm_down(&mut self, lasts: Duration) -> anyhow::Result<()> {
         pause(lasts);
-        self.proxy.set(Weather::default());
         Ok(())
     }
 }

@@ -161,11 +161,12 @@ impl Soak {
             };
             let from = self.watch.elapsed();
             say(format!(
-                "{:>7.1} s  {:>4}  {} for {} ms, {waiting} record(s) waiting",
+                "{:>7.1} s  {:>4}  {} for {} ms{}, {waiting} record(s) waiting",
                 from.as_secs_f64(),
                 number + 1,
                 fault.kind.name(),
-                fault.lasts_ms
+                fault.lasts_ms,
+                if fault.lingers() { " and on" } else { "" }
             ));
             self.field
                 .suffer(&fault)
@@ -185,6 +186,7 @@ impl Soak {
 
     /// Lets everything arrive, and judges.
     fn judge(&mut self, options: &Options) -> anyhow::Result<bool> {
+        self.field.clear_up();
         self.settle("the box to send everything")?;
         let asked = self.watch.elapsed();
         self.field.agent().stop(STOP_LIMIT)?;
