@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
 use cardio_wire::keys::SigningKey;
+use cardio_wire::topic::Topic;
 use ring::rand::SystemRandom;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -170,7 +171,9 @@ pub fn make(
         name: name.to_owned(),
         source,
     };
-    let issued = keys.issue_box(&id.to_string(), now).map_err(keys_failed)?;
+    let issued = keys
+        .issue_box(&Topic::box_name(id), now)
+        .map_err(keys_failed)?;
     let (frame_key, pkcs8) =
         SigningKey::generate(&SystemRandom::new()).map_err(|_| FileError::NoRandomness {
             name: name.to_owned(),

@@ -9,11 +9,14 @@ mod cuts;
 mod disk;
 mod hostile;
 mod judge;
+mod load;
+mod mosquitto;
 mod out;
 mod programs;
 mod proxy;
 mod soak;
 mod sql;
+mod usage;
 mod visit;
 
 use std::path::PathBuf;
@@ -56,6 +59,8 @@ enum Rig {
     Power(PowerArgs),
     /// Bad networks, forgers, strangers and wrong clocks: one case each.
     Hostile(HostileArgs),
+    /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
+    Load(load::Options),
 }
 
 #[derive(Args)]
@@ -152,6 +157,7 @@ fn main() -> ExitCode {
     let done = match rig {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => soak::run(&args.into()),
+        Rig::Load(options) => load::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
         Rig::Hostile(args) => hostile::run(&args.into()),
     };
@@ -170,7 +176,7 @@ impl Rig {
     fn obstacle(&self) -> Option<String> {
         match self {
             Self::Power(_) => disk::obstacle(),
-            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) => None,
+            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
     }
 }

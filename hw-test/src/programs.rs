@@ -19,27 +19,34 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds the programs in the profile of this one, unless they lie ready in `ready`.
     pub(crate) fn prepare(ready: Option<&Path>) -> anyhow::Result<Self> {
-        let folder = match ready {
-            Some(folder) => folder.to_path_buf(),
-            None => build()?,
-        };
-        let program = |name: &str| {
-            let path = folder.join(name);
-            if path.is_file() {
-                Ok(path)
-            } else {
-                bail!("{} is missing: build the workspace first", path.display())
-            }
-        };
+        let packages = ["cardio-agent", "cardio-gateway", "cardio-firmware-sim"];
+        let folder = ready.map_or_else(|| build(&packages), |folder| Ok(folder.to_path_buf()))?;
         Ok(Self {
-            agent: program("cardio-agent")?,
-            gateway: program("cardio-gateway")?,
-            sim: program("cardio-sim")?,
+            agent: program(&folder, "cardio-agent")?,
+            gateway: program(&folder, "cardio-gateway")?,
+            sim: program(&folder, "cardio-sim")?,
         })
     }
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds the gateway alone in the profile of this program, unless it lies ready in `ready`.
+pub(crate) fn gateway(ready: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let folder = ready.map_or_else(
+        || build(&["cardio-gateway"]),
+        |folder| Ok(folder.to_path_buf()),
+    )?;
+    program(&folder, "cardio-gateway")
+}
+
+fn program(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    if !path.is_file() {
+        bail!("{} is missing: build the workspace first", path.display());
+    }
+    Ok(path)
+}
+
+fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this program lies")?;
     let folder = own
         .parent()
@@ -47,10 +54,10 @@ fn build() -> anyhow::Result<PathBuf> {
         .to_path_buf();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--bins"])
-        .args(["-p", "cardio-agent", "-p", "cardio-gateway"])
-        .args(["-p", "cardio-firmware-sim"]);
+    command.args(["build", "--quiet", "--bins"]);
+    for package in packages {
+        command.args(["-p", package]);
+    }
     if folder.ends_with("release") {
         command.arg("--release");
     }

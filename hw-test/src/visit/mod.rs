@@ -1,6 +1,5 @@
 //! A home visit, played by the real programs on one machine.
 
-mod budget;
 mod patient;
 mod report;
 mod scenario;
@@ -18,8 +17,8 @@ use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
 use crate::out::say;
 use crate::programs::Programs;
+use crate::usage::Usage;
 
-use budget::Usage;
 pub(crate) use patient::fictitious as fictitious_patient;
 use report::Report;
 use scenario::{Chaos, Scenario};

@@ -12,11 +12,11 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::Options;
-use super::budget::Usage;
 use crate::judge::compare::{Verdict, compare};
 use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
 use crate::out::{result, say};
+use crate::usage::Usage;
 
 /// Everything that is known after a visit.
 pub(crate) struct Report {

@@ -44,6 +44,12 @@ impl Topic {
         matches!(self, Self::UpLane(..) | Self::UpHello(_) | Self::State(_))
     }
 
+    /// The box as topics name it, which is also the name in its TLS certificate: a broker can
+    /// tell by the name alone where a box may publish and listen.
+    pub fn box_name(device: BoxId) -> String {
+        Digits(device).to_string()
+    }
+
     /// The one filter that a box subscribes to.
     pub fn down_filter(device: BoxId) -> String {
         format!("{ROOT}/{}/down/+", Digits(device))

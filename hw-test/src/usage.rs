@@ -1,4 +1,4 @@
-//! What the box costs while it works: processor time and memory, as the kernel counts them.
+//! What a program costs while it works: processor time and memory, as the kernel counts them.
 
 use std::time::Duration;
 
@@ -18,17 +18,20 @@ pub(crate) struct Usage {
     pub(crate) peak_mib: f64,
 }
 
+/// Processor time that a program has used since its start, in seconds.
+pub(crate) fn processor_s(program: &Program) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.pid()))
+        .context("no processor time to read")?;
+    let ticks = processor_ticks(&stat).context("a processor time that cannot be read")?;
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
 impl Usage {
     /// Reads what `program`, which ran for at most `wall`, has used.
     pub(crate) fn note(&mut self, program: &Program, wall: Duration) -> anyhow::Result<()> {
-        let folder = format!("/proc/{}", program.pid());
-        let stat = std::fs::read_to_string(format!("{folder}/stat"))
-            .context("no processor time to read")?;
-        let status =
-            std::fs::read_to_string(format!("{folder}/status")).context("no memory to read")?;
-        let ticks = processor_ticks(&stat).context("a processor time that cannot be read")?;
-        let seconds = ticks / TICKS_PER_SECOND;
-        self.cpu_percent = 100.0 * seconds / wall.as_secs_f64();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid()))
+            .context("no memory to read")?;
+        self.cpu_percent = 100.0 * processor_s(program)? / wall.as_secs_f64();
         self.peak_mib = peak_kib(&status).context("a memory that cannot be read")? / 1024.0;
         Ok(())
     }

@@ -1,0 +1,246 @@
+//! The boxes: enrolled at a real gateway, their frames sealed and signed beforehand.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use cardio_core::acquisition::{Acquisition, Attendance, WaveformKind, WaveformSpec};
+use cardio_core::calibration::Calibration;
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::device::{DeviceIdentity, IntegrityClass};
+use cardio_core::ids::{AcquisitionId, BootId, BoxId, RecordId, SourceId};
+use cardio_core::index::SampleIndex;
+use cardio_core::lead::Lead;
+use cardio_core::rate::SamplingRate;
+use cardio_core::sample::SampleBlock;
+use cardio_core::segment::Segment;
+use cardio_wire::envelope::{FrameHeader, NO_PREVIOUS, SUITE_X25519_CHACHA, fingerprint, seal};
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
+use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::message::{Hello, LaneState};
+use cardio_wire::record::{AcquisitionStartedV1, Record, RecordHead, SegmentV1};
+use cardio_wire::topic::Topic;
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v5::Publish;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::receiver::Gateway;
+use crate::chance::Chance;
+
+/// Samples per second and lead, and per segment: eight leads of noise that no packing makes
+/// smaller come to 8 kB.
+const RATE_HZ: u16 = 250;
+const SEGMENT_SAMPLES: u64 = 500;
+/// The lane that everything is sent on.
+const LANE: Lane = Lane::Routine;
+const CHAIN: ChainId = ChainId([1; 8]);
+
+/// All boxes.
+pub(crate) struct Fleet {
+    pub(crate) members: Vec<Member>,
+}
+
+/// One box.
+pub(crate) struct Member {
+    pub(crate) id: BoxId,
+    signer: SigningKey,
+    recipient: RecipientPublicKey,
+    /// Checks acknowledgements.
+    pub(crate) control: VerifyingKey,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: Arc<PrivateKeyDer<'static>>,
+    /// Its frames as packets, numbered from 2 on; 1 is the hello.
+    pub(crate) packets: Vec<Bytes>,
+    frame_bytes: usize,
+}
+
+impl Fleet {
+    /// Enrols `count` boxes over the gateway's own socket, as its command line does.
+    pub(crate) fn enrol(gateway: &Gateway, count: usize) -> anyhow::Result<Self> {
+        let members = (0..count)
+            .map(|number| Member::from_file(&gateway.enrol(&format!("load-{number}"))?))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { members })
+    }
+
+    /// Seals `count` frames for each box, on two threads.
+    pub(crate) fn seal(&mut self, count: usize) -> anyhow::Result<()> {
+        let half = self.members.len().div_ceil(2);
+        std::thread::scope(|scope| {
+            let halves: Vec<_> = self
+                .members
+                .chunks_mut(half.max(1))
+                .map(|members| {
+                    scope.spawn(move || members.iter_mut().try_for_each(|one| one.seal(count)))
+                })
+                .collect();
+            for half in halves {
+                match half.join() {
+                    Ok(sealed) => sealed?,
+                    Err(_) => bail!("a thread that seals has ended early"),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Mean size of a frame, in kB.
+    pub(crate) fn frame_kb(&self) -> f64 {
+        let bytes: usize = self.members.iter().map(|one| one.frame_bytes).sum();
+        let frames: usize = self.members.iter().map(|one| one.packets.len()).sum();
+        let small = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        small(bytes / frames.max(1)) / 1000.0
+    }
+}
+
+impl Member {
+    fn from_file(text: &str) -> anyhow::Result<Self> {
+        let file: toml::Value = toml::from_str(text).context("the enrolment is no TOML")?;
+        let of = |part: &str, key: &str| {
+            let found = file.get(part).and_then(|part| part.get(key));
+            let found = found.and_then(toml::Value::as_str);
+            found.with_context(|| format!("the enrolment has no {part}.{key}"))
+        };
+        let raw = |part, key| anyhow::Ok(STANDARD.decode(of(part, key)?)?);
+        let certificate = of("keys", "tls_certificate")?.as_bytes();
+        let key = of("keys", "tls_key")?.as_bytes();
+        Ok(Self {
+            id: of("box", "id")?.parse().context("no box id")?,
+            signer: SigningKey::from_pkcs8(&raw("keys", "frame_key")?)?,
+            recipient: RecipientPublicKey::from_bytes(&raw("gateway", "recipient_key")?)?,
+            control: VerifyingKey::from_bytes(&raw("gateway", "control_key")?)?,
+            certificate: CertificateDer::from_pem_slice(certificate).context("no certificate")?,
+            key: Arc::new(PrivateKeyDer::from_pem_slice(key).context("no key")?),
+            packets: Vec::new(),
+            frame_bytes: 0,
+        })
+    }
+
+    fn seal(&mut self, count: usize) -> anyhow::Result<()> {
+        let topic = Topic::UpLane(self.id, LANE).to_string();
+        let mut prev = NO_PREVIOUS;
+        let mut packet_id = 1_u16;
+        for seq in (1_u64..).take(count) {
+            packet_id = packet_id
+                .checked_add(1)
+                .context("too many frames per box")?;
+            let record = self.record(seq)?;
+            let header = FrameHeader {
+                suite: SUITE_X25519_CHACHA,
+                recipient: self.recipient.key_id(),
+                device: self.id,
+                lane: LANE,
+                chain: CHAIN,
+                seq,
+                prev,
+            };
+            let frame = seal(&record.encode(), &header, &self.recipient, &self.signer)?;
+            prev = fingerprint(&frame);
+            self.frame_bytes += frame.len();
+            let mut publish = Publish::new(topic.clone(), QoS::AtLeastOnce, frame, None);
+            publish.pkid = packet_id;
+            let mut bytes = BytesMut::new();
+            publish
+                .write(&mut bytes)
+                .context("a frame that fits no packet")?;
+            self.packets.push(bytes.freeze());
+        }
+        Ok(())
+    }
+
+    /// The box's first record opens an acquisition; the others are its segments.
+    fn record(&self, seq: u64) -> anyhow::Result<Record> {
+        let mut id = self.id.0;
+        for (byte, of_seq) in id.iter_mut().rev().zip(seq.to_le_bytes()) {
+            *byte ^= of_seq;
+        }
+        let first = seq.saturating_sub(2) * SEGMENT_SAMPLES;
+        let at = reading(first * 1_000_000 / u64::from(RATE_HZ));
+        let head = RecordHead {
+            id: RecordId(id),
+            at,
+        };
+        if seq == 1 {
+            return Ok(Record::AcquisitionStarted(AcquisitionStartedV1 {
+                head,
+                acquisition: self.acquisition()?,
+            }));
+        }
+        let mut chance = Chance::new(seq);
+        let leads = (0..8)
+            .map(|_| {
+                (0..SEGMENT_SAMPLES)
+                    .map(|_| i32::try_from(chance.below(65_536)).unwrap_or_default() - 32_768)
+                    .collect()
+            })
+            .collect();
+        Ok(Record::Segment(SegmentV1 {
+            head,
+            segment: Segment {
+                acquisition: AcquisitionId(self.id.0),
+                ordinal: seq - 2,
+                block: SampleBlock::new(SampleIndex(first), leads)?,
+                anchor: TimeAnchor {
+                    index: SampleIndex(first),
+                    at,
+                    uncertainty_us: 500,
+                },
+            },
+        }))
+    }
+
+    fn acquisition(&self) -> anyhow::Result<Acquisition> {
+        let waveforms = Lead::MEASURED_EIGHT
+            .into_iter()
+            .map(|lead| {
+                Ok(WaveformSpec {
+                    kind: WaveformKind::Ecg(lead),
+                    calibration: Calibration::millivolts(200.0, 0.0)?,
+                })
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Acquisition {
+            id: AcquisitionId(self.id.0),
+            subject: None,
+            source: SourceId::new("ecg12-load")?,
+            device: DeviceIdentity::default(),
+            integrity: IntegrityClass::Counted,
+            rate: SamplingRate::hz(u32::from(RATE_HZ))?,
+            waveforms,
+            attendance: Attendance::Attended,
+        })
+    }
+
+    /// What the box says first.
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        Hello {
+            device: self.id,
+            lanes: vec![LaneState {
+                lane: LANE,
+                chain: CHAIN,
+                oldest: 1,
+                next: 1,
+                head: NO_PREVIOUS,
+                acked: 0,
+            }],
+            agent_version: "load".to_owned(),
+            at: reading(0),
+            free_bytes: 1 << 30,
+        }
+        .sign(&self.signer)
+    }
+}
+
+fn reading(micros: u64) -> ClockReading {
+    ClockReading {
+        box_instant: BoxInstant {
+            boot: BootId([3; 16]),
+            micros,
+        },
+        utc: UtcMicros(1_790_000_000_000_000_i64.saturating_add_unsigned(micros)),
+        quality: ClockQuality::Synchronised { error_us: 1_000 },
+    }
+}
