@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::BootId;
@@ -108,7 +108,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn read(&self) -> ClockReading {
         let boot_us = micros(clock_gettime(ClockId::Boottime));
-        let utc_us = micros(clock_gettime(ClockId::Realtime));
+        let utc_us = wall_us();
         ClockReading {
             box_instant: BoxInstant {
                 boot: self.boot,
@@ -118,6 +118,18 @@ impl Clock for SystemClock {
             quality: self.quality(boot_us, utc_us),
         }
     }
+}
+
+/// The wall clock, through the C library, where a rig can shift it: of the boot clock nobody
+/// can make this program believe another.
+fn wall_us() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock adapter, the only place that reads the wall"
+    )]
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since_epoch.unwrap_or(Duration::ZERO).as_micros();
+    u64::try_from(micros).unwrap_or(u64::MAX)
 }
 
 fn micros(time: Timespec) -> u64 {

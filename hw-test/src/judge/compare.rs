@@ -66,6 +66,8 @@ pub(crate) struct Verdict {
     pub(crate) gaps: Vec<FoundGap>,
     /// Those of them that no gap states: wrong as well, unless something else explains them.
     pub(crate) unstated: Vec<FoundGap>,
+    /// Stated gaps that fit no absence: wrong as well, unless they are part of a longer one.
+    pub(crate) superfluous: Vec<StatedGap>,
     /// Rows at the end that were sent and not filed: wrong as well, unless the box was stopped.
     pub(crate) tail: u64,
     /// What else is wrong, one line each.
@@ -80,6 +82,12 @@ impl Verdict {
             format!(
                 "after sample {} {} sample(s) are missing and no gap says so",
                 gap.after, gap.len
+            )
+        }));
+        all.extend(self.superfluous.iter().map(|gap| {
+            format!(
+                "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
+                gap.len, gap.cause, gap.after
             )
         }));
         if self.tail > 0 {
@@ -239,13 +247,7 @@ fn check_gaps(stated: &[StatedGap], verdict: &mut Verdict) {
         }
     }
     verdict.unstated = unstated;
-    let differences = unmatched.iter().map(|gap| {
-        format!(
-            "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
-            gap.len, gap.cause, gap.after
-        )
-    });
-    verdict.differences.extend(differences);
+    verdict.superfluous = unmatched;
 }
 
 /// The four limb leads that follow from I and II, in counts of twice the gain for the

@@ -55,11 +55,13 @@ pub(crate) enum Kind {
     Reorder,
     /// Bits change on the way.
     Corrupt,
+    /// The box's wall clock jumps.
+    ClockJump,
 }
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::KillBox,
         Self::KillGateway,
         Self::KillBoth,
@@ -82,6 +84,7 @@ impl Kind {
         Self::Refuse,
         Self::Reorder,
         Self::Corrupt,
+        Self::ClockJump,
     ];
 
     /// What a person calls it.
@@ -109,6 +112,7 @@ impl Kind {
             Self::Refuse => "connections refused",
             Self::Reorder => "connections out of order",
             Self::Corrupt => "bits changed on the way",
+            Self::ClockJump => "jumps of the box's wall clock",
         }
     }
 

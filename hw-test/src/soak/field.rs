@@ -26,6 +26,10 @@ const GATEWAY_MIB: u64 = 4096;
 /// Most bits that change at once.
 const FLIPS: (u64, u64) = (1, 16);
 
+/// Where the box's wall clock jumps to, in seconds from the truth: home, an hour either way, and
+/// before everything that it was ever told.
+const JUMPS_S: [i64; 5] = [0, 3_600, -3_600, -86_400, -1_700_000_000];
+
 /// How long a gateway from an old backup may take to be sent everything again.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
 
@@ -184,6 +188,13 @@ impl Field {
             Kind::Throttle => self.weather(Road::slow(30_000), lasts),
             Kind::HalfOpen => self.weather(Road::lost(), lasts),
             Kind::Hold => self.weather(Road::held(), lasts),
+            Kind::ClockJump => {
+                let chosen = usize::try_from(fault.seed).unwrap_or_default() % JUMPS_S.len();
+                let seconds = JUMPS_S.get(chosen).copied().unwrap_or_default();
+                self.stage.shift_wall_clock(seconds)?;
+                pause(lasts);
+                Ok(())
+            }
             Kind::Corrupt => self.weather(Road::falsifying(20), lasts),
         }
     }

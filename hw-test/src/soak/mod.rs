@@ -72,6 +72,8 @@ struct Soak {
     truth: Truth,
     watch: StopWatch,
     happened: Vec<Happened>,
+    with_cards: bool,
+    clock_bends: bool,
 }
 
 /// Plays it. `true` when nothing was lost and nothing filed twice.
@@ -81,10 +83,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         disk::own_mounts()?;
     }
     say(format!("seed {}", options.seed));
-    let kinds: Vec<Kind> = Kind::ALL
-        .into_iter()
-        .filter(|kind| obstacle.is_none() || !kind.needs_cards())
-        .collect();
     if let Some(obstacle) = &obstacle {
         say(format!("no power cuts and no failing disks: {obstacle}"));
     }
@@ -92,7 +90,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
     let folder = options.keep.as_deref().unwrap_or(temporary.path());
     let mut soak = Soak::begin(folder, programs, options.seed, obstacle.is_none())?;
-    let plan = Plan::new(kinds, options.seed);
+    let plan = Plan::new(soak.kinds(), options.seed);
     let done = soak.play(plan, options).and_then(|()| soak.judge(options));
     if !matches!(done, Ok(true)) {
         soak.keep(folder)?;
@@ -116,6 +114,10 @@ impl Soak {
             .transpose()?;
         let proxy = Proxy::start(stage.gateway_address(), seed).context("no proxy can be had")?;
         stage.route(proxy.addr());
+        let clock_bends = stage.bend_wall_clock()?;
+        if !clock_bends {
+            say("no clock jumps: libfaketime is not installed (Debian: libfaketime)");
+        }
         let gateway = stage.start_gateway()?;
         stage.record()?.put(&fictitious_patient(SUBJECT))?;
         let seed = seed.to_string();
@@ -140,7 +142,18 @@ impl Soak {
             truth: Truth::default(),
             watch,
             happened: Vec::new(),
+            with_cards,
+            clock_bends,
         })
+    }
+
+    /// The kinds of faults that this machine can play.
+    fn kinds(&self) -> Vec<Kind> {
+        let can_be = |kind: &Kind| match kind {
+            Kind::ClockJump => self.clock_bends,
+            kind => self.with_cards || !kind.needs_cards(),
+        };
+        Kind::ALL.into_iter().filter(can_be).collect()
     }
 
     /// Lets one fault after another happen.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fault::Kind;
 use super::gap::NamedGap;
 use super::truth::Outcome;
-use crate::judge::compare::{FoundGap, Verdict};
+use crate::judge::compare::{FoundGap, StatedGap, Verdict};
 use crate::out::result;
 use crate::proxy::Traffic;
 
@@ -111,7 +111,7 @@ impl Table<'_> {
             "restarts      {} that nobody asked for",
             self.restarts
         ));
-        let wrong = self.wrong(&unexplained);
+        let wrong = self.wrong(&explained, &unexplained);
         for line in &wrong {
             result(format!("WRONG         {line}"));
         }
@@ -164,8 +164,22 @@ impl Table<'_> {
         Duration::from_millis(sample.saturating_mul(1_000) / u64::from(self.rate_hz.max(1)))
     }
 
-    fn wrong(&self, unexplained: &[&FoundGap]) -> Vec<String> {
+    fn wrong(&self, explained: &[&FoundGap], unexplained: &[&FoundGap]) -> Vec<String> {
         let mut wrong = self.outcome.wrong.clone();
+        // A gap that was stated just before bits flipped lies in the absence that followed.
+        let is_part = |gap: &StatedGap| {
+            let fits = |found: &&FoundGap| {
+                found.after == gap.after && gap.len <= found.len + gap.uncertainty
+            };
+            explained.iter().any(fits)
+        };
+        let superfluous = self.verdict.superfluous.iter().filter(|gap| !is_part(gap));
+        wrong.extend(superfluous.map(|gap| {
+            format!(
+                "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
+                gap.len, gap.cause, gap.after
+            )
+        }));
         wrong.extend(self.verdict.differences.iter().cloned());
         wrong.extend(unexplained.iter().map(|absence| {
             format!(

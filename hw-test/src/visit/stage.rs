@@ -103,6 +103,36 @@ impl Stage {
         self.gateway_environment = owned(variables);
     }
 
+    /// Lets the box's wall clock follow [`Self::shift_wall_clock`] from its next start on; its
+    /// boot clock stays true. `false` when `libfaketime` is not installed.
+    pub(crate) fn bend_wall_clock(&mut self) -> anyhow::Result<bool> {
+        let Some(library) = libfaketime() else {
+            return Ok(false);
+        };
+        self.shift_wall_clock(0)?;
+        self.set_agent_environment(&[
+            ("LD_PRELOAD", &library.display().to_string()),
+            (
+                "FAKETIME_TIMESTAMP_FILE",
+                &self.shift().display().to_string(),
+            ),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ]);
+        Ok(true)
+    }
+
+    /// Sets how far the box's wall clock is from the truth, at once.
+    pub(crate) fn shift_wall_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        let path = self.shift();
+        std::fs::write(&path, format!("{seconds:+}"))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn shift(&self) -> PathBuf {
+        self.folder.join("wall-clock-shift")
+    }
+
     /// The directory of everything that the box writes.
     pub(crate) fn agent_state(&self) -> PathBuf {
         self.folder.join("agent")
@@ -306,6 +336,14 @@ impl Stage {
             folder = self.folder.display(),
         )
     }
+}
+
+/// Where Debian puts the library that shifts a program's clock.
+fn libfaketime() -> Option<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    libraries
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.is_file())
 }
 
 /// Runs a program that must be content.
