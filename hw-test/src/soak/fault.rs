@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_kind_comes_before_one_comes_again() {
-        for round in plan(3).chunks(Kind::ALL.len()) {
+        for round in plan(3).chunks_exact(Kind::ALL.len()) {
             let kinds: BTreeSet<Kind> = round.iter().map(|fault| fault.kind).collect();
             assert_eq!(kinds.len(), Kind::ALL.len());
         }
