@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     pub(crate) rate_hz: u32,
     /// Counts per millivolt.
     pub(crate) gain_adu_per_mv: f64,
+    /// After how many frames the sensor's counter begins again, if it has one.
+    pub(crate) modulus: Option<u64>,
     /// Every row that was sent in a readable frame, in the order of the sensor's time.
     pub(crate) sent: Vec<SentRow>,
     /// What was played besides samples, one line each.
@@ -36,6 +38,8 @@ enum Line {
         schema: String,
         rate_hz: u32,
         gain_adu_per_mv: f64,
+        #[serde(default)]
+        modulus: Option<u64>,
         leads: Vec<String>,
         wiring: Vec<Option<String>>,
     },
@@ -107,6 +111,7 @@ impl Ledger {
                 schema,
                 rate_hz,
                 gain_adu_per_mv,
+                modulus,
                 leads,
                 wiring,
             } => {
@@ -114,6 +119,7 @@ impl Ledger {
                     bail!("{schema} is not a ledger that this judge can read");
                 }
                 (self.rate_hz, self.gain_adu_per_mv) = (rate_hz, gain_adu_per_mv);
+                self.modulus = modulus;
                 for (row, (lead, wire)) in leads.into_iter().zip(wiring).enumerate() {
                     if wire.is_none() {
                         self.inputs.push("-".to_owned());

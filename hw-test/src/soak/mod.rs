@@ -225,6 +225,7 @@ impl Soak {
             happened: &self.happened,
             asked_to_stop: asked,
             rate_hz: ledger.rate_hz,
+            modulus: ledger.modulus,
             outcome: self.truth.judge(&filed),
             gaps: filed.gaps(),
             stated: visit.gaps.len(),

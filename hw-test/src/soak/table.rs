@@ -39,6 +39,8 @@ pub(super) struct Table<'a> {
     pub(super) asked_to_stop: Duration,
     /// Samples per second of the sensor.
     pub(super) rate_hz: u32,
+    /// After how many frames its counter begins again.
+    pub(super) modulus: Option<u64>,
     /// What became of the records.
     pub(super) outcome: Outcome,
     /// What the box named as missing.
@@ -95,6 +97,14 @@ impl Table<'_> {
             explained.len()
         ));
         let traffic = &self.traffic;
+        let overstated: Vec<&StatedGap> = self.overstated().collect();
+        if !overstated.is_empty() {
+            let samples: u64 = overstated.iter().map(|gap| gap.len).sum();
+            result(format!(
+                "              {} stated of {samples} sample(s) in all where nothing is missing",
+                overstated.len()
+            ));
+        }
         result(format!(
             "network       {} connection(s), {} turned away, {} byte(s) vanished, {} bit(s) changed",
             traffic.accepted, traffic.turned_away, traffic.lost_bytes, traffic.flipped_bits
@@ -164,6 +174,21 @@ impl Table<'_> {
         Duration::from_millis(sample.saturating_mul(1_000) / u64::from(self.rate_hz.max(1)))
     }
 
+    /// Gaps of whole turns of the sensor's counter where nothing is missing: a box that could
+    /// not look at its port for a second cannot tell them from a loss. Too much is said to be
+    /// missing, and nothing is.
+    fn overstated(&self) -> impl Iterator<Item = &StatedGap> {
+        let superfluous = self.verdict.superfluous.iter();
+        superfluous.filter(|gap| self.is_overstated(gap))
+    }
+
+    fn is_overstated(&self, gap: &StatedGap) -> bool {
+        let turns = self
+            .modulus
+            .is_some_and(|turn| gap.len.is_multiple_of(turn));
+        gap.cause == "frames-lost" && turns
+    }
+
     fn wrong(&self, explained: &[&FoundGap], unexplained: &[&FoundGap]) -> Vec<String> {
         let mut wrong = self.outcome.wrong.clone();
         // A gap that was stated just before bits flipped lies in the absence that followed.
@@ -173,8 +198,9 @@ impl Table<'_> {
             };
             explained.iter().any(fits)
         };
-        let superfluous = self.verdict.superfluous.iter().filter(|gap| !is_part(gap));
-        wrong.extend(superfluous.map(|gap| {
+        let superfluous = self.verdict.superfluous.iter();
+        let false_ones = superfluous.filter(|gap| !is_part(gap) && !self.is_overstated(gap));
+        wrong.extend(false_ones.map(|gap| {
             format!(
                 "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
                 gap.len, gap.cause, gap.after
