@@ -159,6 +159,8 @@ impl Store {
                 .and_then(|()| self.commit(|store, lanes| store.insert_all(lanes, &alerts)));
             stored.unwrap_or_else(|err| alerts.iter().map(|_| Err(err.clone())).collect())
         };
+        let lost = stored.iter().filter(|answer| answer.is_err()).count();
+        self.lanes.get_mut(Lane::Alert).refused += u64::try_from(lost).unwrap_or(u64::MAX);
         let mut stored = stored.into_iter();
         entries
             .iter()
