@@ -27,6 +27,7 @@ fn a_sensor_is_captured_scored_and_stored_without_a_gateway() {
     assert_eq!(status["uplink"]["connected"], false);
     assert_eq!(status["uplink"]["code"], "uplink.unreachable");
     assert!(status["latency"]["captured_to_stored"]["median_ms"].is_number());
+    assert_eq!(status["store"]["autonomy"]["state"], "measuring");
     let text = String::from_utf8(bench.output(&["status"]).stdout).unwrap();
     assert!(
         text.starts_with("CAPTURING   box FR75-012 · patient assigned"),
@@ -141,4 +142,46 @@ fn the_outbox_is_shown_sealed_while_the_agent_runs() {
         lanes.iter().any(|lane| lane["lane"] == "routine"),
         "{document}"
     );
+}
+
+#[test]
+fn the_outbox_proves_itself_and_names_the_frame_that_was_changed() {
+    let bench = Bench::new();
+    let _sensor = Sensor::plug_in(&bench.port());
+    let mut agent = bench.start(&[]);
+    bench.wait_for_source("a segment", |source| source["segments"].as_u64() >= Some(2));
+    let (code, running) = proof(&bench);
+    assert_eq!((code, &running["verdict"]), (Some(0), &"whole".into()));
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let (code, whole) = proof(&bench);
+    assert_eq!((code, &whole["verdict"]), (Some(0), &"whole".into()));
+    assert_eq!(whole["schema"], "outbox-proof/1");
+    assert!(whole["lanes"][1]["frames"].as_u64() >= running["lanes"][1]["frames"].as_u64());
+
+    let mut bytes = std::fs::read(bench.outbox()).unwrap();
+    // a tagged COSE_Sign1 with its protected header: how every frame begins
+    let frame = [0xD2, 0x84, 0x50, 0xA3, 0x01, 0x27, 0x03, 0x18, 0x3C];
+    let at = bytes.windows(frame.len()).rposition(|found| found == frame);
+    bytes[at.unwrap() + 40] ^= 1;
+    std::fs::write(bench.outbox(), bytes).unwrap();
+    let (code, broken) = proof(&bench);
+    assert_eq!((code, &broken["verdict"]), (Some(2), &"broken".into()));
+    let lanes = broken["lanes"].as_array().unwrap();
+    let faults: Vec<_> = lanes
+        .iter()
+        .filter(|lane| !lane["fault"].is_null())
+        .collect();
+    assert_eq!(faults.len(), 1, "{broken}");
+    assert_eq!(faults[0]["fault"]["code"], "chain.frame");
+    let words = String::from_utf8(bench.output(&["outbox", "verify"]).stdout).unwrap();
+    assert!(words.starts_with("BROKEN"), "{words}");
+    assert!(words.contains("is broken at frame"), "{words}");
+}
+
+/// How `outbox verify` ends, and its document.
+fn proof(bench: &Bench) -> (Option<i32>, serde_json::Value) {
+    let output = bench.output(&["outbox", "verify", "--json"]);
+    let document = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    (output.status.code(), document)
 }

@@ -4,12 +4,14 @@
 //! more or less than what is stored. Holds counters, times and the subject's opaque
 //! reference; never a sample and never an identity.
 
+use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::gap::Gap;
 use cardio_core::ids::{AcquisitionId, BootId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
 use cardio_core::subject::SubjectRef;
-use cardio_wire::record::{AcquisitionStartedV1, GapV1, Record, SegmentV1};
+use cardio_wire::record::Record;
 use rusqlite::{Connection, Row, params};
 
 use crate::error::OutboxError;
@@ -40,24 +42,108 @@ pub struct OpenAcquisition {
     pub last_anchor: Option<TimeAnchor>,
 }
 
+/// What of a record concerns its acquisition: small, so that the samples need not wait for the
+/// disk a second time beside their encoding.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    /// Nothing.
+    Nothing,
+    Begun(Box<Acquisition>),
+    Stored {
+        acquisition: AcquisitionId,
+        end: SampleIndex,
+        ordinal: u64,
+        count: SampleCount,
+        anchor: TimeAnchor,
+    },
+    Missing {
+        acquisition: AcquisitionId,
+        gap: Gap,
+    },
+    Ended(AcquisitionId),
+}
+
+impl Note {
+    pub(crate) fn of(record: &Record) -> Self {
+        match record {
+            Record::AcquisitionStarted(started) => {
+                Self::Begun(Box::new(started.acquisition.clone()))
+            }
+            Record::Segment(record) => Self::Stored {
+                acquisition: record.segment.acquisition,
+                end: record.segment.end(),
+                ordinal: record.segment.ordinal,
+                count: record.segment.block.count(),
+                anchor: record.segment.anchor,
+            },
+            Record::Gap(record) => Self::Missing {
+                acquisition: record.acquisition,
+                gap: record.gap,
+            },
+            Record::AcquisitionEnded(ended) => Self::Ended(ended.acquisition),
+            Record::Assessment(_) | Record::LaneGap(_) | Record::BoxEvent(_) => Self::Nothing,
+        }
+    }
+}
+
 /// Follows one record that is being stored.
-pub(crate) fn follow(conn: &Connection, record: &Record) -> Result<(), OutboxError> {
-    let changed = match record {
-        Record::AcquisitionStarted(started) => begin(conn, started),
-        Record::Segment(segment) => add_segment(conn, segment),
-        Record::Gap(gap) => add_gap(conn, gap),
-        Record::AcquisitionEnded(ended) => conn
+pub(crate) fn follow(conn: &Connection, note: &Note) -> Result<(), OutboxError> {
+    let changed = match note {
+        Note::Nothing => Ok(0),
+        Note::Begun(acquisition) => begin(conn, acquisition),
+        Note::Stored {
+            acquisition,
+            end,
+            ordinal,
+            count,
+            anchor,
+        } => conn
+            .prepare_cached(
+                "UPDATE open_acquisition SET next_sample = ?2, next_ordinal = ?3,
+                 samples = samples + ?4, anchor_index = ?5, anchor_boot = ?6, anchor_us = ?7,
+                 anchor_utc = ?8, anchor_error = ?9, anchor_uncertainty = ?10
+                 WHERE acquisition = ?1",
+            )
+            .and_then(|mut statement| {
+                let error = match anchor.at.quality {
+                    ClockQuality::Unsynchronised => None,
+                    ClockQuality::Synchronised { error_us } => Some(signed(error_us)),
+                };
+                statement.execute(params![
+                    acquisition.0,
+                    signed(end.0),
+                    signed(ordinal.saturating_add(1)),
+                    signed(count.0),
+                    signed(anchor.index.0),
+                    anchor.at.box_instant.boot.0,
+                    signed(anchor.at.box_instant.micros),
+                    anchor.at.utc.0,
+                    error,
+                    signed(anchor.uncertainty_us)
+                ])
+            }),
+        Note::Missing { acquisition, gap } => conn
+            .prepare_cached(
+                "UPDATE open_acquisition SET next_sample = max(next_sample, ?2),
+                 gaps = gaps + 1, missing = missing + ?3 WHERE acquisition = ?1",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    acquisition.0,
+                    signed(gap.end().0),
+                    signed(gap.len.0)
+                ])
+            }),
+        Note::Ended(acquisition) => conn
             .prepare_cached("DELETE FROM open_acquisition WHERE acquisition = ?1")
-            .and_then(|mut statement| statement.execute([ended.acquisition.0])),
-        Record::Assessment(_) | Record::LaneGap(_) | Record::BoxEvent(_) => Ok(0),
+            .and_then(|mut statement| statement.execute([acquisition.0])),
     };
     changed
         .map(drop)
         .map_err(|source| OutboxError::database("follow an acquisition", source))
 }
 
-fn begin(conn: &Connection, started: &AcquisitionStartedV1) -> rusqlite::Result<usize> {
-    let acquisition = &started.acquisition;
+fn begin(conn: &Connection, acquisition: &Acquisition) -> rusqlite::Result<usize> {
     let (samples, seconds) = acquisition.rate.as_ratio();
     conn.prepare_cached(
         "INSERT OR REPLACE INTO open_acquisition (acquisition, source, subject, rate_samples,
@@ -70,44 +156,6 @@ fn begin(conn: &Connection, started: &AcquisitionStartedV1) -> rusqlite::Result<
         acquisition.subject.as_ref().map(SubjectRef::as_str),
         samples,
         seconds
-    ])
-}
-
-fn add_segment(conn: &Connection, record: &SegmentV1) -> rusqlite::Result<usize> {
-    let segment = &record.segment;
-    let anchor = &segment.anchor;
-    let error = match anchor.at.quality {
-        ClockQuality::Unsynchronised => None,
-        ClockQuality::Synchronised { error_us } => Some(signed(error_us)),
-    };
-    conn.prepare_cached(
-        "UPDATE open_acquisition SET next_sample = ?2, next_ordinal = ?3,
-         samples = samples + ?4, anchor_index = ?5, anchor_boot = ?6, anchor_us = ?7,
-         anchor_utc = ?8, anchor_error = ?9, anchor_uncertainty = ?10 WHERE acquisition = ?1",
-    )?
-    .execute(params![
-        segment.acquisition.0,
-        signed(segment.end().0),
-        signed(segment.ordinal.saturating_add(1)),
-        signed(segment.block.count().0),
-        signed(anchor.index.0),
-        anchor.at.box_instant.boot.0,
-        signed(anchor.at.box_instant.micros),
-        anchor.at.utc.0,
-        error,
-        signed(anchor.uncertainty_us)
-    ])
-}
-
-fn add_gap(conn: &Connection, record: &GapV1) -> rusqlite::Result<usize> {
-    conn.prepare_cached(
-        "UPDATE open_acquisition SET next_sample = max(next_sample, ?2), gaps = gaps + 1,
-         missing = missing + ?3 WHERE acquisition = ?1",
-    )?
-    .execute(params![
-        record.acquisition.0,
-        signed(record.gap.end().0),
-        signed(record.gap.len.0)
     ])
 }
 

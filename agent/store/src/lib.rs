@@ -36,5 +36,6 @@ pub use outbox::{
     AckOutcome, AckRefusal, KeyRing, LaneSummary, OutFrame, Outbox, OutboxConfig, OutboxSummary,
     Pending, Resent, Stored,
 };
+pub use sealing::EncodedRecord;
 pub use show::{LaneProof, OutboxRow, rows_read_only, verify_read_only};
 pub use space::{Space, SpaceLevel};

@@ -48,11 +48,10 @@ use cardio_core::ids::BoxId;
 use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Ack, LaneState};
-use cardio_wire::record::Record;
 
 use crate::bookkeeping::{self, OpenAcquisition};
 use crate::error::OutboxError;
-use crate::sealing::Entry;
+use crate::sealing::{EncodedRecord, Entry};
 use crate::space::Space;
 use crate::store::Store;
 use crate::writer::{self, Job, Reply};
@@ -188,11 +187,16 @@ impl Outbox {
         })
     }
 
-    /// Hands a record over; the answer comes after the commit.
+    /// Hands a record over, encoded here unless it is already; the answer comes after the
+    /// commit.
     ///
     /// # Errors
     /// [`OutboxError::Closed`].
-    pub fn append(&self, lane: Lane, record: Record) -> Result<Pending, OutboxError> {
+    pub fn append(
+        &self,
+        lane: Lane,
+        record: impl Into<EncodedRecord>,
+    ) -> Result<Pending, OutboxError> {
         let (sender, answer) = sync_channel(1);
         let reply = move |result| {
             // Whoever stopped waiting does not hear it; the record is stored all the same.
@@ -210,11 +214,12 @@ impl Outbox {
     pub fn append_then(
         &self,
         lane: Lane,
-        record: Record,
+        record: impl Into<EncodedRecord>,
         reply: impl FnOnce(Result<Stored, OutboxError>) + Send + 'static,
     ) -> Result<(), OutboxError> {
         let reply: Reply = Box::new(reply);
-        self.send(Job::Append(Box::new(Entry::new(lane, record)), reply))
+        let encoded = record.into();
+        self.send(Job::Append(Entry { lane, encoded }, reply))
     }
 
     /// Frames of a lane in order, from the one after `after_seq` on: at most `max_frames`,

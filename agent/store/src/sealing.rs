@@ -10,6 +10,7 @@ use cardio_wire::record::Record;
 use zeroize::Zeroizing;
 
 use crate::ahead::Ahead;
+use crate::bookkeeping::Note;
 use crate::error::OutboxError;
 use crate::lanes::Lanes;
 use crate::outbox::KeyRing;
@@ -18,22 +19,34 @@ use crate::space::Space;
 /// From so many records on a group is worth a thread.
 const WORTH_A_THREAD: usize = 4;
 
-/// One record that waits for its place.
-pub(crate) struct Entry {
-    pub(crate) lane: Lane,
-    pub(crate) record: Record,
+/// A record in its one encoding. Encoding packs the samples, and is done by whoever hands the
+/// record over. Wiped when it is dropped.
+#[derive(Clone)]
+pub struct EncodedRecord {
+    pub(crate) note: Note,
     plaintext: Zeroizing<Vec<u8>>,
 }
 
-impl Entry {
-    /// Encodes the record, so that this is done by whoever hands it over.
-    pub(crate) fn new(lane: Lane, record: Record) -> Self {
+impl std::fmt::Debug for EncodedRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EncodedRecord({} bytes)", self.plaintext.len())
+    }
+}
+
+impl From<Record> for EncodedRecord {
+    fn from(record: Record) -> Self {
         Self {
-            lane,
+            note: Note::of(&record),
             plaintext: Zeroizing::new(record.encode()),
-            record,
         }
     }
+}
+
+/// One record that waits for its place.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) lane: Lane,
+    pub(crate) encoded: EncodedRecord,
 }
 
 /// A frame that is not stored yet.
@@ -124,7 +137,7 @@ pub(crate) fn seal(
     };
     let bytes = ahead
         .take(&keys.recipient)
-        .and_then(|key| key.seal(&entry.plaintext, &header, &keys.signer))
+        .and_then(|key| key.seal(&entry.encoded.plaintext, &header, &keys.signer))
         .map_err(|source| OutboxError::Seal { lane, source })?;
     let fingerprint = envelope::fingerprint(&bytes);
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 
 use crate::ahead::Ahead;
 use crate::autonomy::{Autonomy, Growth};
-use crate::bookkeeping;
+use crate::bookkeeping::{self, Note};
 use crate::database;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes};
@@ -146,7 +146,7 @@ impl Store {
     ) -> Vec<Result<Stored, OutboxError>> {
         let (alerts, others): (Vec<Entry>, Vec<Entry>) = entries
             .iter()
-            .map(|entry| Entry::new(entry.lane, entry.record.clone()))
+            .cloned()
             .partition(|entry| entry.lane == Lane::Alert);
         for entry in others {
             self.lanes.get_mut(entry.lane).refused += 1;
@@ -197,7 +197,7 @@ impl Store {
             space,
         };
         let answers = sealing.seal_all(entries, |entry, sealed| {
-            insert_frame(conn, &entry.record, &sealed, stored_utc)
+            insert_frame(conn, &entry.encoded.note, &sealed, stored_utc)
         })?;
         self.note_growth(entries, &answers, space.used_bytes)?;
         Ok(answers)
@@ -225,11 +225,12 @@ impl Store {
         lane: Lane,
         record: Record,
     ) -> Result<Stored, OutboxError> {
-        let entry = Entry::new(lane, record);
+        let encoded = record.into();
+        let entry = Entry { lane, encoded };
         let sealed = seal(&self.keys, &mut self.ahead, lanes, &entry)?;
         let stored_utc = self.clock.read().utc;
         let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
-        insert_frame(conn, &entry.record, &sealed, stored_utc)
+        insert_frame(conn, &entry.encoded.note, &sealed, stored_utc)
     }
 
     /// Runs a change in one transaction. The counters in memory change only with the commit;
@@ -353,7 +354,7 @@ impl Store {
 
 fn insert_frame(
     conn: &Connection,
-    record: &Record,
+    note: &Note,
     sealed: &Sealed,
     stored_utc: UtcMicros,
 ) -> Result<Stored, OutboxError> {
@@ -366,7 +367,7 @@ fn insert_frame(
     conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc.0, bytes]))
         .map_err(|source| OutboxError::database("store a frame", source))?;
-    bookkeeping::follow(conn, record)?;
+    bookkeeping::follow(conn, note)?;
     Ok(Stored {
         identity: *identity,
         fingerprint: *fingerprint,

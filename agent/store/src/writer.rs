@@ -22,7 +22,7 @@ pub(crate) type Question = Box<dyn FnOnce(&mut Store) + Send>;
 /// What the thread is asked to do.
 pub(crate) enum Job {
     /// Store a record.
-    Append(Box<Entry>, Reply),
+    Append(Entry, Reply),
     /// Anything else, in order with the records.
     Call(Question),
 }
@@ -69,8 +69,8 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, entry: Box<Entry>, reply: Reply) {
-        self.entries.push(*entry);
+    fn add(&mut self, entry: Entry, reply: Reply) {
+        self.entries.push(entry);
         self.replies.push(reply);
     }
 

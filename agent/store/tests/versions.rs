@@ -1,0 +1,130 @@
+//! Files of every version that this program has had come up to the present one with all that
+//! they hold, and continue their chains.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test program: what is unexpected must stop it"
+)]
+
+mod support;
+
+use std::path::Path;
+
+use cardio_store::verify_read_only;
+use cardio_wire::envelope::{FrameHeader, NO_PREVIOUS, SUITE_X25519_CHACHA, fingerprint, seal};
+use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::record::Record;
+use rusqlite::{Connection, params};
+use support::{Ends, MIB, event, put};
+
+/// The statements of each version, from the first on.
+const VERSIONS: [&str; 1] = [include_str!("versions/v1.sql")];
+
+const CHAIN: ChainId = ChainId([5; 8]);
+
+/// A file as that version left it: three routine frames, the first acknowledged.
+fn file_of_version(version: usize, ends: &Ends, path: &Path) -> Vec<Record> {
+    let conn = Connection::open(path).unwrap();
+    conn.execute_batch(VERSIONS[version - 1]).unwrap();
+    conn.pragma_update(None, "application_id", 0x4543_474F)
+        .unwrap();
+    conn.pragma_update(None, "user_version", i64::try_from(version).unwrap())
+        .unwrap();
+    let records: Vec<Record> = (1..=3).map(event).collect();
+    let (mut prev, mut heads) = (NO_PREVIOUS, Vec::new());
+    for (record, seq) in records.iter().zip(1..) {
+        let header = FrameHeader {
+            suite: SUITE_X25519_CHACHA,
+            recipient: ends.secret.key_id(),
+            device: ends.device,
+            lane: Lane::Routine,
+            chain: CHAIN,
+            seq,
+            prev,
+        };
+        let frame = seal(
+            &record.encode(),
+            &header,
+            &ends.secret.public(),
+            &ends.signer,
+        )
+        .unwrap();
+        prev = fingerprint(&frame);
+        heads.push(prev);
+        let place = (1_i64 << 48) + i64::try_from(seq).unwrap();
+        conn.execute(
+            "INSERT INTO frame VALUES (?1, ?2, ?3, ?4)",
+            params![place, prev, 1_700_000_000_000_000_i64, frame],
+        )
+        .unwrap();
+    }
+    let insert = "INSERT INTO lane VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, 0, 0, 0)";
+    for lane in [0_u8, 2, 3] {
+        let none = NO_PREVIOUS;
+        conn.execute(insert, params![lane, [lane; 8], 1, none, 0, none, 0])
+            .unwrap();
+    }
+    conn.execute(insert, params![1, CHAIN.0, 4, heads[2], 1, heads[0], 9])
+        .unwrap();
+    records
+}
+
+fn schema(path: &Path) -> Vec<(String, String)> {
+    let conn = Connection::open(path).unwrap();
+    let mut statement = conn
+        .prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+        .unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_file_of_every_version_comes_up_with_its_frames_and_goes_on_in_its_chains() {
+    for version in 1..=VERSIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        let ends = Ends::new();
+        let mut records = file_of_version(version, &ends, &path);
+        let outbox = ends.open(&path, 64 * MIB).unwrap();
+        let state = outbox.lane_states().unwrap()[1];
+        assert_eq!(
+            (state.chain, state.next, state.acked),
+            (CHAIN, 4, 1),
+            "version {version}"
+        );
+        let stored = put(&outbox, Lane::Routine, event(4)).unwrap();
+        assert_eq!((stored.identity.chain, stored.identity.seq), (CHAIN, 4));
+        records.push(event(4));
+        assert_eq!(ends.records(&outbox, Lane::Routine, 0), records);
+        drop(outbox);
+        let proofs = verify_read_only(&path, &ends.signer.verifying_key()).unwrap();
+        assert!(proofs.iter().all(|proof| proof.fault.is_none()));
+    }
+}
+
+#[test]
+fn a_file_that_came_up_has_the_schema_of_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = Ends::new();
+    let new = dir.path().join("new.db");
+    drop(ends.open(&new, 64 * MIB).unwrap());
+    for version in 1..=VERSIONS.len() {
+        let old = dir.path().join(format!("v{version}.db"));
+        file_of_version(version, &ends, &old);
+        drop(ends.open(&old, 64 * MIB).unwrap());
+        assert_eq!(schema(&old), schema(&new), "version {version}");
+    }
+}
+
+#[test]
+fn every_version_has_its_statements_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox.db");
+    drop(Ends::new().open(&path, 64 * MIB).unwrap());
+    let conn = Connection::open(&path).unwrap();
+    let known: i64 = conn
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(known, i64::try_from(VERSIONS.len()).unwrap());
+}
