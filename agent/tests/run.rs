@@ -27,7 +27,9 @@ fn a_sensor_is_captured_scored_and_stored_without_a_gateway() {
     assert_eq!(status["uplink"]["connected"], false);
     assert_eq!(status["uplink"]["code"], "uplink.unreachable");
     assert!(status["latency"]["captured_to_stored"]["median_ms"].is_number());
-    assert_eq!(status["store"]["autonomy"]["state"], "measuring");
+    // half a minute of capture says how long the space lasts
+    let autonomy = &status["store"]["autonomy"]["state"];
+    assert!(autonomy == "measuring" || autonomy == "lasts", "{status}");
     let text = String::from_utf8(bench.output(&["status"]).stdout).unwrap();
     assert!(
         text.starts_with("CAPTURING   box FR75-012 · patient assigned"),
