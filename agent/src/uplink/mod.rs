@@ -110,6 +110,12 @@ pub enum UplinkError {
         /// The limit.
         limit_s: u64,
     },
+    /// Nothing was heard although the gateway had much to answer.
+    #[error("nothing was heard from the gateway for {limit_s} s")]
+    Silent {
+        /// The limit.
+        limit_s: u64,
+    },
     /// The connection ended.
     #[error("the connection to the gateway ended")]
     Ended {
@@ -129,6 +135,7 @@ impl UplinkError {
             Self::Untrusted { .. } => "uplink.untrusted",
             Self::Refused { .. } => "uplink.refused",
             Self::Slow { .. } => "uplink.slow",
+            Self::Silent { .. } => "uplink.silent",
             Self::Ended { .. } => "uplink.ended",
             Self::Closed => "uplink.closed",
         }

@@ -27,7 +27,7 @@ use rumqttc::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 use crate::enrolment::{Endpoint, Enrolment};
@@ -35,6 +35,8 @@ use crate::enrolment::{Endpoint, Enrolment};
 const KEEP_ALIVE_S: u16 = 30;
 /// How long the gateway may take to accept a connection and a subscription.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a farewell may take.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 /// Room for the headers of a packet around the largest frame.
 const PACKET_HEADERS: u32 = 1024;
 /// Things to publish that may wait for the client.
@@ -84,6 +86,8 @@ pub struct Mqtt {
     clock: Arc<dyn Clock>,
     /// Ends once the last link has said farewell.
     farewell: Option<JoinHandle<()>>,
+    /// The tasks of the last link, which may be stuck in a dead connection.
+    tasks: Vec<AbortHandle>,
 }
 
 /// The time of certificates: the box's, but never before the enrolment was written.
@@ -131,6 +135,7 @@ impl Mqtt {
             tls: Arc::new(client_config(enrolment, time)?),
             clock,
             farewell: None,
+            tasks: Vec::new(),
         })
     }
 
@@ -218,6 +223,9 @@ impl Mqtt {
 
 impl Uplink for Mqtt {
     async fn connect(&mut self) -> Result<Link, UplinkError> {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
         let (client, mut events) = AsyncClient::builder(self.options())
             .capacity(CLIENT_ROOM)
             .build();
@@ -242,7 +250,10 @@ impl Uplink for Mqtt {
         let (handed, to_answer) = mpsc::channel(UNDER_WAY_MAX.into());
         tokio::spawn(tell_delivered(to_answer, told.clone()));
         let poller = tokio::spawn(poll(events, told));
-        self.farewell = Some(tokio::spawn(hand_over(client, to_publish, handed, poller)));
+        self.tasks.push(poller.abort_handle());
+        let farewell = tokio::spawn(hand_over(client, to_publish, handed, poller));
+        self.tasks.push(farewell.abort_handle());
+        self.farewell = Some(farewell);
         let online = Outgoing {
             topic: Topic::State(self.device).to_string(),
             payload: self.state(true),
@@ -261,8 +272,8 @@ impl Uplink for Mqtt {
 
     async fn close(&mut self) {
         if let Some(farewell) = self.farewell.take() {
-            // it has its own time limit, and a task that panicked has said what it could
-            let _ = farewell.await;
+            // a task that panicked has said what it could, and a dead connection hears nothing
+            let _ = tokio::time::timeout(FAREWELL_LIMIT, farewell).await;
         }
     }
 }

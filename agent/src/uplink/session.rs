@@ -24,6 +24,10 @@ use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 use crate::backoff::Backoff;
 use crate::status::Board;
 
+/// How long nothing may be heard of what was published: longer than the largest frame takes at
+/// 30 kbit/s. The client's own keep-alive starts anew with everything that is sent, so a dead
+/// connection that is sent to again and again would never be noticed by it.
+const SILENT_LIMIT: Duration = Duration::from_secs(75);
 /// How often the scheduler's time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -96,6 +100,8 @@ struct Talk<'a, S> {
     /// What the outbox held when it was last asked.
     lanes: Vec<LaneState>,
     paused: bool,
+    /// When the first thing was published of which nothing was heard yet.
+    unheard_us: Option<u64>,
 }
 
 impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
@@ -154,6 +160,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             scheduler,
             lanes: Vec::new(),
             paused: false,
+            unheard_us: None,
         };
         talk.run(link, &self.stored, self.stop.clone()).await
     }
@@ -216,7 +223,9 @@ impl<S: Shelf> Talk<'_, S> {
             tokio::select! {
                 biased;
                 () = told_to_stop(&mut stop) => return Ok(Over::Stopped),
-                event = events.recv() => match event {
+                event = events.recv() => {
+                    self.unheard_us = None;
+                    match event {
                     Some(LinkEvent::Message { topic, payload }) => {
                         if let Some(over) = self.hear(&topic, &payload).await? {
                             return Ok(over);
@@ -227,19 +236,32 @@ impl<S: Shelf> Talk<'_, S> {
                     }
                     Some(LinkEvent::Lost(err)) => return Ok(Over::Lost(err)),
                     None => return Ok(Over::Lost(UplinkError::Closed)),
-                },
+                }},
                 place = publish.reserve(), if room.is_none() => match place {
                     Ok(place) => room = Some(place),
                     Err(_) => return Ok(Over::Lost(UplinkError::Closed)),
                 },
                 () = stored.notified() => self.look().await?,
-                _ = ticks.tick() => self.look().await?,
+                _ = ticks.tick() => {
+                    if self.is_silent() {
+                        let limit_s = SILENT_LIMIT.as_secs();
+                        return Ok(Over::Lost(UplinkError::Silent { limit_s }));
+                    }
+                    self.look().await?;
+                }
             }
         }
     }
 
     fn now_us(&self) -> u64 {
         self.clock.read().box_instant.micros
+    }
+
+    /// Whether the connection is dead and nobody says so.
+    fn is_silent(&self) -> bool {
+        let still = |since: u64| Duration::from_micros(self.now_us().saturating_sub(since));
+        self.unheard_us
+            .is_some_and(|since| still(since) > SILENT_LIMIT)
     }
 
     /// Publishes what the scheduler wants next; gives the room back if that is nothing.
@@ -263,6 +285,8 @@ impl<S: Shelf> Talk<'_, S> {
         self.board.lines().uplink.under_way = self.scheduler.under_way();
         match out {
             Some(out) => {
+                self.unheard_us
+                    .get_or_insert(self.clock.read().box_instant.micros);
                 room.send(out);
                 Ok(None)
             }

@@ -413,3 +413,17 @@ async fn told_to_stop_it_stops() {
     rig.stop.send_replace(true);
     assert!(soon(rig.gateways.recv()).await.is_none());
 }
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_more_is_heard_is_given_up_for_another() {
+    let frames = Frames::default();
+    frames.hold(Lane::Routine, 1);
+    let mut rig = Rig::start(frames);
+    let mut dead = rig.gateway().await;
+    dead.hello(&rig).await;
+    // The room for what is published may be full as well: nothing is taken from here on.
+    rig.clock.advance_micros(76_000_000);
+    let mut gateway = rig.gateway().await;
+    gateway.hello(&rig).await;
+    drop(dead);
+}
