@@ -25,7 +25,8 @@
 //!   that were set aside, each with a marker `.named` once gap records name what it lost.
 //!   Files are 0600, a directory that is made here is 0700.
 //!
-//! Writes: up to 64 records or 20 ms make one transaction with the counters of their lanes.
+//! Writes: up to 64 records or 20 ms make one transaction with the counters of their lanes; in
+//! it, a record is sealed while the frame before it is inserted.
 //! After any error the file is closed and opened again, and what it says then is believed;
 //! a failed sync is never tried again on the same handle.
 //!
