@@ -10,6 +10,7 @@
 //! [`Uplink`] hides the MQTT client; only [`mqtt`] knows it.
 
 mod commands;
+mod gateway_time;
 pub mod mqtt;
 pub mod session;
 pub mod shelf;

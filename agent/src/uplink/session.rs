@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardio_core::clock::{Clock, ClockReading};
+use cardio_core::clock::{Clock, ClockReading, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_store::{AckOutcome, OutboxError, Resent};
 use cardio_wire::keys::{SigningKey, VerifyingKey};
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
+use super::gateway_time::GatewayTime;
 use super::shelf::Shelf;
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 use crate::backoff::Backoff;
@@ -100,6 +101,8 @@ struct Talk<'a, S> {
     /// What the outbox held when it was last asked.
     lanes: Vec<LaneState>,
     paused: bool,
+    /// What time it is for the gateway.
+    gateway_time: GatewayTime,
     /// When the first thing was published of which nothing was heard yet.
     unheard_us: Option<u64>,
 }
@@ -160,6 +163,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             scheduler,
             lanes: Vec::new(),
             paused: false,
+            gateway_time: GatewayTime::default(),
             unheard_us: None,
         };
         talk.run(link, &self.stored, self.stop.clone()).await
@@ -363,14 +367,17 @@ impl<S: Shelf> Talk<'_, S> {
 
     async fn hear_ack(&mut self, payload: &[u8]) -> Result<(), OutboxError> {
         let refused = match Ack::verify(payload, &self.plan.control) {
-            Ok(ack) if ack.device == self.plan.device => match self.shelf.acked(ack).await? {
-                AckOutcome::Accepted { .. } => {
-                    self.progress(&ack);
-                    self.look().await?;
-                    None
+            Ok(ack) if ack.device == self.plan.device => {
+                self.gateway_time.hear(ack.gateway_utc, &self.clock.read());
+                match self.shelf.acked(ack).await? {
+                    AckOutcome::Accepted { .. } => {
+                        self.progress(&ack);
+                        self.look().await?;
+                        None
+                    }
+                    AckOutcome::Refused { why } => Some(why.code()),
                 }
-                AckOutcome::Refused { why } => Some(why.code()),
-            },
+            }
             Ok(_) => Some("ack.foreign"),
             Err(err) => Some(err.code()),
         };
@@ -398,7 +405,10 @@ impl<S: Shelf> Talk<'_, S> {
     }
 
     async fn hear_command(&mut self, payload: &[u8]) -> Result<Option<Over>, OutboxError> {
-        match self.commands.accept(payload, self.clock.read().utc) {
+        // Not known when: then the rising number alone keeps old commands out.
+        let now = self.gateway_time.at(&self.clock.read());
+        let now = now.unwrap_or(UtcMicros(i64::MIN));
+        match self.commands.accept(payload, now) {
             Ok(CommandAction::Resend {
                 lane,
                 chain,

@@ -407,6 +407,39 @@ async fn a_command_to_send_again_goes_back_and_a_revocation_ends_everything() {
 }
 
 #[tokio::test]
+async fn a_command_ends_by_the_gateways_clock_and_not_by_a_wall_clock_that_runs_ahead() {
+    let frames = Frames::default();
+    frames.hold(Lane::Routine, 1);
+    let mut rig = Rig::start(frames);
+    let mut gateway = rig.gateway().await;
+    gateway.hello(&rig).await;
+    let hour_us = 3_600_000_000;
+    let gateway_utc = UtcMicros(rig.clock.read().utc.0 - 2 * hour_us);
+    let ack = Ack {
+        gateway_utc,
+        ..rig.ack_of(Lane::Routine, 0)
+    };
+    let command = Command {
+        device: DEVICE,
+        number: 8,
+        expires: UtcMicros(gateway_utc.0 + hour_us),
+        action: CommandAction::Pause,
+    };
+    gateway
+        .say(Topic::DownAck(DEVICE), ack.sign(&rig.control))
+        .await;
+    gateway
+        .say(Topic::DownCommand(DEVICE), command.sign(&rig.control))
+        .await;
+    soon(async {
+        while !rig.board.lines().uplink.paused {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn told_to_stop_it_stops() {
     let mut rig = Rig::start(Frames::default());
     rig.gateway().await;
