@@ -72,7 +72,7 @@ struct HostileArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many cases run at once.
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 6, value_name = "N")]
     abreast: usize,
     /// Keep everything in this folder.
     #[arg(long, value_name = "FOLDER")]

@@ -16,7 +16,7 @@ use crate::child::Program;
 use crate::clock::wait_for;
 use crate::judge::compare::compare;
 use crate::judge::ledger::Ledger;
-use crate::judge::record::FiledVisit;
+use crate::judge::record::{FiledVisit, start_of};
 use crate::proxy::Proxy;
 use crate::visit::{SUBJECT, Stage, fictitious_patient};
 
@@ -50,6 +50,22 @@ impl Play {
     }
 }
 
+/// A gateway that knows the patient, and nothing else yet.
+pub(super) struct Opened {
+    pub(super) stage: Stage,
+    gateway: Program,
+    seed: u64,
+}
+
+/// Everything but the box, which is enrolled.
+pub(super) struct Ready {
+    pub(super) stage: Stage,
+    gateway: Program,
+    proxy: Proxy,
+    sim: Program,
+    inputs: Vec<String>,
+}
+
 /// Everything of a case while it runs. Dropped in this order: programs before the proxy.
 pub(super) struct Ground {
     pub(super) agent: Program,
@@ -57,6 +73,7 @@ pub(super) struct Ground {
     pub(super) gateway: Program,
     pub(super) proxy: Proxy,
     pub(super) stage: Stage,
+    inputs: Vec<String>,
 }
 
 /// What the judge found.
@@ -67,44 +84,99 @@ pub(super) struct Judged {
     pub(super) equal: u64,
     /// Samples named in gaps.
     pub(super) named: u64,
+    /// When each stretch of signal begins, in milliseconds since 1970, in order.
+    pub(super) starts_ms: Vec<i128>,
 }
 
-impl Ground {
-    /// Starts gateway, proxy, sensor and box, and waits until the box is connected and has
-    /// something acknowledged.
-    pub(super) fn begin(place: &Place, play: &Play) -> anyhow::Result<Self> {
-        Self::begin_with(place, play, |_, _| Ok(()))
-    }
-
-    /// The same; `prepare` may change the stage before the box starts, and is given where the
-    /// box will connect.
-    pub(super) fn begin_with(
-        place: &Place,
-        play: &Play,
-        prepare: impl FnOnce(&mut Stage, SocketAddr) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Self> {
+impl Opened {
+    /// Starts the gateway and registers the patient.
+    pub(super) fn open(place: &Place) -> anyhow::Result<Self> {
         let mut stage = Stage::set(&place.folder, place.programs.clone())?;
+        stage.set_agent_environment(&[("NO_COLOR", "1")]);
         let gateway = stage.start_gateway()?;
         stage.record()?.put(&fictitious_patient(SUBJECT))?;
-        let proxy = Proxy::start(stage.gateway_address(), place.seed).context("no proxy")?;
+        Ok(Self {
+            stage,
+            gateway,
+            seed: place.seed,
+        })
+    }
+
+    /// Starts the sensor and a proxy that leads to `upstream`, and enrols a box that connects
+    /// there.
+    pub(super) fn ready(self, play: &Play, upstream: SocketAddr) -> anyhow::Result<Ready> {
+        let mut stage = self.stage;
+        let proxy = Proxy::start(upstream, self.seed).context("no proxy")?;
         stage.route(proxy.addr());
         if play.unattended {
             stage.leave_alone();
         }
-        let sim = stage.start_sim(&sensor(play, place.seed))?;
+        let sim = stage.start_sim(&sensor(play, self.seed))?;
         let inputs = wait_for("the sensor's ledger", PROGRAM_LIMIT, || {
             Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.inputs))
         })?;
         stage.enrol(DEVICE, &inputs)?;
-        prepare(&mut stage, proxy.addr())?;
-        let agent = stage.start_agent()?;
-        Ok(Self {
-            agent,
-            sim,
-            gateway,
-            proxy,
+        Ok(Ready {
             stage,
+            gateway: self.gateway,
+            proxy,
+            sim,
+            inputs,
         })
+    }
+}
+
+impl Ready {
+    /// Starts the box.
+    pub(super) fn start(self) -> anyhow::Result<Ground> {
+        let agent = self.stage.start_agent()?;
+        Ok(Ground {
+            agent,
+            sim: self.sim,
+            gateway: self.gateway,
+            proxy: self.proxy,
+            stage: self.stage,
+            inputs: self.inputs,
+        })
+    }
+}
+
+impl Ground {
+    /// Starts gateway, proxy, sensor and box.
+    pub(super) fn begin(place: &Place, play: &Play) -> anyhow::Result<Self> {
+        let opened = Opened::open(place)?;
+        let upstream = opened.stage.gateway_address();
+        opened.ready(play, upstream)?.start()
+    }
+
+    /// Stops the box and puts another in its place, with its own enrolment and nothing stored.
+    /// What the first one had lies in `enrolment-1.toml` and `agent-1` of the stage's folder.
+    pub(super) fn replace_box(&mut self) -> anyhow::Result<()> {
+        self.agent.stop(PROGRAM_LIMIT)?;
+        let folder = self.stage.folder();
+        for (from, to) in [("enrolment.toml", "enrolment-1.toml"), ("agent", "agent-1")] {
+            std::fs::rename(folder.join(from), folder.join(to))
+                .with_context(|| format!("cannot put {from} aside"))?;
+        }
+        self.stage.enrol_as("FR75-013", DEVICE, &self.inputs)?;
+        self.agent = self.stage.start_agent()?;
+        Ok(())
+    }
+
+    /// Stops the box and starts it again.
+    pub(super) fn restart_box(&mut self) -> anyhow::Result<()> {
+        self.agent.stop(PROGRAM_LIMIT)?;
+        self.agent = self.stage.start_agent()?;
+        Ok(())
+    }
+
+    /// The codes that the box has logged with `event`, in order.
+    pub(super) fn codes(&self, event: &str) -> anyhow::Result<Vec<String>> {
+        let log = std::fs::read_to_string(self.stage.folder().join("agent.log"))?;
+        let event = format!("event=\"{event}\"");
+        let codes = log.lines().filter(|line| line.contains(&event));
+        let code = |line: &str| Some(line.split_once("code=\"")?.1.split_once('"')?.0.to_owned());
+        Ok(codes.filter_map(code).collect())
     }
 
     /// What the box says of itself, once it is as `is` asks.
@@ -157,6 +229,17 @@ impl Ground {
             .with_context(|| format!("the gateway has no counter {name}"))
     }
 
+    /// Waits until the sensor has said all and the box, which cannot send it, has kept it.
+    pub(super) fn offline_to_the_end(&mut self, limit: Duration) -> anyhow::Result<Value> {
+        wait_for("the sensor's end", limit, || {
+            self.agent.must_run()?;
+            Ok(Ledger::is_ended(&self.stage.ledger())?.then_some(()))
+        })?;
+        self.box_until("the box to be offline", limit, |status| {
+            status["uplink"]["connected"] == false
+        })
+    }
+
     /// Waits until the sensor has said all and the box has sent all, stops the box, and
     /// compares the record with the sensor's ledger. Fails on any difference.
     pub(super) fn judge(mut self) -> anyhow::Result<Judged> {
@@ -190,11 +273,17 @@ impl Ground {
             sent: verdict.sent,
             equal: verdict.equal,
             named: filed.gaps.iter().map(|gap| gap.len).sum(),
+            starts_ms: starts_ms(&filed)?,
         })
     }
 
     /// [`Ground::judge`], and nothing may be missing.
     pub(super) fn judge_whole(self) -> anyhow::Result<String> {
+        Ok(self.judge_with_starts()?.0)
+    }
+
+    /// [`Ground::judge_whole`], and when each stretch of signal begins.
+    pub(super) fn judge_with_starts(self) -> anyhow::Result<(String, Vec<i128>)> {
         let judged = self.judge()?;
         if judged.equal != judged.sent {
             bail!(
@@ -204,8 +293,35 @@ impl Ground {
                 judged.named
             );
         }
-        Ok(format!("all {} samples filed once", judged.sent))
+        let whole = format!("all {} samples filed once", judged.sent);
+        Ok((whole, judged.starts_ms))
     }
+}
+
+/// When each stretch of signal begins, in milliseconds since 1970.
+fn starts_ms(filed: &FiledVisit) -> anyhow::Result<Vec<i128>> {
+    let start = |reference: &str| {
+        let id = reference.rsplit('/').next().unwrap_or_default();
+        let found = filed.of_kind("Observation").find(|one| one["id"] == id);
+        let text = start_of(found.with_context(|| format!("{reference} is not there"))?);
+        let at: jiff::Timestamp = text
+            .parse()
+            .with_context(|| format!("{reference} states no time: `{text}`"))?;
+        anyhow::Ok(i128::from(at.as_millisecond()))
+    };
+    filed
+        .spans
+        .iter()
+        .map(|span| start(&span.reference))
+        .collect()
+}
+
+/// Memory that a program holds, in KiB.
+pub(super) fn resident_kib(program: &Program) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid()))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    number.context("the kernel does not say how much memory a program holds")
 }
 
 /// A number of a status.

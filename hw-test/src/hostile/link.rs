@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::ground::{Ground, Play, count};
+use super::ground::{Ground, Play, count, resident_kib};
 use super::{Case, Observed, Place};
 use crate::chance::Chance;
 use crate::clock::StopWatch;
@@ -54,6 +54,11 @@ pub(super) const CASES: &[Case] = &[
         name: "slow",
         does: "30 kbit/s and a backlog of long recordings, while alerts are raised",
         run: slow,
+    },
+    Case {
+        name: "offline",
+        does: "no network for a while of life at twenty times its speed, then 1 Mbit/s",
+        run: offline,
     },
 ];
 
@@ -237,6 +242,13 @@ fn slow(place: &Place) -> anyhow::Result<Observed> {
     ground.box_until("the box to come back", BOX_NOTICES, |status| {
         status["uplink"]["connected"] == true
     })?;
+    crate::clock::wait_for("the old alerts to be acknowledged", BOX_NOTICES, || {
+        Ok((waiting(&Word::of(&outbox)?, ALERT) <= 1).then_some(()))
+    })?;
+    let still_behind = waiting(&Word::of(&outbox)?, BULK);
+    if still_behind < 2 {
+        bail!("a backlog of {still_behind} bulk frame(s) proves nothing");
+    }
     let waits = watch_alerts(&outbox)?;
     let worst = waits.iter().max().copied().unwrap_or_default();
     let largest = largest_frames(&outbox)?;
@@ -255,6 +267,59 @@ fn slow(place: &Place) -> anyhow::Result<Observed> {
         bail!("{observed}");
     }
     Ok(vec![observed, ground.judge_whole()?])
+}
+
+/// Twenty minutes of signal in one minute.
+const OFFLINE: Play = Play {
+    seconds: 1_200,
+    speed: 20,
+    unattended: true,
+};
+
+/// How much more memory the box may hold at the end of the time offline, in KiB.
+const MORE_KIB: u64 = 16 * 1024;
+
+fn offline(place: &Place) -> anyhow::Result<Observed> {
+    let mut ground = Ground::begin(place, &OFFLINE)?;
+    ground.connected()?;
+    ground.proxy.set(Weather::closed());
+    ground.proxy.cut();
+    pause(Duration::from_secs(5));
+    let before = resident_kib(&ground.agent)?;
+    let status = ground.offline_to_the_end(BOX_NOTICES * 4)?;
+    let after = resident_kib(&ground.agent)?;
+    if after > before + MORE_KIB {
+        bail!("the box's memory grew from {before} to {after} KiB while it was offline");
+    }
+    ground.proxy.set(Weather::both(Road::slow(1_000_000)));
+    let outbox = ground.stage.agent_state().join(OUTBOX);
+    let (alerts, bulk) = crate::clock::wait_for("the alerts to be sent", BOX_NOTICES * 4, || {
+        let word = Word::of(&outbox)?;
+        let bulk = waiting(&word, BULK);
+        if bulk == 0 {
+            bail!("the long recording was sent before the alerts");
+        }
+        let saved = |lane: u64| word.lanes.iter().find(|said| said.lane == lane);
+        let alerts = saved(ALERT).map_or(0, |lane| lane.saved);
+        Ok((waiting(&word, ALERT) == 0).then_some((alerts, bulk)))
+    })?;
+    ground.proxy.set(Weather::default());
+    Ok(vec![
+        format!(
+            "{} records waited in {} bytes, room for {:.0} h more; the box held {} MiB when it went offline and {} MiB at the end",
+            status["store"]["waiting"],
+            status["store"]["bytes"],
+            status["store"]["autonomy"]["hours"]
+                .as_f64()
+                .unwrap_or_default(),
+            before / 1024,
+            after / 1024
+        ),
+        format!(
+            "all {alerts} alert frames were acknowledged while {bulk} bulk frames still waited"
+        ),
+        ground.judge_whole()?,
+    ])
 }
 
 fn waiting(word: &Word, lane: u64) -> u64 {

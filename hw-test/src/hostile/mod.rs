@@ -9,8 +9,16 @@
 //!
 //! Deliberately absent: kills and power cuts, which have rigs of their own.
 
+mod certificates;
+mod certify;
+mod clocks;
+mod forger;
 mod ground;
 mod link;
+mod malformed;
+mod middle;
+mod stranger;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -58,7 +66,16 @@ struct Case {
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
-    link::CASES.iter()
+    [
+        link::CASES,
+        forger::CASES,
+        stranger::CASES,
+        malformed::CASES,
+        certificates::CASES,
+        clocks::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs the cases and prints what came of each. `true` when all went as promised.
@@ -66,9 +83,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let chosen = choose(&options.only)?;
     let programs = Programs::prepare(options.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let root = options.keep.as_deref().unwrap_or(temporary.path());
+    let root = std::path::absolute(options.keep.as_deref().unwrap_or(temporary.path()))
+        .context("no folder to work in")?;
     result(format!("seed {}, {} case(s)", options.seed, chosen.len()));
-    let failed = run_abreast(&chosen, options, root, &programs);
+    let failed = run_abreast(&chosen, options, &root, &programs);
     if !failed.is_empty() {
         say(format!(
             "repeat with: cardio-rig hostile --seed {} {}",

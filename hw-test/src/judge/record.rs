@@ -272,7 +272,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn start_of(observation: &Value) -> &str {
+/// When an observation begins, as it is written; empty when it states no time.
+pub(crate) fn start_of(observation: &Value) -> &str {
     let period = observation["effectivePeriod"]["start"].as_str();
     period
         .or_else(|| observation["effectiveDateTime"].as_str())

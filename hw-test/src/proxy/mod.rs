@@ -4,8 +4,8 @@
 //! - The weather holds for all connections and can change at any time ([`Proxy::set`]).
 //! - Each direction is one link: what several connections send shares its rate.
 //! - A byte that TCP has lost for good is a hole that nothing can follow: a connection that was
-//!   under way while its direction was [`Passage::Lost`] stays silent for ever, without RST and
-//!   without FIN, as after a power cut at the other end or a forgotten NAT entry.
+//!   of which something vanished ([`Passage::Lost`]) stays silent for ever, both ways, without
+//!   RST and without FIN, as after a power cut at the other end or a forgotten NAT entry.
 //! - Bytes of one connection are never reordered, TCP would put them back. What gets out of
 //!   order is one connection against another: each has its own jitter, and what was sent on a
 //!   stranded connection ([`Proxy::strand`]) arrives when it is released, after what a newer
@@ -284,6 +284,8 @@ struct Link {
     server: TcpStream,
     broken: AtomicBool,
     stranded: AtomicBool,
+    /// Something of it has vanished: nothing passes any more, either way.
+    silent: AtomicBool,
     /// How many directions have said all.
     finished: AtomicU64,
 }
@@ -340,6 +342,7 @@ fn carry(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
         server,
         broken: AtomicBool::new(false),
         stranded: AtomicBool::new(false),
+        silent: AtomicBool::new(false),
         finished: AtomicU64::new(0),
     });
     lock(&shared.links).push(Arc::downgrade(&link));

@@ -154,25 +154,27 @@ impl Pipe {
 
     fn write(&self, mut chance: Chance) {
         let mut last = Duration::ZERO;
-        let mut is_silent = false;
         while let Some((arrived, piece)) = self.next() {
             let road = self.road();
             let jitter_us = u64::try_from(road.jitter.as_micros()).unwrap_or(u64::MAX);
             let late = Duration::from_micros(chance.below(jitter_us.saturating_add(1)));
             last = last.max(arrived + road.delay + late);
             self.travel(last);
-            is_silent |= self.road().passage == Passage::Lost;
+            if self.road().passage == Passage::Lost {
+                self.link.silent.store(true, Ordering::Relaxed);
+            }
             if let Piece::Bytes(bytes) = &piece {
                 let mut queue = lock(&self.queue);
                 queue.bytes = queue.bytes.saturating_sub(bytes.len());
                 self.changed.notify_all();
             }
-            self.deliver(piece, is_silent, &mut chance);
+            self.deliver(piece, &mut chance);
         }
     }
 
-    fn deliver(&self, piece: Piece, is_silent: bool, chance: &mut Chance) {
+    fn deliver(&self, piece: Piece, chance: &mut Chance) {
         let (_, to) = self.ends();
+        let is_silent = self.link.silent.load(Ordering::Relaxed);
         match piece {
             Piece::Bytes(bytes) if is_silent => self
                 .shared

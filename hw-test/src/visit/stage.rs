@@ -177,10 +177,27 @@ impl Stage {
     /// `inputs` names the sensor's inputs by
     /// their leads, `-` where nothing is connected.
     pub(crate) fn enrol(&self, device: &str, inputs: &[String]) -> anyhow::Result<()> {
-        let enrolment = self.folder.join("enrolment.toml");
+        self.enrol_as("FR75-012", device, inputs)
+    }
+
+    /// [`Self::enrol`], by another name.
+    pub(crate) fn enrol_as(
+        &self,
+        name: &str,
+        device: &str,
+        inputs: &[String],
+    ) -> anyhow::Result<()> {
+        self.add_box(name, "enrolment.toml")?;
+        self.write("agent.toml", &self.agent_config(device, inputs))
+    }
+
+    /// Makes a box called `name` known to the gateway; its enrolment is the file `out` of the
+    /// stage's folder.
+    pub(crate) fn add_box(&self, name: &str, out: &str) -> anyhow::Result<()> {
+        let enrolment = self.folder.join(out);
         let mut command = Command::new(&self.programs.gateway);
         command
-            .args(["boxes", "add", "--name", "FR75-012", "--out"])
+            .args(["boxes", "add", "--name", name, "--out"])
             .arg(&enrolment)
             .arg("--config")
             .arg(self.folder.join("gateway.toml"));
@@ -196,7 +213,7 @@ impl Stage {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        self.write("agent.toml", &self.agent_config(device, inputs))
+        Ok(())
     }
 
     /// Starts the gateway and waits until it answers.
