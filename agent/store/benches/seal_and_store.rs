@@ -1,10 +1,10 @@
 //! Sealing and storing against what it costs to store alone: plain rusqlite that inserts
 //! frames of the same size with the same pragmas and the same number of rows per commit.
 //!
-//! Budget: at least 0.7 of the plain rate at the pace of a box, where every source has a record
-//! each second or each ten: `one at a time`, and `bursts`, when the records of many sources
-//! end together. `Without pause` is what a box never does: groups follow each other at once,
-//! and the processor is all that counts.
+//! Budget: at least 0.7 of the plain rate. A box stores `one at a time`, where every source has
+//! a record each second or each ten, and in `bursts` when the records of many sources end
+//! together. `Without pause` is what it never does: groups follow each other at once, and the
+//! processor is all that counts. Where the budget stands: the figures in the crate's README.
 //!
 //! The two take turns, and every turn gives one ratio: the median and the lowest are printed,
 //! with both rates, the processor time and what one record put on the disk. That is what the
