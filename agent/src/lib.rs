@@ -15,6 +15,8 @@
 //! | [`capture`] | one task per sensor: port, conversation, pipeline |
 //! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
+//! | [`renewal`] | the certificate, renewed in time |
+//! | [`tls`] | how this box speaks TLS, at which time |
 //! | [`uplink`] | frames to the gateway, acknowledgements back |
 //! | [`service`] | all of it, started and ended in order |
 //! | [`status`], [`control`], [`telemetry`] | what the running agent tells about itself |
@@ -33,10 +35,12 @@ pub mod ids;
 pub mod missed;
 pub mod pipeline;
 pub mod recorder;
+pub mod renewal;
 pub mod service;
 pub mod sink;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
 pub mod uplink;
 
 #[cfg(test)]

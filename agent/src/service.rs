@@ -4,11 +4,10 @@
 //! Ending: the sensors end their acquisitions, the recorders finish, the uplink sends what
 //! it can for a limited time, the outbox closes. What is not sent stays in the outbox.
 
-use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use cardio_core::clock::Clock;
 use cardio_core::ids::SourceId;
@@ -16,7 +15,6 @@ use cardio_core::subject::SubjectRef;
 use cardio_protocol::profile;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
 use cardio_wire::record::EndReason;
-use rustls::pki_types::UnixTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -25,13 +23,16 @@ use crate::capture::{SourceTask, WAITING_MAX, line_of};
 use crate::clock::{ClockError, SystemClock};
 use crate::config::{Config, SourceConfig, rows};
 use crate::control::{self, ControlError};
-use crate::enrolment::{Enrolment, EnrolmentError};
+use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
 use crate::ids::RandomIds;
 use crate::pipeline::{Captured, SourcePlan};
 use crate::recorder::{Kept, Recorder};
+use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
 use crate::status::Board;
-use crate::uplink::mqtt::{Mqtt, TlsError};
+use crate::tls::TlsError;
+use crate::uplink::commands::{CommandLog, Trust};
+use crate::uplink::mqtt::Mqtt;
 use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
 
 /// Name of the outbox in the state directory.
@@ -111,18 +112,18 @@ impl RunError {
 /// [`RunError`] when it cannot start, or the gateway revokes the box.
 pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::open().map_err(RunError::Clock)?);
-    let enrolment_path = config.site.enrolment.as_deref();
-    let enrolment = Enrolment::load(enrolment_path).map_err(RunError::Enrolment)?;
-    let enrolled_at = enrolment_path.map_or(UnixTime::since_unix_epoch(Duration::ZERO), written_at);
-    let mqtt = Mqtt::new(&enrolment, enrolled_at, Arc::clone(&clock)).map_err(RunError::Tls)?;
+    let file = EnrolmentFile::open(&config.site.enrolment_file()).map_err(RunError::Enrolment)?;
+    let file = Arc::new(file);
+    let enrolment = file.enrolment().map_err(RunError::Enrolment)?;
+    let mqtt = Mqtt::new(&enrolment, Arc::clone(&file), Arc::clone(&clock));
+    let mqtt = mqtt.map_err(RunError::Tls)?;
     make_state(&config.site.state)?;
     let outbox = Outbox::open(
         OutboxConfig::new(&config.site.state.join(OUTBOX), config.store.cap.0),
         KeyRing {
             device: enrolment.id,
             signer: enrolment.signer.clone(),
-            recipient: enrolment.recipient,
-            control: enrolment.control,
+            recipient: enrolment.trusted.recipient,
         },
         Arc::clone(&clock),
     )
@@ -136,41 +137,27 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
     let service = Service {
         config,
         enrolment: &enrolment,
+        file: Arc::clone(&file),
         clock,
         outbox,
         board: Arc::new(Board::default()),
         stored: Arc::new(Notify::new()),
     };
     let done = runtime.block_on(service.run(mqtt, limit));
-    if let (Err(RunError::Revoked), Some(path)) = (&done, enrolment_path) {
-        wipe(path);
+    if matches!(done, Err(RunError::Revoked)) {
+        match file.wipe() {
+            Ok(()) => tracing::warn!(event = "AgentKeysWiped"),
+            Err(_) => tracing::error!(event = "AgentKeysWipeError", code = "enrolment.not_wiped"),
+        }
     }
     done
-}
-
-/// Makes the keys of a box that is no longer trusted unreadable, as far as a file system
-/// lets one.
-fn wipe(path: &Path) {
-    let wiped = std::fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|mut file| {
-            let len = file.metadata()?.len();
-            std::io::copy(&mut std::io::repeat(0).take(len), &mut file)?;
-            file.sync_all()
-        })
-        .and_then(|()| std::fs::remove_file(path));
-    match wiped {
-        Ok(()) => tracing::warn!(event = "AgentKeysWiped"),
-        Err(_) => tracing::error!(event = "AgentKeysWipeError", code = "enrolment.not_wiped"),
-    }
 }
 
 fn process(act: &'static str) -> impl Fn(std::io::Error) -> RunError {
     move |source| RunError::Process { act, source }
 }
 
-fn make_state(path: &Path) -> Result<(), RunError> {
+pub(crate) fn make_state(path: &Path) -> Result<(), RunError> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -181,18 +168,10 @@ fn make_state(path: &Path) -> Result<(), RunError> {
         })
 }
 
-/// When the enrolment was written, which the present cannot be before.
-fn written_at(path: &Path) -> UnixTime {
-    let age = std::fs::metadata(path)
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    UnixTime::since_unix_epoch(age.unwrap_or(Duration::ZERO))
-}
-
 struct Service<'a> {
     config: &'a Config,
     enrolment: &'a Enrolment,
+    file: Arc<EnrolmentFile>,
     clock: Arc<dyn Clock>,
     outbox: Outbox,
     board: Arc<Board>,
@@ -222,6 +201,14 @@ impl Service<'_> {
         let (stop_uplink, uplink_stops) = watch::channel(false);
         let (facts, mut facts_seen) = watch::channel(UplinkFacts::default());
         let uplink = tokio::spawn(self.uplink(mqtt, uplink_stops, facts).run());
+        let renewal = Renewal {
+            file: Arc::clone(&self.file),
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&self.board),
+            tell: self.recorder_of_the_box(),
+            stop: stop_uplink.subscribe(),
+        };
+        background.spawn(renewal.run());
         let (stop_sources, sources_stop) = watch::channel(None);
         let mut sources = self.start_sources(&sources_stop)?;
         tracing::info!(event = "AgentStarted", sources = self.config.sources.len());
@@ -283,7 +270,12 @@ impl Service<'_> {
             plan: UplinkPlan {
                 device: self.enrolment.id,
                 signer: self.enrolment.signer.clone(),
-                control: self.enrolment.control,
+                trust: Trust {
+                    device: self.enrolment.id,
+                    keys: self.enrolment.trusted,
+                    last_command: self.enrolment.last_command,
+                    log: Arc::clone(&self.file) as Arc<dyn CommandLog>,
+                },
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 retry_first: settings.retry_first.0,
                 retry_last: settings.retry_last.0,
@@ -363,6 +355,13 @@ impl Service<'_> {
             Box::new(RandomIds::new()),
             source,
         )
+    }
+
+    fn recorder_of_the_box(&self) -> OutboxSink {
+        OutboxSink {
+            outbox: self.outbox.clone(),
+            stored: Arc::clone(&self.stored),
+        }
     }
 
     async fn drain(&self, facts: &mut watch::Receiver<UplinkFacts>, limit: Duration) {

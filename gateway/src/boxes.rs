@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
-use cardio_wire::keys::VerifyingKey;
-use cardio_wire::message::State;
+use cardio_wire::keys::{TrustedKeyIds, VerifyingKey};
+use cardio_wire::message::{CommandAction, State};
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+
+/// Orders to one session that it has not taken up; what comes on top the next hello brings.
+const ORDERS_MAX: usize = 8;
 
 /// A box on the allow-list.
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ pub struct LiveSession {
     pub since: UtcMicros,
     generation: u64,
     end: watch::Sender<Option<DisconnectReasonCode>>,
+    orders: mpsc::Sender<CommandAction>,
 }
 
 /// The allow-list and the live sessions.
@@ -57,6 +61,7 @@ pub struct Boxes {
 struct Live {
     sessions: HashMap<BoxId, LiveSession>,
     left: HashMap<BoxId, UtcMicros>,
+    pins: HashMap<BoxId, TrustedKeyIds>,
     generations: u64,
 }
 
@@ -66,6 +71,8 @@ pub struct Presence {
     boxes: Arc<Boxes>,
     id: BoxId,
     generation: u64,
+    /// What the box is to be told.
+    pub orders: mpsc::Receiver<CommandAction>,
     /// Becomes `Some(reason)` when the session must end.
     pub ended: watch::Receiver<Option<DisconnectReasonCode>>,
 }
@@ -108,12 +115,40 @@ impl Boxes {
             .cloned()
     }
 
-    /// Takes a box off the allow-list and ends its live session.
+    /// Tells a box to do something; answers whether it is connected and will hear it.
+    pub fn tell(&self, id: BoxId, action: CommandAction) -> bool {
+        let live = self.lock();
+        let session = live.sessions.get(&id);
+        session.is_some_and(|session| session.orders.try_send(action).is_ok())
+    }
+
+    /// Tells every box that is connected; answers how many.
+    pub fn tell_all(&self, action: CommandAction) -> usize {
+        let live = self.lock();
+        let told = live
+            .sessions
+            .values()
+            .filter(|session| session.orders.try_send(action).is_ok());
+        told.count()
+    }
+
+    /// Notes which keys of this gateway a box says it has pinned.
+    pub fn note_pins(&self, id: BoxId, pins: TrustedKeyIds) {
+        self.lock().pins.insert(id, pins);
+    }
+
+    /// Which keys of this gateway a box has pinned, if it said hello since the start.
+    pub fn pins(&self, id: BoxId) -> Option<TrustedKeyIds> {
+        self.lock().pins.get(&id).copied()
+    }
+
+    /// Takes a box off the allow-list, tells it to wipe its keys, and ends its live session.
     pub fn revoke(&self, id: BoxId) {
         self.admitted
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, known| known.id != id);
+        self.tell(id, CommandAction::Revoke);
         if let Some(session) = self.lock().sessions.get(&id) {
             session
                 .end
@@ -131,6 +166,7 @@ impl Boxes {
     /// Enters a session; an older one of the same box is taken over.
     pub fn enter(self: &Arc<Self>, id: BoxId, now: UtcMicros) -> Presence {
         let (end, ended) = watch::channel(None);
+        let (orders, to_tell) = mpsc::channel(ORDERS_MAX);
         let mut live = self.lock();
         live.generations += 1;
         let generation = live.generations;
@@ -138,6 +174,7 @@ impl Boxes {
             since: now,
             generation,
             end,
+            orders,
         };
         if let Some(older) = live.sessions.insert(id, session) {
             older
@@ -149,6 +186,7 @@ impl Boxes {
             boxes: Arc::clone(self),
             id,
             generation,
+            orders: to_tell,
             ended,
         }
     }

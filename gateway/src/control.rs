@@ -3,6 +3,8 @@
 //! One line of JSON asks, one line answers. The socket's file has mode 0600: who may open it
 //! may do what the command line can. Deliberately absent: anything for another machine.
 
+mod letting_in;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,9 +21,11 @@ use tokio::sync::watch;
 use crate::boxes::Boxes;
 use crate::counters::Counters;
 use crate::db::Readers;
+use crate::enrol::desk::Desk;
 use crate::gateway::RunError;
 use crate::inbox::{BoxRow, Inbox};
 use crate::keys::GatewayKeys;
+use crate::keys::ring::Purpose;
 use crate::{alerting, clock, enrol, filing, record};
 
 const REQUEST_MAX_BYTES: u64 = 64 * 1024;
@@ -46,6 +50,44 @@ pub enum Request {
     BoxesRevoke {
         /// Its name.
         name: String,
+    },
+    /// An invitation for a new box.
+    BoxesInvite {
+        /// Its name.
+        name: String,
+    },
+    /// The invitations, and the requests that claim them.
+    BoxesPending,
+    /// A request that is let in.
+    BoxesConfirm {
+        /// The name of the box.
+        name: String,
+        /// The six words that the box shows.
+        words: String,
+    },
+    /// A request or invitation that is not.
+    BoxesRefuse {
+        /// The name of the box.
+        name: String,
+    },
+    /// A box that is to stop sending until it connects again.
+    BoxesPause {
+        /// Its name.
+        name: String,
+    },
+    /// The keys that change.
+    KeysList,
+    /// A new key.
+    KeysRotate {
+        /// What for.
+        purpose: Purpose,
+    },
+    /// A kept key to forget.
+    KeysRetire {
+        /// Its id.
+        id: String,
+        /// Even if boxes may still need it.
+        anyway: bool,
     },
     /// The alerts.
     AlertsList,
@@ -104,8 +146,9 @@ pub struct Control {
     pub(crate) keys: Arc<GatewayKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) meeting: enrol::Meeting,
-    pub(crate) addresses: (SocketAddr, SocketAddr),
+    pub(crate) desk: Desk,
+    /// For boxes, for readers, for enrolment.
+    pub(crate) addresses: [SocketAddr; 3],
     pub(crate) started: ClockReading,
     pub(crate) state: std::path::PathBuf,
 }
@@ -174,6 +217,14 @@ impl Control {
             Request::BoxesList => self.boxes_list(),
             Request::BoxesAdd { name, endpoint } => self.add(&name, endpoint).await,
             Request::BoxesRevoke { name } => self.revoke(name).await,
+            Request::BoxesInvite { name } => self.invite(&name).await,
+            Request::BoxesPending => self.visitors().await,
+            Request::BoxesConfirm { name, words } => self.confirm(&name, &words).await,
+            Request::BoxesRefuse { name } => self.refuse(&name).await,
+            Request::BoxesPause { name } => self.pause(&name),
+            Request::KeysList => self.keys_list(),
+            Request::KeysRotate { purpose } => self.rotate(purpose),
+            Request::KeysRetire { id, anyway } => self.retire(&id, anyway),
             Request::AlertsList => {
                 let now = self.clock.read().utc;
                 let alerts = self.read(move |c| alerting::list(c, now)).await?;
@@ -212,6 +263,7 @@ impl Control {
             && inbox.broken_lanes == 0
             && record.quarantined == 0;
         let now = self.clock.read();
+        let [mqtt, https, enrol] = self.addresses;
         let up = now.box_instant.micros_since(&self.started.box_instant);
         let counters: serde_json::Map<String, Value> = self
             .counters
@@ -224,8 +276,9 @@ impl Control {
             "verdict": if healthy { "RECEIVING" } else { "DEGRADED" },
             "version": env!("CARGO_PKG_VERSION"),
             "up_s": up.unwrap_or(0) / 1_000_000,
-            "mqtt": self.addresses.0.to_string(),
-            "https": self.addresses.1.to_string(),
+            "mqtt": mqtt.to_string(),
+            "https": https.to_string(),
+            "enrol": enrol.to_string(),
             "boxes": self.box_list().map_err(failed)?,
             "inbox": inbox,
             "record": record,
@@ -283,9 +336,9 @@ impl Control {
     }
 
     async fn add(&self, name: &str, endpoint: Option<String>) -> Result<Value, Refused> {
-        let meeting = self.meeting.clone().moved_to(endpoint);
+        let meeting = self.desk.meeting().clone().moved_to(endpoint);
         let now = self.clock.read().utc;
-        let made = enrol::make(&self.keys, name, &meeting, now)
+        let made = enrol::file::make(&self.keys, name, &meeting, now)
             .map_err(|error| Refused::of(&error, error.code()))?;
         self.inbox
             .enrol(made.new.clone())

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::envelope;
 use cardio_wire::intake::{AckPace, AckPlan, DueAck, LaneHead, Receipt, Stored};
+use cardio_wire::keys::TrustedKeyIds;
 use cardio_wire::lane::{FrameIdentity, Lane};
-use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState};
+use cardio_wire::message::{Ack, CommandAction, Hello};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::PubAckReason;
 use tokio::sync::oneshot;
@@ -28,9 +29,7 @@ use crate::counters::Counters;
 use crate::db::DbError;
 use crate::inbox::{Arrived, Inbox};
 use crate::keys::GatewayKeys;
-
-/// How long a command holds.
-const COMMAND_LIFE_US: i64 = 3_600_000_000;
+use crate::orders;
 
 /// What every conversation needs.
 #[derive(Clone)]
@@ -67,7 +66,10 @@ pub(crate) enum Answer {
     /// Its frame is on its way to the disk.
     Storing(oneshot::Receiver<Result<Receipt, DbError>>),
     /// Its hello is being compared with what is stored.
-    Comparing(HelloSaid, oneshot::Receiver<Result<Vec<LaneHead>, DbError>>),
+    Comparing(
+        Box<Hello>,
+        oneshot::Receiver<Result<Vec<LaneHead>, DbError>>,
+    ),
     /// It is decided.
     Decided(PubAckReason),
 }
@@ -81,7 +83,7 @@ impl Answer {
             }
             Self::Comparing(said, heads) => {
                 let heads = heads.await.unwrap_or(Err(DbError::Closed));
-                Outcome::Compared(std::mem::take(said), heads)
+                Outcome::Compared(said.clone(), heads)
             }
             Self::Decided(reason) => Outcome::Decided(*reason),
         }
@@ -93,16 +95,9 @@ pub(crate) enum Outcome {
     /// Of its frame.
     Stored(Result<Receipt, DbError>),
     /// Of its hello.
-    Compared(HelloSaid, Result<Vec<LaneHead>, DbError>),
+    Compared(Box<Hello>, Result<Vec<LaneHead>, DbError>),
     /// It was decided before.
     Decided(PubAckReason),
-}
-
-/// What is remembered of a hello until it is compared.
-#[derive(Debug, Default)]
-pub(crate) struct HelloSaid {
-    lanes: Vec<LaneState>,
-    echo_us: u64,
 }
 
 /// One box that is connected.
@@ -115,6 +110,8 @@ pub(crate) struct Conversation {
     /// How much more it may say in this second.
     pub(crate) budget: Budget,
     plan: AckPlan,
+    /// Which of this gateway's keys the box has pinned, once it said hello.
+    pinned: Option<TrustedKeyIds>,
     commands: VecDeque<Vec<u8>>,
 }
 
@@ -130,6 +127,7 @@ impl Conversation {
                 wait_us: micros(shared.config.ack_wait.0),
                 frames: shared.config.ack_frames,
             }),
+            pinned: None,
             commands: VecDeque::new(),
             shared: shared.clone(),
         }
@@ -196,10 +194,7 @@ impl Conversation {
             tracing::warn!(event = "BoxHelloRefused", code = "inbox.hello", box_name = %self.known.name);
             return Answer::Decided(PubAckReason::PayloadFormatInvalid);
         };
-        let said = HelloSaid {
-            lanes: hello.lanes.clone(),
-            echo_us: hello.at.box_instant.micros,
-        };
+        let said = Box::new(hello.clone());
         let now = self.shared.clock.read().utc;
         Answer::Comparing(said, self.shared.inbox.hello(hello, now).await)
     }
@@ -213,7 +208,7 @@ impl Conversation {
             Outcome::Decided(reason) => Ok(reason),
             Outcome::Stored(Ok(receipt)) => Ok(self.on_stored(&receipt)),
             Outcome::Compared(said, Ok(heads)) => {
-                self.on_compared(&said, heads);
+                self.on_compared(&said, &heads);
                 Ok(PubAckReason::Success)
             }
             Outcome::Stored(Err(error)) => {
@@ -271,37 +266,57 @@ impl Conversation {
         PubAckReason::Success
     }
 
-    fn on_compared(&mut self, said: &HelloSaid, heads: Vec<LaneHead>) {
+    fn on_compared(&mut self, hello: &Hello, heads: &[LaneHead]) {
         self.shared.counters.hellos.add_one();
-        let now = self.shared.clock.read();
+        self.pinned = Some(hello.keys);
+        self.shared.boxes.note_pins(self.known.id, hello.keys);
+        for action in orders::owed(&self.shared.keys, hello, heads) {
+            self.order(action);
+        }
+        let now_us = self.shared.now_us();
         for head in heads {
-            self.plan.answer(head, said.echo_us, now.box_instant.micros);
-            if let Some(resend) = self.resend(&head, &said.lanes, now.utc) {
-                self.commands.push_back(resend);
-            }
+            self.plan.answer(*head, hello.at.box_instant.micros, now_us);
         }
     }
 
-    /// The box believes more acknowledged than is stored here: this inbox was restored from
-    /// a backup. Asks for what is missing.
-    fn resend(&self, head: &LaneHead, said: &[LaneState], now: UtcMicros) -> Option<Vec<u8>> {
-        let behind = said.iter().any(|state| {
-            state.lane == head.lane && state.chain == head.chain && state.acked > head.upto
+    /// Queues a command, signed with a key that the box believes.
+    pub(crate) fn order(&mut self, action: CommandAction) {
+        let now = self.shared.clock.read().utc;
+        let pinned = self.pinned.or_else(|| {
+            let trusted = self.shared.keys.trusted().ok();
+            trusted.map(|keys| keys.ids())
         });
-        if !behind {
-            return None;
+        let number = self.shared.inbox.counter().next(now);
+        let signed = pinned.and_then(|pinned| {
+            orders::command(
+                &self.shared.keys,
+                self.known.id,
+                &pinned,
+                action,
+                number,
+                now,
+            )
+        });
+        match signed {
+            Some(command) => self.commands.push_back(command),
+            None => tracing::error!(
+                event = "BoxOrderError",
+                code = "keys.no-common-key",
+                box_name = %self.known.name
+            ),
         }
-        let command = Command {
-            device: self.known.id,
-            number: self.shared.inbox.counter().next(now),
-            expires: UtcMicros(now.0.saturating_add(COMMAND_LIFE_US)),
-            action: CommandAction::Resend {
-                lane: head.lane,
-                chain: head.chain,
-                from_seq: head.upto.saturating_add(1),
-            },
-        };
-        Some(command.sign(&self.shared.keys.control))
+    }
+
+    /// Whether something was ordered and not yet taken up.
+    pub(crate) fn has_orders(&self) -> bool {
+        !self.presence.orders.is_empty()
+    }
+
+    /// Queues what was ordered and not yet taken up.
+    fn take_orders(&mut self) {
+        while let Ok(action) = self.presence.orders.try_recv() {
+            self.order(action);
+        }
     }
 
     /// When the next acknowledgement falls due, if any waits, in microseconds since boot.
@@ -323,6 +338,7 @@ impl Conversation {
 
     /// The next command, signed.
     pub(crate) fn next_command(&mut self) -> Option<Vec<u8>> {
+        self.take_orders();
         let command = self.commands.pop_front()?;
         self.shared.counters.commands_sent.add_one();
         Some(command)
@@ -340,7 +356,7 @@ impl Conversation {
             echo_us: due.echo_us,
             counter: self.shared.inbox.counter().next(now),
         };
-        Some(ack.sign(&self.shared.keys.control))
+        Some(ack.sign(&self.shared.keys.control().ok()?))
     }
 }
 

@@ -60,6 +60,12 @@ counters! {
     acks_sent,
     /// Commands sent.
     commands_sent,
+    /// Requests to enrol.
+    enrol_requests,
+    /// Requests to enrol, questions and renewals that were turned away.
+    enrol_refused,
+    /// Certificates renewed.
+    certificates_renewed,
     /// Records filed into the patient record.
     records_filed,
     /// Records set aside because they could not be opened or read.

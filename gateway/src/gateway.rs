@@ -22,7 +22,9 @@ use crate::control::{self, Control};
 use crate::conversation::Shared;
 use crate::counters::Counters;
 use crate::db::{DbError, Readers, Schema, Writer};
-use crate::enrol::Meeting;
+use crate::enrol::desk::{Desk, DeskParts};
+use crate::enrol::http::Entrance;
+use crate::enrol::{self, Meeting};
 use crate::filing::Filer;
 use crate::http::{self, Web};
 use crate::inbox::Inbox;
@@ -174,6 +176,8 @@ pub struct Gateway {
     pub mqtt: SocketAddr,
     /// Where readers connect.
     pub https: SocketAddr,
+    /// Where boxes enrol and renew their certificates.
+    pub enrol: SocketAddr,
     /// What the command line talks to.
     pub control: PathBuf,
     keys: Arc<GatewayKeys>,
@@ -192,7 +196,8 @@ impl Gateway {
         let lock = StateLock::take(&config.state)?;
         let now = clock.read().utc;
         let keys = Arc::new(
-            GatewayKeys::open_or_create(&config.key_folder(), now).map_err(RunError::Keys)?,
+            GatewayKeys::open_or_create(&config.key_folder(), config.enrol.certificate.0, now)
+                .map_err(RunError::Keys)?,
         );
         let rules = rules(&config)?;
         let counters = Arc::new(Counters::default());
@@ -216,9 +221,12 @@ impl Gateway {
             .map(|broker| Broker::new(broker, &keys, now))
             .transpose()
             .map_err(RunError::Broker)?;
+        let for_enrolment = tls::for_enrolment(&server, keys.ca_pem(), Arc::clone(&boxes));
+        let for_enrolment = for_enrolment.map_err(RunError::Tls)?;
         let (mqtt_listener, mqtt) = bind(config.mqtt.listen, "boxes").await?;
-        let meeting = Meeting::of(&config, &keys, mqtt).map_err(RunError::Broker)?;
         let (https_listener, https) = bind(config.https.listen, "readers").await?;
+        let (enrol_listener, enrol) = bind(config.enrol.listen, "enrolment").await?;
+        let meeting = Meeting::of(&config, &keys, mqtt, enrol).map_err(RunError::Broker)?;
         let control_path = config.control_socket();
         let control_listener = control::bind(&control_path)?;
 
@@ -253,15 +261,36 @@ impl Gateway {
             boxes: Arc::clone(&boxes),
             started: now,
         };
+        let desk = open_desk(
+            &config,
+            DeskParts {
+                inbox: stores.inbox.clone(),
+                boxes: Arc::clone(&boxes),
+                keys: Arc::clone(&keys),
+                clock: Arc::clone(&clock),
+                meeting: meeting.clone(),
+            },
+        )
+        .await?;
+        let entrance = Entrance {
+            desk: desk.clone(),
+            boxes: Arc::clone(&boxes),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            authority: tls::authority_hash(keys.ca_pem()).map_err(RunError::Tls)?,
+            config: config.enrol.clone(),
+            turnstile: Arc::default(),
+        };
         let control = Control {
+            desk,
             inbox: stores.inbox,
             readers: stores.readers,
             boxes: Arc::clone(&boxes),
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
             counters,
-            meeting,
-            addresses: (mqtt, https),
+            addresses: [mqtt, https, enrol],
             started: clock.read(),
             state: config.state.clone(),
         };
@@ -280,6 +309,12 @@ impl Gateway {
                 web,
                 stopped.clone(),
             )),
+            tokio::spawn(enrol::http::listen(
+                enrol_listener,
+                for_enrolment,
+                entrance,
+                stopped.clone(),
+            )),
             tokio::spawn(filer.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped)),
         ];
@@ -288,6 +323,7 @@ impl Gateway {
         Ok(Self {
             mqtt,
             https,
+            enrol,
             control: control_path,
             keys,
             boxes,
@@ -315,6 +351,7 @@ impl Gateway {
             "schema": "ready/1",
             "mqtt": self.mqtt.to_string(),
             "https": self.https.to_string(),
+            "enrol": self.enrol.to_string(),
             "control": self.control.display().to_string(),
             "api_token_file": self.keys.api_token_file().display().to_string(),
             "ca_file": self.keys.ca_file().display().to_string(),
@@ -338,6 +375,16 @@ impl Gateway {
         let _ = std::fs::remove_file(&self.control);
         tracing::info!(event = "GatewayStopped");
     }
+}
+
+async fn open_desk(config: &Config, parts: DeskParts) -> Result<Desk, RunError> {
+    let (path, limits) = (config.desk_file(), config.enrol.clone());
+    let opening = tokio::task::spawn_blocking(move || Desk::open(&path, &limits, parts)).await;
+    let failed = |source| RunError::Store {
+        what: "desk of invitations",
+        source,
+    };
+    opening.unwrap_or(Err(DbError::Closed)).map_err(failed)
 }
 
 struct Stores {

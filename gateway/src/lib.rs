@@ -16,12 +16,16 @@
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
+//! | [`orders`] | what boxes are told to do |
+//! | [`chain`] | the proof that what is stored is whole |
 //! | [`gateway`], [`control`], [`config`] | the program as a whole, and its operator |
+//! | [`hygiene`] | no core dumps, no files for others |
 //! | [`db`], [`clock`], [`counters`] | one SQLite file, the clocks, what is counted |
 
 pub mod alerting;
 pub mod boxes;
 pub mod broker;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -32,8 +36,10 @@ pub mod enrol;
 pub mod filing;
 pub mod gateway;
 pub mod http;
+pub mod hygiene;
 pub mod inbox;
 pub mod keys;
 pub mod mqtt;
+pub mod orders;
 pub mod record;
 pub mod tls;

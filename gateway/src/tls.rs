@@ -76,6 +76,40 @@ pub fn for_boxes(
     ca_pem: &str,
     boxes: Arc<Boxes>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    with_allow_list(server, ca_pem, boxes, true)
+}
+
+/// TLS for boxes that enrol or renew: a client certificate is not required, but one that is
+/// presented must be on the allow-list. The authority's certificate is sent along, for a box
+/// that knows only its hash.
+///
+/// # Errors
+/// [`TlsError`] when the keys of this gateway do not fit together.
+pub fn for_enrolment(
+    server: &Issued,
+    ca_pem: &str,
+    boxes: Arc<Boxes>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    with_allow_list(server, ca_pem, boxes, false)
+}
+
+/// SHA-256 of an authority's certificate (DER), by which new boxes know it.
+///
+/// # Errors
+/// [`TlsError::Pem`] when it is none.
+pub fn authority_hash(ca_pem: &str) -> Result<[u8; 32], TlsError> {
+    let ca = certificate(ca_pem, "authority's certificate")?;
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, &ca).as_ref());
+    Ok(hash)
+}
+
+fn with_allow_list(
+    server: &Issued,
+    ca_pem: &str,
+    boxes: Arc<Boxes>,
+    required: bool,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots
         .add(certificate(ca_pem, "authority's certificate")?)
@@ -83,8 +117,13 @@ pub fn for_boxes(
     let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|source| TlsError::Verifier { source })?;
-    let builder = versions()?.with_client_cert_verifier(Arc::new(AllowListed { chain, boxes }));
-    let mut config = finish(builder, server)?;
+    let builder = versions()?.with_client_cert_verifier(Arc::new(AllowListed {
+        chain,
+        boxes,
+        required,
+    }));
+    let further = if required { None } else { Some(ca_pem) };
+    let mut config = finish(builder, server, further)?;
     if let Some(config) = Arc::get_mut(&mut config) {
         // A resumed session would not ask the allow-list again.
         config.send_tls13_tickets = 0;
@@ -98,7 +137,7 @@ pub fn for_boxes(
 /// # Errors
 /// [`TlsError`] when the server's certificate and key do not fit together.
 pub fn for_readers(server: &Issued) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = finish(versions()?.with_no_client_auth(), server)?;
+    let mut config = finish(versions()?.with_no_client_auth(), server, None)?;
     if let Some(config) = Arc::get_mut(&mut config) {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
@@ -120,11 +159,15 @@ fn versions() -> Result<Versioned, TlsError> {
 fn finish(
     builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
     server: &Issued,
+    further: Option<&str>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = vec![certificate(
+    let mut chain = vec![certificate(
         &server.certificate_pem,
         "server's certificate",
     )?];
+    if let Some(pem) = further {
+        chain.push(certificate(pem, "authority's certificate")?);
+    }
     let key = PrivateKeyDer::from_pem_slice(server.key_pem.as_bytes()).map_err(|source| {
         TlsError::Pem {
             what: "server's key",
@@ -146,9 +189,14 @@ fn certificate(pem: &str, what: &'static str) -> Result<CertificateDer<'static>,
 struct AllowListed {
     chain: Arc<dyn ClientCertVerifier>,
     boxes: Arc<Boxes>,
+    required: bool,
 }
 
 impl ClientCertVerifier for AllowListed {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.root_hint_subjects()
     }

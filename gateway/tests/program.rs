@@ -48,8 +48,7 @@ fn configured(text: &str) -> tempfile::TempDir {
     dir
 }
 
-const ANY_PORT: &str =
-    "[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"20ms\"\n[https]\nlisten = \"127.0.0.1:0\"\n";
+const ANY_PORT: &str = "[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"20ms\"\n[https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Ends the program when the test ends, however it ends.
 struct Running(Child);

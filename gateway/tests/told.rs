@@ -149,3 +149,100 @@ async fn a_box_says_that_it_is_connected_in_words_that_it_signed() {
     );
     bench.gateway.stop().await;
 }
+
+async fn next_command(client: &mut Client, of: &support::TestBox) -> Option<Command> {
+    loop {
+        match client.next().await? {
+            Packet::Publish(publish) if publish.topic == Topic::DownCommand(of.id).to_string() => {
+                let pinned = [of.control, of.control_next];
+                return Some(Command::verify_by_any(&publish.payload, &pinned).unwrap());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connected_box_is_told_new_keys_at_once_and_one_that_was_away_at_its_hello() {
+    let bench = Bench::start().await;
+    let (here, away) = (bench.enrol("FR75-012").await, bench.enrol("FR75-013").await);
+    let mut client = Client::connect(&bench, &here).await;
+    let hello = Topic::UpHello(here.id).to_string();
+    client.publish(&hello, here.hello(reading(1), 1, 0)).await;
+    let rotate = |purpose: &str| serde_json::json!({"verb": "keys-rotate", "purpose": purpose});
+    bench.asked(rotate("recipient")).await;
+    let keys = bench.gateway.keys().trusted().unwrap();
+    assert_ne!(keys.recipient, here.recipient);
+    let command = next_command(&mut client, &here).await.unwrap();
+    assert_eq!(command.action, CommandAction::Rotate(keys));
+
+    bench.asked(rotate("control")).await;
+    let keys = bench.gateway.keys().trusted().unwrap();
+    let mut late = Client::connect(&bench, &away).await;
+    let hello = Topic::UpHello(away.id).to_string();
+    late.publish(&hello, away.hello(reading(1), 1, 0)).await;
+    let command = next_command(&mut late, &away).await.unwrap();
+    assert_eq!(command.action, CommandAction::Rotate(keys));
+
+    let list = bench.asked(serde_json::json!({"verb": "keys-list"})).await;
+    assert_eq!(list["ok"]["keys"].as_array().unwrap().len(), 5);
+    let old = here.recipient.key_id().to_string();
+    let retire = serde_json::json!({"verb": "keys-retire", "id": old, "anyway": false});
+    let refused = bench.asked(retire).await;
+    assert_eq!(refused["error"]["code"], "keys.needed");
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_that_is_revoked_is_told_to_wipe_its_keys_before_it_is_cut_off() {
+    let bench = Bench::start().await;
+    let of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let hello = Topic::UpHello(of.id).to_string();
+    client.publish(&hello, of.hello(reading(1), 1, 0)).await;
+    let revoke = serde_json::json!({"verb": "boxes-revoke", "name": "FR75-012"});
+    bench.asked(revoke).await;
+    let command = next_command(&mut client, &of).await.unwrap();
+    assert_eq!(command.action, CommandAction::Revoke);
+    while let Some(packet) = client.next().await {
+        assert!(!matches!(packet, Packet::Publish(_)), "{packet:?}");
+    }
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_is_proved_and_a_byte_that_changed_is_found() {
+    let bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut visit = Visit::new();
+    let records = [
+        visit.started(None),
+        visit.segment(0, RATE),
+        visit.segment(1, RATE),
+    ];
+    let frames = records.map(|record| of.frame(Lane::Routine, &record));
+    let mut client = Client::connect(&bench, &of).await;
+    for frame in frames {
+        let packet = client.publish_frame(&of, Lane::Routine, frame).await;
+        assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+    }
+    let file = bench.dir.path().join("state/inbox.sqlite");
+    let proofs = cardio_gateway::chain::verify(&file, Some("FR75-012")).unwrap();
+    assert_eq!((proofs.len(), proofs[0].frames), (1, 3));
+    assert!(proofs[0].is_whole(), "{:?}", proofs[0]);
+    bench.gateway.stop().await;
+
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    let fault = |change: &str| {
+        connection.execute(change, []).unwrap();
+        let proofs = cardio_gateway::chain::verify(&file, None).unwrap();
+        let fault = proofs[0].fault.as_ref().map(|fault| fault.code);
+        fault.expect("a fault")
+    };
+    assert_eq!(fault("UPDATE lanes SET head = zeroblob(32)"), "chain.head");
+    assert_eq!(fault("DELETE FROM frames WHERE seq = 2"), "chain.hole");
+    assert_eq!(
+        fault("UPDATE frames SET bytes = zeroblob(length(bytes)) WHERE seq = 1"),
+        "chain.frame"
+    );
+}

@@ -1,7 +1,7 @@
 //! `config`: checks it, shows it, prints the default.
 
 use crate::config::{Config, DEFAULT_TEXT};
-use crate::enrolment::Enrolment;
+use crate::enrolment::EnrolmentFile;
 
 use super::{ConfigArg, Failure, out};
 
@@ -44,7 +44,8 @@ pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
 
 fn check(args: &ConfigArg) -> Result<u8, Failure> {
     let config = Config::load(&args.config)?;
-    let enrolment = Enrolment::load(config.site.enrolment.as_deref())
+    let enrolment = EnrolmentFile::open(&config.site.enrolment_file())
+        .and_then(|file| file.enrolment())
         .map_err(|err| Failure::new(&err, err.code()))?;
     let devices: Vec<&str> = cardio_protocol::profile::ALL
         .iter()

@@ -85,6 +85,12 @@ impl From<ControlError> for Failure {
     }
 }
 
+impl From<crate::enrolment::request::RequestError> for Failure {
+    fn from(err: crate::enrolment::request::RequestError) -> Self {
+        Self::new(&err, err.code())
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(err: RunError) -> Self {
         Self::new(&err, err.code())

@@ -1,7 +1,7 @@
 //! One table from the code of an error to the next step. The library reports; the program
 //! advises. Where the cause is not known, the hint says what to check.
 
-const HINTS: [(&str, &str); 21] = [
+const HINTS: &[(&str, &str)] = &[
     (
         "config.unreadable",
         "name the file with --config, or write one: cardio-agent config default > FILE",
@@ -16,12 +16,28 @@ const HINTS: [(&str, &str); 21] = [
         "see what the key may hold: cardio-agent config default",
     ),
     (
-        "enrolment.not_named",
-        "set `enrolment` in [box] to the file that `cardio-gateway boxes add --out FILE` wrote",
+        "enrolment.unreadable",
+        "check the path and the owner of the file; without one, enrol the box: cardio-agent enrol --help",
     ),
     (
-        "enrolment.unreadable",
-        "check the path and the owner of the file; the gateway writes it: cardio-gateway boxes add",
+        "enrol.enrolled",
+        "nothing is to do; to enrol anew, revoke the box at its gateway and remove the file",
+    ),
+    (
+        "enrol.nothing_begun",
+        "begin with what the operator gives: cardio-agent enrol --gateway ... --ca-sha256 ... --code ...",
+    ),
+    (
+        "gate.turned_away",
+        "check the code with the operator: cardio-gateway boxes pending says what is wrong with it",
+    ),
+    (
+        "gate.untrusted",
+        "check the address and the SHA-256 with the operator; somebody else may be answering",
+    ),
+    (
+        "gate.unreachable",
+        "check the address and the network, then give the same command again",
     ),
     (
         "enrolment.exposed",
@@ -29,11 +45,11 @@ const HINTS: [(&str, &str); 21] = [
     ),
     (
         "enrolment.form",
-        "enrol the box anew: cardio-gateway boxes add --name NAME --out FILE",
+        "enrol the box anew: cardio-agent enrol --help",
     ),
     (
         "enrolment.key",
-        "enrol the box anew: cardio-gateway boxes add --name NAME --out FILE",
+        "enrol the box anew: cardio-agent enrol --help",
     ),
     (
         "outbox.in-use",
@@ -85,8 +101,8 @@ const HINTS: [(&str, &str); 21] = [
 /// The next step for an error of this code, if there is one.
 pub(crate) fn of(code: &str) -> Option<&'static str> {
     HINTS
-        .into_iter()
-        .find_map(|(known, hint)| (known == code).then_some(hint))
+        .iter()
+        .find_map(|(known, hint)| (*known == code).then_some(*hint))
 }
 
 #[cfg(test)]
@@ -96,7 +112,7 @@ mod tests {
     #[test]
     fn no_code_has_two_hints_and_every_hint_is_found() {
         for (code, hint) in HINTS {
-            assert_eq!(of(code), Some(hint), "{code}");
+            assert_eq!(of(code), Some(*hint), "{code}");
         }
         assert_eq!(of("no.such.code"), None);
     }

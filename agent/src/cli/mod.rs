@@ -5,6 +5,7 @@
 
 mod analyse;
 mod config;
+mod enrol;
 mod failure;
 mod hints;
 mod inspect;
@@ -63,6 +64,8 @@ struct ConfigArg {
 enum Verb {
     /// Capture, keep and forward, until told to stop.
     Run(run::Args),
+    /// Make this box known to a gateway, with a claim code.
+    Enrol(enrol::Args),
     /// What the running agent is doing.
     Status(status::Args),
     /// Quality, beats and heart rate of a recording.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
     }
     let done = match &cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Enrol(args) => enrol::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Analyse(args) => analyse::run(args),
         Verb::Inspect(args) => inspect::run(args),

@@ -53,7 +53,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoxConfig {
-    /// The file that the gateway wrote for this box.
+    /// The file that holds the box's enrolment; see [`BoxConfig::enrolment_file`].
     pub enrolment: Option<PathBuf>,
     /// The directory of everything that the agent writes.
     #[serde(default = "default_state")]
@@ -142,6 +142,14 @@ impl From<AttendanceName> for Attendance {
 
 fn default_state() -> PathBuf {
     PathBuf::from("/var/lib/cardio-agent")
+}
+
+impl BoxConfig {
+    /// Where the enrolment lies: the file that is named, or one in the state directory.
+    pub fn enrolment_file(&self) -> PathBuf {
+        let beside_the_outbox = || self.state.join("enrolment.toml");
+        self.enrolment.clone().unwrap_or_else(beside_the_outbox)
+    }
 }
 
 impl Default for BoxConfig {

@@ -38,6 +38,8 @@ pub struct Status {
     pub uplink: UplinkStatus,
     /// The clock.
     pub clock: ClockStatus,
+    /// The certificate of this box.
+    pub certificate: CertificateStatus,
     /// How long things took lately, by kind.
     pub latency: BTreeMap<String, LatencyFacts>,
     /// What a person should look at, most urgent first: stable code and text.
@@ -295,6 +297,15 @@ pub struct ClockStatus {
     pub gateway_ahead_ms: Option<f64>,
 }
 
+/// The certificate of this box.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Seconds until it ends; negative once it has.
+    pub left_s: Option<i64>,
+    /// Stable code of why the last renewal failed, until one succeeds.
+    pub code: Option<String>,
+}
+
 /// Something that a person should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
@@ -325,6 +336,10 @@ pub struct Lines {
     pub uplink: UplinkStatus,
     /// Since when it is as it is, on the box's clock.
     pub uplink_since_us: Option<u64>,
+    /// When the certificate ends, in microseconds since 1970.
+    pub certificate_until_us: Option<i64>,
+    /// Why the last renewal of the certificate failed, until one succeeds.
+    pub renewal_code: Option<String>,
     /// Gateway's time less ours at the last acknowledgement, in microseconds.
     pub gateway_ahead_us: Option<i64>,
     /// From the arrival of a segment's last sample to the return of its commit.
@@ -381,6 +396,7 @@ impl Board {
                 ..lines.uplink.clone()
             },
             clock: clock_status(now, lines.gateway_ahead_us),
+            certificate: certificate_status(now, &lines),
             latency: [
                 ("captured_to_stored", &lines.captured_to_stored),
                 ("sent_to_filed", &lines.sent_to_filed),
@@ -391,6 +407,14 @@ impl Board {
             sources,
             warnings,
         }
+    }
+}
+
+fn certificate_status(now: &ClockReading, lines: &Lines) -> CertificateStatus {
+    let left = |until_us: i64| until_us.saturating_sub(now.utc.0) / 1_000_000;
+    CertificateStatus {
+        left_s: lines.certificate_until_us.map(left),
+        code: lines.renewal_code.clone(),
     }
 }
 
@@ -437,6 +461,9 @@ fn warnings(sources: &[SourceStatus], lines: &Lines) -> Vec<Warning> {
         let used = lines.store.bytes.saturating_mul(100) / lines.store.cap_bytes.max(1);
         let text = format!("the outbox is {used} % full: {}", lines.store.level);
         warn("outbox.space", text);
+    }
+    if let Some(code) = &lines.renewal_code {
+        warn(code, "the certificate could not be renewed".to_owned());
     }
     for source in sources {
         match (&source.code, &source.quality) {

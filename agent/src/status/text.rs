@@ -120,6 +120,13 @@ fn tail(text: &mut String, status: &Status) {
         ),
     );
     put(text, format_args!("CLOCK    {}\n", clock(status)));
+    if let Some(left_s) = status.certificate.left_s {
+        let days = left_s.div_euclid(86_400);
+        put(
+            text,
+            format_args!("KEYS     certificate good for {days} d\n"),
+        );
+    }
     match status.warnings.as_slice() {
         [] => {}
         warnings => {

@@ -9,7 +9,7 @@
 //!
 //! [`Uplink`] hides the MQTT client; only [`mqtt`] knows it.
 
-mod commands;
+pub mod commands;
 mod gateway_time;
 pub mod mqtt;
 pub mod session;
@@ -17,6 +17,7 @@ pub mod shelf;
 
 use std::future::Future;
 
+use cardio_core::clock::UtcMicros;
 use cardio_wire::lane::Lane;
 use tokio::sync::mpsc;
 
@@ -39,6 +40,8 @@ pub struct Link {
     pub publish: mpsc::Sender<Outgoing>,
     /// Tells what happens.
     pub events: mpsc::Receiver<LinkEvent>,
+    /// When the certificate that it was opened with ends.
+    pub certificate_until: UtcMicros,
 }
 
 /// Something to publish at QoS 1.

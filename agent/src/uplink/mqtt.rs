@@ -6,13 +6,16 @@
 //!   and a third tells when the other side has taken a frame over. MQTT answers publishes in
 //!   their order, so it waits for one after the other.
 //! - Packets of at most 256 KiB both ways; keep-alive 30 s.
-//! - The certificate's time is checked against the box's clock, or against the time at
-//!   which the enrolment was written if the clock is behind that.
+//! - Each connection uses the certificate that the enrolment holds then, so that a renewed
+//!   one is taken up by the next connection.
+//! - Certificates are checked at the latest of: the box's clock, the time at which the
+//!   enrolment was written, and the time at which this program was built.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardio_core::clock::Clock;
+use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_wire::MAX_FRAME_BYTES;
 use cardio_wire::keys::SigningKey;
@@ -24,13 +27,12 @@ use rumqttc::{
     LastWill, MqttOptions, Packet, PublishNotice, PublishNoticeError, PublishOptions, QoS,
     SessionMode, TlsConfiguration, Transport,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
-use crate::enrolment::{Endpoint, Enrolment};
+use crate::enrolment::{Endpoint, Enrolment, EnrolmentFile};
+use crate::tls::{self, TlsError};
 
 const KEEP_ALIVE_S: u16 = 30;
 /// How long the gateway may take to accept a connection and a subscription.
@@ -48,69 +50,18 @@ const CLIENT_ROOM: usize = 2;
 /// Frames that may be under way without the listener's own answer: all windows together.
 const UNDER_WAY_MAX: u16 = 96;
 
-/// Why the uplink cannot be made from the enrolment.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A certificate or key is no PEM.
-    #[error("the enrolment holds no usable {what}")]
-    Pem {
-        /// Which one.
-        what: &'static str,
-    },
-    /// The TLS library refuses them.
-    #[error("the certificates of the enrolment cannot be used")]
-    Refused {
-        /// What it said.
-        source: rustls::Error,
-    },
-}
-
-impl TlsError {
-    /// Stable identifier for logs and `--json`.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Pem { .. } => "enrolment.pem",
-            Self::Refused { .. } => "enrolment.tls",
-        }
-    }
-}
-
 /// Connects to one gateway as one box.
 pub struct Mqtt {
     device: BoxId,
     signer: SigningKey,
     endpoint: Endpoint,
     server_name: String,
-    tls: Arc<rustls::ClientConfig>,
+    file: Arc<EnrolmentFile>,
     clock: Arc<dyn Clock>,
     /// Ends once the last link has said farewell.
     farewell: Option<JoinHandle<()>>,
     /// The tasks of the last link, which may be stuck in a dead connection.
     tasks: Vec<AbortHandle>,
-}
-
-/// The time of certificates: the box's, but never before the enrolment was written.
-#[derive(Debug)]
-struct CertificateTime {
-    clock: ClockSource,
-    floor: UnixTime,
-}
-
-struct ClockSource(Arc<dyn Clock>);
-
-impl std::fmt::Debug for ClockSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
-impl rustls::time_provider::TimeProvider for CertificateTime {
-    fn current_time(&self) -> Option<UnixTime> {
-        let micros = u64::try_from(self.clock.0.read().utc.0).unwrap_or(0);
-        let now = UnixTime::since_unix_epoch(Duration::from_micros(micros));
-        Some(now.max(self.floor))
-    }
 }
 
 impl Mqtt {
@@ -120,26 +71,23 @@ impl Mqtt {
     /// [`TlsError`] when the enrolment's certificates cannot be used.
     pub fn new(
         enrolment: &Enrolment,
-        enrolled_at: UnixTime,
+        file: Arc<EnrolmentFile>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        let time = CertificateTime {
-            clock: ClockSource(Arc::clone(&clock)),
-            floor: enrolled_at,
-        };
+        tls::as_box(&enrolment, &file, &clock)?;
         Ok(Self {
             device: enrolment.id,
             signer: enrolment.signer.clone(),
             endpoint: enrolment.endpoint.clone(),
             server_name: enrolment.server_name.clone(),
-            tls: Arc::new(client_config(enrolment, time)?),
+            file,
             clock,
             farewell: None,
             tasks: Vec::new(),
         })
     }
 
-    fn options(&self) -> MqttOptions {
+    fn options(&self, tls: rustls::ClientConfig) -> MqttOptions {
         let limit = u32::try_from(MAX_FRAME_BYTES)
             .unwrap_or(u32::MAX)
             .saturating_add(PACKET_HEADERS);
@@ -147,7 +95,7 @@ impl Mqtt {
         let mut options = MqttOptions::new(self.device.to_string(), broker);
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
-                Arc::clone(&self.tls),
+                Arc::new(tls),
             )))
             .set_session_mode(SessionMode::Clean)
             .set_keep_alive(KEEP_ALIVE_S)
@@ -169,6 +117,13 @@ impl Mqtt {
             async move { rumqttc::default_socket_connect(format!("{host}:{port}"), network).await }
         });
         options
+    }
+
+    /// TLS with the present certificate, and when that ends.
+    fn tls(&self) -> Result<(rustls::ClientConfig, UtcMicros), Box<dyn Error + Send + Sync>> {
+        let enrolment = self.file.enrolment()?;
+        let config = tls::as_box(&enrolment, &self.file, &self.clock)?;
+        Ok((config, enrolment.certificate_life.1))
     }
 
     fn state(&self, online: bool) -> Vec<u8> {
@@ -226,7 +181,11 @@ impl Uplink for Mqtt {
         for task in self.tasks.drain(..) {
             task.abort();
         }
-        let (client, mut events) = AsyncClient::builder(self.options())
+        let (tls, certificate_until) = self.tls().map_err(|source| UplinkError::Untrusted {
+            endpoint: self.endpoint.to_string(),
+            source,
+        })?;
+        let (client, mut events) = AsyncClient::builder(self.options(tls))
             .capacity(CLIENT_ROOM)
             .build();
         let ended = |source| UplinkError::Ended {
@@ -267,6 +226,7 @@ impl Uplink for Mqtt {
         Ok(Link {
             publish,
             events: link_events,
+            certificate_until,
         })
     }
 
@@ -356,29 +316,4 @@ async fn hand_over(
 fn is_tls(err: &std::io::Error) -> bool {
     err.get_ref()
         .is_some_and(|inner| inner.is::<rustls::Error>())
-}
-
-fn client_config(
-    enrolment: &Enrolment,
-    time: CertificateTime,
-) -> Result<rustls::ClientConfig, TlsError> {
-    let pem = |what| TlsError::Pem { what };
-    let refused = |source| TlsError::Refused { source };
-    let mut roots = rustls::RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(enrolment.ca_certificate.as_bytes())
-        .map_err(|_| pem("certificate of the authority"))?;
-    roots.add(ca).map_err(refused)?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(enrolment.client_certificate.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| pem("certificate of the box"))?;
-    let key = PrivateKeyDer::from_pem_slice(enrolment.client_key.as_bytes())
-        .map_err(|_| pem("key of the box"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_details(provider, Arc::new(time))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(refused)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(refused)
 }

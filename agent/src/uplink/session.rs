@@ -10,7 +10,7 @@ use std::time::Duration;
 use cardio_core::clock::{Clock, ClockReading, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_store::{AckOutcome, OutboxError, Resent};
-use cardio_wire::keys::{SigningKey, VerifyingKey};
+use cardio_wire::keys::SigningKey;
 use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::link::{LaneScheduler, Step};
 use cardio_wire::message::{Ack, CommandAction, Hello, LaneState};
@@ -18,7 +18,7 @@ use cardio_wire::topic::Topic;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::commands::Commands;
+use super::commands::Trust;
 use super::gateway_time::GatewayTime;
 use super::shelf::Shelf;
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
@@ -40,7 +40,7 @@ pub struct UplinkPlan {
     /// Signs hello.
     pub signer: SigningKey,
     /// Checks acknowledgements and commands.
-    pub control: VerifyingKey,
+    pub trust: Trust,
     /// Version of this program.
     pub agent_version: String,
     /// Wait before the second try.
@@ -95,7 +95,8 @@ struct Talk<'a, S> {
     clock: &'a dyn Clock,
     board: &'a Board,
     facts: &'a watch::Sender<UplinkFacts>,
-    commands: &'a mut Commands,
+    trust: &'a mut Trust,
+    certificate_until: UtcMicros,
     backoff: &'a mut Backoff,
     scheduler: &'a mut LaneScheduler,
     /// What the outbox held when it was last asked.
@@ -112,14 +113,14 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
     pub async fn run(mut self) {
         let seed = self.clock.read().box_instant.micros;
         let mut backoff = Backoff::new(self.plan.retry_first, self.plan.retry_last, seed);
-        let mut commands = Commands::new(self.plan.device, self.plan.control);
+        let mut trust = self.plan.trust.clone();
         let patience = u64::try_from(self.plan.stalled_after.as_micros()).unwrap_or(u64::MAX);
         let mut scheduler = LaneScheduler::with_patience(seed, patience);
         let mut stop = self.stop.clone();
         loop {
             let over = tokio::select! {
                 () = told_to_stop(&mut stop) => Over::Stopped,
-                over = self.connect_and_talk(&mut backoff, &mut commands, &mut scheduler) => over,
+                over = self.connect_and_talk(&mut backoff, &mut trust, &mut scheduler) => over,
             };
             scheduler.disconnected();
             self.disconnected(&over);
@@ -135,7 +136,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
     async fn connect_and_talk(
         &mut self,
         backoff: &mut Backoff,
-        commands: &mut Commands,
+        trust: &mut Trust,
         scheduler: &mut LaneScheduler,
     ) -> Over {
         let link = match self.uplink.connect().await {
@@ -158,7 +159,8 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             clock: &*self.clock,
             board: &self.board,
             facts: &self.facts,
-            commands,
+            trust,
+            certificate_until: link.certificate_until,
             backoff,
             scheduler,
             lanes: Vec::new(),
@@ -215,7 +217,9 @@ impl<S: Shelf> Talk<'_, S> {
         stored: &Notify,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Over, OutboxError> {
-        let Link { publish, events } = link;
+        let Link {
+            publish, events, ..
+        } = link;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut room = None;
@@ -306,6 +310,8 @@ impl<S: Shelf> Talk<'_, S> {
             agent_version: self.plan.agent_version.clone(),
             at: self.clock.read(),
             free_bytes: self.shelf.free_bytes().await?,
+            keys: self.trust.keys.ids(),
+            certificate_until: self.certificate_until,
         };
         Ok(Outgoing {
             topic: Topic::UpHello(self.plan.device).to_string(),
@@ -366,7 +372,7 @@ impl<S: Shelf> Talk<'_, S> {
     }
 
     async fn hear_ack(&mut self, payload: &[u8]) -> Result<(), OutboxError> {
-        let refused = match Ack::verify(payload, &self.plan.control) {
+        let refused = match self.trust.ack(payload) {
             Ok(ack) if ack.device == self.plan.device => {
                 self.gateway_time.hear(ack.gateway_utc, &self.clock.read());
                 match self.shelf.acked(ack).await? {
@@ -408,7 +414,7 @@ impl<S: Shelf> Talk<'_, S> {
         // Not known when: then the rising number alone keeps old commands out.
         let now = self.gateway_time.at(&self.clock.read());
         let now = now.unwrap_or(UtcMicros(i64::MIN));
-        match self.commands.accept(payload, now) {
+        match self.trust.accept(payload, now) {
             Ok(CommandAction::Resend {
                 lane,
                 chain,
@@ -430,9 +436,11 @@ impl<S: Shelf> Talk<'_, S> {
                 self.facts.send_modify(|facts| facts.revoked = true);
                 return Ok(Some(Over::Revoked));
             }
-            Ok(CommandAction::Rotate | CommandAction::Config) => {
-                // This version has nothing to fetch: keys and configuration come as files.
-                tracing::warn!(event = "UplinkCommandRefused", code = "command.unsupported");
+            Ok(CommandAction::Rotate(keys)) => {
+                self.shelf.seal_to(keys.recipient).await?;
+                // the next hello tells the gateway that they are known
+                self.scheduler.say_hello();
+                tracing::info!(event = "UplinkKeysRotated", recipient = %keys.recipient.key_id());
             }
             Err(why) => {
                 tracing::warn!(event = "UplinkCommandRefused", code = why.code());

@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use cardio_store::{AckOutcome, OutFrame, Outbox, OutboxError, Resent};
+use cardio_wire::keys::RecipientPublicKey;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Ack, LaneState};
 
@@ -29,6 +30,12 @@ pub trait Shelf: Send + Sync {
         chain: ChainId,
         from_seq: u64,
     ) -> impl Future<Output = Result<Resent, OutboxError>> + Send;
+
+    /// Seals what comes from now on to another key.
+    fn seal_to(
+        &self,
+        recipient: RecipientPublicKey,
+    ) -> impl Future<Output = Result<(), OutboxError>> + Send;
 
     /// Bytes that can still be stored.
     fn free_bytes(&self) -> impl Future<Output = Result<u64, OutboxError>> + Send;
@@ -71,6 +78,10 @@ impl Shelf for Outbox {
         from_seq: u64,
     ) -> Result<Resent, OutboxError> {
         ask(self, move |outbox| outbox.resend(lane, chain, from_seq)).await
+    }
+
+    async fn seal_to(&self, recipient: RecipientPublicKey) -> Result<(), OutboxError> {
+        ask(self, move |outbox| outbox.seal_to(recipient)).await
     }
 
     async fn free_bytes(&self) -> Result<u64, OutboxError> {

@@ -90,7 +90,6 @@ fn outbox(dir: &Path, group: usize) -> Outbox {
         device: BoxId([4; 16]),
         signer: SigningKey::generate(&rng).unwrap().0,
         recipient: RecipientSecretKey::generate(&rng).unwrap().public(),
-        control: SigningKey::generate(&rng).unwrap().0.verifying_key(),
     };
     let mut config = OutboxConfig::new(&dir.join("outbox.db"), CAP);
     if group == 1 {

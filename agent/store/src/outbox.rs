@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use cardio_core::clock::Clock;
 use cardio_core::ids::BoxId;
-use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
+use cardio_wire::keys::{RecipientPublicKey, SigningKey};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Ack, LaneState};
 
@@ -98,8 +98,6 @@ pub struct KeyRing {
     pub signer: SigningKey,
     /// Records are sealed to it.
     pub recipient: RecipientPublicKey,
-    /// Signs the gateway's acknowledgements and commands.
-    pub control: VerifyingKey,
 }
 
 /// A record is on the disk.
@@ -238,13 +236,24 @@ impl Outbox {
         self.call(move |store| store.next_to_send(lane, after_seq, max_frames, max_bytes))
     }
 
-    /// Takes an acknowledgement whose signature was checked with [`KeyRing::control`].
+    /// Takes an acknowledgement whose signature was checked.
     ///
     /// # Errors
     /// [`OutboxError`] when it could not be written down; it then counts for nothing.
     pub fn acked(&self, ack: &Ack) -> Result<AckOutcome, OutboxError> {
         let ack = *ack;
         self.call(move |store| store.acked(&ack))
+    }
+
+    /// Seals every record that is stored from now on to another key of the gateway.
+    ///
+    /// # Errors
+    /// [`OutboxError::Closed`].
+    pub fn seal_to(&self, recipient: RecipientPublicKey) -> Result<(), OutboxError> {
+        self.call(move |store| {
+            store.keys.recipient = recipient;
+            Ok(())
+        })
     }
 
     /// Takes back acknowledgements from a place on, because the gateway lost the frames.

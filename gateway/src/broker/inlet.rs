@@ -290,9 +290,8 @@ impl Inlet<'_> {
 
 impl Talk {
     fn is_due(&self, now_us: u64) -> bool {
-        self.conversation
-            .next_due()
-            .is_some_and(|due| due <= now_us)
+        let due = self.conversation.next_due();
+        due.is_some_and(|due| due <= now_us) || self.conversation.has_orders()
     }
 
     fn is_over(&self) -> bool {

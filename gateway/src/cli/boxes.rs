@@ -1,7 +1,9 @@
-//! `cardio-gateway boxes add|list|revoke`.
+//! `cardio-gateway boxes add|list|invite|pending|confirm|refuse|pause|revoke`.
 //!
 //! A running gateway is asked over its socket; without one the work is done on the state
 //! directory, under its lock.
+
+mod invite;
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +41,39 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Take a box off the allow-list and end its connection.
+    /// Invite a new box: print the claim code that it enrols with over the network, once.
+    Invite {
+        /// What people will call the box.
+        name: String,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Invitations, and requests that wait for a decision with the six words of each.
+    Pending {
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a box in whose request is pending.
+    Confirm {
+        /// The name in its invitation.
+        name: String,
+        /// The six words that the box shows, as they were read to you.
+        #[arg(long)]
+        words: String,
+    },
+    /// Refuse a request, or take an invitation back.
+    Refuse {
+        /// The name in the invitation.
+        name: String,
+    },
+    /// Ask a connected box to stop sending until it connects again.
+    Pause {
+        /// The box's name.
+        name: String,
+    },
+    /// Take a box off the allow-list, have it wipe its keys, and end its connection.
     Revoke {
         /// The box's name.
         #[arg(long)]
@@ -65,6 +99,15 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
             } else {
                 out::result(&table(&boxes));
             }
+            Ok(exit::WELL)
+        }
+        Verb::Invite { name, json } => invite::invite(&config, name, json),
+        Verb::Pending { json } => invite::pending(&config, json),
+        Verb::Confirm { name, words } => invite::confirm(&config, name, words),
+        Verb::Refuse { name } => invite::refuse(&config, name),
+        Verb::Pause { name } => {
+            ask(&config, &Request::BoxesPause { name: name.clone() })?;
+            out::narrate(&format!("{name} was asked to pause.\n"));
             Ok(exit::WELL)
         }
         Verb::Revoke { name, yes } => {
@@ -123,12 +166,12 @@ fn add_offline(config: &Config, name: &str, endpoint: Option<String>) -> Result<
     }
     let now = SystemClock::new().read().utc;
     let (_lock, inbox) = offline(config)?;
-    let keys = GatewayKeys::open_or_create(&config.key_folder(), now)
+    let keys = GatewayKeys::open_or_create(&config.key_folder(), config.enrol.certificate.0, now)
         .map_err(|error| Failure::of(&error, error.code()))?;
-    let meeting = enrol::Meeting::of(config, &keys, listen)
+    let meeting = enrol::Meeting::of(config, &keys, listen, config.enrol.listen)
         .map_err(|error| Failure::of(&error, error.code()))?
         .moved_to(endpoint);
-    let made = enrol::make(&keys, name, &meeting, now)
+    let made = enrol::file::make(&keys, name, &meeting, now)
         .map_err(|error| Failure::of(&error, error.code()))?;
     wait(inbox.enrol(made.new.clone()))?.map_err(refused)?;
     Ok(made.file.as_str().to_owned())

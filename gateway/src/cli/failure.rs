@@ -4,7 +4,7 @@ use super::exit;
 use crate::cli::out;
 
 /// From code to next step. If the cause is not known the hint says what to check.
-const HINTS: [(&str, &str); 20] = [
+const HINTS: &[(&str, &str)] = &[
     (
         "config.key.unknown",
         "compare with `cardio-gateway config default`",
@@ -55,6 +55,26 @@ const HINTS: [(&str, &str); 20] = [
     (
         "boxes.name.taken",
         "choose another name, or see `cardio-gateway boxes list`",
+    ),
+    (
+        "enrol.words",
+        "have the words read again; if they still differ, `cardio-gateway boxes refuse NAME`",
+    ),
+    (
+        "enrol.not-pending",
+        "see `cardio-gateway boxes pending`, and invite the box (again) with `boxes invite`",
+    ),
+    (
+        "enrol.invited",
+        "take the invitation back first: `cardio-gateway boxes refuse NAME`",
+    ),
+    (
+        "keys.needed",
+        "wait until they have connected, revoke them, or give --anyway: they must then be enrolled anew",
+    ),
+    (
+        "keys.in-use",
+        "see `cardio-gateway keys list`; rotate first",
     ),
     ("boxes.name", "see `cardio-gateway boxes list`"),
     ("gateway.not-running", "start it with `cardio-gateway run`"),

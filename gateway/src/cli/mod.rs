@@ -3,8 +3,10 @@
 mod alerts;
 mod ask;
 mod boxes;
+mod chain;
 mod config;
 mod failure;
+mod keys;
 mod out;
 mod records;
 mod run;
@@ -58,6 +60,12 @@ enum Verb {
     /// Boxes that may connect.
     #[command(subcommand)]
     Boxes(boxes::Verb),
+    /// The keys of this gateway that boxes seal to and believe.
+    #[command(subcommand)]
+    Keys(keys::Verb),
+    /// The chains of frames, as they are stored.
+    #[command(subcommand)]
+    Chain(chain::Verb),
     /// Alerts that were raised.
     #[command(subcommand)]
     Alerts(alerts::Verb),
@@ -98,6 +106,8 @@ impl Verb {
             Self::Run(arguments) => run::run(&arguments, config),
             Self::Status(arguments) => status::run(&arguments, config),
             Self::Boxes(verb) => boxes::run(verb, config),
+            Self::Keys(verb) => keys::run(verb, config),
+            Self::Chain(verb) => chain::run(&verb, config),
             Self::Alerts(verb) => alerts::run(&verb, config),
             Self::Records(verb) => records::run(verb, config),
             Self::Config(verb) => config::run(&verb, config),

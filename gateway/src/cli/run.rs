@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cardio_gateway::clock::SystemClock;
 use cardio_gateway::config::Config;
 use cardio_gateway::gateway::Gateway;
+use cardio_gateway::hygiene;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::configured;
@@ -20,9 +21,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<u8, Failure> {
+    hygiene::close_leaks().map_err(|error| Failure::of(&error, "run.leaks"))?;
     let config = configured(config)?;
     telemetry::start(&config.log)?;
-    harden();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -48,16 +49,4 @@ async fn serve(arguments: &Arguments, config: Config) -> Result<u8, Failure> {
     }
     gateway.stop().await;
     Ok(exit::WELL)
-}
-
-/// Files for the owner only, and no memory on disk after a crash.
-fn harden() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if rustix::process::setrlimit(rustix::process::Resource::Core, none).is_err() {
-        tracing::warn!(event = "CoreDumpsStayOn", code = "run.core");
-    }
 }

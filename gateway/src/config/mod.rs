@@ -34,6 +34,8 @@ pub struct Config {
     pub broker: Option<BrokerConfig>,
     /// The listener for readers of the record.
     pub https: HttpsConfig,
+    /// Enrolment and renewal of certificates over the network.
+    pub enrol: EnrolConfig,
     /// Alert rules.
     pub alerts: AlertsConfig,
     /// Log output.
@@ -78,6 +80,24 @@ pub struct HttpsConfig {
     pub page: u32,
     /// Most resources on a page.
     pub page_max: u32,
+}
+
+/// The listener for boxes that enrol or renew their certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolConfig {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Address that boxes are told, `host:port`; the listening address when absent.
+    pub endpoint: Option<String>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests to enrol per minute, over all boxes, above which they are turned away.
+    pub requests_per_min: u32,
+    /// How long an invitation holds, and a request waits to be confirmed.
+    pub invitation: Span,
+    /// How long the certificate of a box holds. It is renewed after two thirds of that.
+    pub certificate: Span,
 }
 
 /// Alert rules.
@@ -217,6 +237,8 @@ impl Config {
             ("https.connections", self.https.connections == 0),
             ("https.page", self.https.page == 0),
             ("https.page_max", self.https.page_max == 0),
+            ("enrol.connections", self.enrol.connections == 0),
+            ("enrol.requests_per_min", self.enrol.requests_per_min == 0),
         ];
         if let Some((key, _)) = at_least_one.into_iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::Impossible {
@@ -247,6 +269,18 @@ impl Config {
                 });
             }
         }
+        for (key, span) in [
+            ("enrol.invitation", self.enrol.invitation),
+            ("enrol.certificate", self.enrol.certificate),
+        ] {
+            if span.0 < Duration::from_secs(10) || span.0 > Duration::from_secs(400 * 86_400) {
+                return Err(ConfigError::Impossible {
+                    key,
+                    value: format!("{} s", span.0.as_secs()),
+                    why: "it must lie between 10s and 400d",
+                });
+            }
+        }
         Ok(())
     }
 
@@ -258,6 +292,11 @@ impl Config {
     /// Where the inbox is.
     pub fn inbox_file(&self) -> PathBuf {
         self.state.join("inbox.sqlite")
+    }
+
+    /// Where the invitations of boxes are.
+    pub fn desk_file(&self) -> PathBuf {
+        self.state.join("enrol.sqlite")
     }
 
     /// Where the patient record is.

@@ -67,7 +67,13 @@ fn read(
         code: error.code(),
         why: error.to_string(),
     })?;
-    let plain = envelope::open(&sealed, &keys.recipient).map_err(|error| Refused {
+    let recipient = keys
+        .recipient(sealed.header.recipient)
+        .map_err(|error| Refused {
+            code: error.code(),
+            why: error.to_string(),
+        })?;
+    let plain = envelope::open(&sealed, &recipient).map_err(|error| Refused {
         code: error.code(),
         why: error.to_string(),
     })?;

@@ -207,7 +207,11 @@ pub fn read_lore(connection: &Connection) -> Result<BoxLore, DbError> {
     Ok(lore)
 }
 
-pub(crate) fn list(connection: &Connection) -> Result<Vec<BoxRow>, DbError> {
+/// Every box that was ever enrolled, by name.
+///
+/// # Errors
+/// [`DbError`] when the inbox cannot be read.
+pub fn list(connection: &Connection) -> Result<Vec<BoxRow>, DbError> {
     let act = "list the boxes";
     let mut statement = connection
         .prepare_cached(

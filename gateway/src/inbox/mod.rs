@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
-pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, read_lore};
+pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of, read_lore};
 pub use frames::{Arrived, LaneRow, StoredFrame, chain_breaks, frames_between, lane_rows};
 
 const STEPS: &[&str] = &[include_str!("schema.sql")];

@@ -1,7 +1,7 @@
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::{BootId, BoxId};
 use cardio_wire::intake::Stored;
-use cardio_wire::keys::VerifyingKey;
+use cardio_wire::keys::{KeyId, TrustedKeyIds, VerifyingKey};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Hello, LaneState};
 use proptest::prelude::*;
@@ -86,6 +86,12 @@ fn hello(oldest: u64, next: u64) -> Hello {
             quality: ClockQuality::Unsynchronised,
         },
         free_bytes: 1,
+        keys: TrustedKeyIds {
+            recipient: KeyId([1; 8]),
+            control: KeyId([2; 8]),
+            control_next: KeyId([3; 8]),
+        },
+        certificate_until: UtcMicros(0),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use cardio_wire::message::CommandAction;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{
@@ -71,6 +72,7 @@ enum Woken {
     Ended,
     Answered(Outcome),
     Read(std::io::Result<usize>),
+    Ordered(CommandAction),
     Time,
 }
 
@@ -163,6 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 ))
             }
             Woken::Answered(outcome) => self.on_answered(outcome),
+            Woken::Ordered(action) => {
+                self.conversation.order(action);
+                Ok(())
+            }
             Woken::Read(Ok(1..)) => {
                 self.heard_us = self.now_us();
                 Ok(())
@@ -197,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             biased;
             _ = self.conversation.presence.ended.wait_for(Option::is_some) => Woken::Ended,
             outcome = front(&mut self.pending) => Woken::Answered(outcome),
+            Some(action) = self.conversation.presence.orders.recv() => Woken::Ordered(action),
             read = self.stream.read_buf(&mut self.inbound), if paused.is_none() => Woken::Read(read),
             () = tokio::time::sleep(nap) => Woken::Time,
         }
@@ -386,6 +393,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 | DisconnectReasonCode::ServerShuttingDown => {}
                 _ => counters.packets_refused.add_one(),
             }
+            // a box that is revoked is told to wipe its keys before it is cut off
+            self.send_down();
             let _ = self.queue(&Packet::Disconnect(Disconnect::new(reason)));
             let _ = self.flush().await;
         }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
+use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_gateway::clock::SystemClock;
 use cardio_gateway::config::Config;
 use cardio_gateway::gateway::Gateway;
 use cardio_wire::envelope::{FrameHeader, SUITE_X25519_CHACHA, fingerprint, seal};
-use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Ack, Hello, LaneState};
 use cardio_wire::record::Record;
@@ -42,7 +43,7 @@ pub(crate) struct Bench {
 fn config(dir: &tempfile::TempDir) -> Config {
     let text = format!(
         "state = \"{}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"50ms\"\n\
-         [https]\nlisten = \"127.0.0.1:0\"\n",
+         [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n",
         dir.path().join("state").display()
     );
     Config::from_toml(&text, "test").unwrap()
@@ -50,21 +51,24 @@ fn config(dir: &tempfile::TempDir) -> Config {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self::open(dir).await
+        Self::start_at(Arc::new(SystemClock::new())).await
     }
 
-    async fn open(dir: tempfile::TempDir) -> Self {
-        let gateway = Gateway::start(config(&dir), Arc::new(SystemClock::new()))
-            .await
-            .unwrap();
+    /// As [`Bench::start`], by a clock of the test's own.
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::open(dir, clock).await
+    }
+
+    async fn open(dir: tempfile::TempDir, clock: Arc<dyn Clock>) -> Self {
+        let gateway = Gateway::start(config(&dir), clock).await.unwrap();
         Self { dir, gateway }
     }
 
     pub(crate) async fn restart(self) -> Self {
         let Self { dir, gateway } = self;
         gateway.stop().await;
-        Self::open(dir).await
+        Self::open(dir, Arc::new(SystemClock::new())).await
     }
 
     pub(crate) async fn asked(&self, request: Value) -> Value {
@@ -256,6 +260,7 @@ pub(crate) struct TestBox {
     pub(crate) signer: SigningKey,
     pub(crate) recipient: RecipientPublicKey,
     pub(crate) control: VerifyingKey,
+    pub(crate) control_next: VerifyingKey,
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) chain: ChainId,
     heads: Vec<(Lane, u64, [u8; 32])>,
@@ -287,6 +292,7 @@ impl TestBox {
             signer: SigningKey::from_pkcs8(&raw("keys", "frame_key")).unwrap(),
             recipient: RecipientPublicKey::from_bytes(&raw("gateway", "recipient_key")).unwrap(),
             control: VerifyingKey::from_bytes(&raw("gateway", "control_key")).unwrap(),
+            control_next: VerifyingKey::from_bytes(&raw("gateway", "next_control_key")).unwrap(),
             tls: Arc::new(tls),
             chain: ChainId([7; 8]),
             heads: Lane::ALL.into_iter().map(|l| (l, 0, [0; 32])).collect(),
@@ -320,6 +326,15 @@ impl TestBox {
         seal(&record.encode(), &header, &self.recipient, &self.signer).unwrap()
     }
 
+    /// The gateway's keys, as the box has them.
+    pub(crate) const fn trusted(&self) -> TrustedKeys {
+        TrustedKeys {
+            recipient: self.recipient,
+            control: self.control,
+            control_next: self.control_next,
+        }
+    }
+
     pub(crate) fn head(&self, lane: Lane) -> (u64, [u8; 32]) {
         let (_, seq, head) = self.heads[usize::from(lane.number())];
         (seq, head)
@@ -349,6 +364,8 @@ impl TestBox {
             agent_version: "0.1.0".to_owned(),
             at,
             free_bytes: 1 << 30,
+            keys: self.trusted().ids(),
+            certificate_until: UtcMicros(i64::MAX),
         }
         .sign(&self.signer)
     }

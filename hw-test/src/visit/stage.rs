@@ -324,6 +324,7 @@ impl Stage {
             "state = \"{folder}/gateway\"\n\
              [mqtt]\nlisten = \"127.0.0.1:{mqtt}\"\n\
              [https]\nlisten = \"127.0.0.1:{https}\"\n\
+             [enrol]\nlisten = \"127.0.0.1:0\"\n\
              [alerts]\nrules = \"{folder}/rules.toml\"\n",
             folder = self.folder.display(),
             mqtt = self.mqtt_port,

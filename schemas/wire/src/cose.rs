@@ -107,6 +107,11 @@ impl Unchecked {
         }
     }
 
+    /// The key that the bytes name as their signer.
+    pub(crate) const fn signer(&self) -> KeyId {
+        self.signer
+    }
+
     /// What is signed, without trusting it.
     pub(crate) fn payload(&self) -> &[u8] {
         self.sign1.payload.as_deref().unwrap_or_default()

@@ -158,6 +158,44 @@ impl RecipientPublicKey {
     }
 }
 
+/// The gateway's public keys, as a box has pinned them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustedKeys {
+    /// Records are sealed to it.
+    pub recipient: RecipientPublicKey,
+    /// Signs acknowledgements and commands now.
+    pub control: VerifyingKey,
+    /// Will sign them after the next change of the control key.
+    pub control_next: VerifyingKey,
+}
+
+impl TrustedKeys {
+    /// The keys whose word is the gateway's.
+    pub const fn speakers(&self) -> [VerifyingKey; 2] {
+        [self.control, self.control_next]
+    }
+
+    /// The ids of the keys.
+    pub fn ids(&self) -> TrustedKeyIds {
+        TrustedKeyIds {
+            recipient: self.recipient.key_id(),
+            control: self.control.key_id(),
+            control_next: self.control_next.key_id(),
+        }
+    }
+}
+
+/// Which of the gateway's keys a box has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustedKeyIds {
+    /// The key that it seals to.
+    pub recipient: KeyId,
+    /// The key that it believes to sign now.
+    pub control: KeyId,
+    /// The key that it will believe next.
+    pub control_next: KeyId,
+}
+
 /// Opens sealed records. Never on a box. Its bytes are wiped when it is dropped.
 pub struct RecipientSecretKey {
     pub(crate) secret: <SuiteKem as Kem>::PrivateKey,

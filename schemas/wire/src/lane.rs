@@ -113,7 +113,7 @@ pub(crate) fn write_hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::f
 }
 
 /// Reads exactly `N` bytes from lower-case hexadecimal digits.
-pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let lower = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     if text.len() != 2 * N || !text.as_bytes().iter().all(lower) {
         return None;

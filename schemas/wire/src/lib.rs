@@ -11,6 +11,7 @@
 //! | [`envelope`] | a record sealed to the gateway and signed by the box: a frame |
 //! | [`chain`] | walking the frames of a chain |
 //! | [`message`] | hello, acknowledgement, command and state, signed |
+//! | [`enrol`] | how a new box and its gateway come to know each other |
 //! | [`topic`] | where each of them is published |
 //! | [`keys`] | signing keys and recipient keys |
 //! | [`link`] | which frame goes next, as a state machine without IO |
@@ -21,6 +22,7 @@
 pub mod cbor;
 pub mod chain;
 mod cose;
+pub mod enrol;
 pub mod envelope;
 pub mod intake;
 pub mod keys;

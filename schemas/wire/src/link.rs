@@ -166,6 +166,11 @@ impl LaneScheduler {
         self.hello_due = true;
     }
 
+    /// What a hello says has changed: says it again.
+    pub fn say_hello(&mut self) {
+        self.hello_due = self.connected;
+    }
+
     /// There is no connection any more. What was out counts as not sent.
     pub fn disconnected(&mut self) {
         self.connected = false;

@@ -9,10 +9,10 @@ use serde_cbor::Value;
 
 pub use crate::cose::SignedError;
 
-use crate::cbor::{self, CborError, Field, Fields};
+use crate::cbor::{self, CborError, Field, Fields, Items};
 use crate::cose::{self, Unchecked};
-use crate::keys::{SigningKey, VerifyingKey};
-use crate::lane::{ChainId, Lane};
+use crate::keys::{RecipientPublicKey, SigningKey, TrustedKeyIds, TrustedKeys, VerifyingKey};
+use crate::lane::{ChainId, KeyId, Lane};
 use crate::record::{clock_reading, read_clock_reading, read_lane};
 
 /// Why bytes are not the message that was expected.
@@ -86,6 +86,10 @@ pub struct Hello {
     pub at: ClockReading,
     /// Bytes that it can still store.
     pub free_bytes: u64,
+    /// Which keys of the gateway it has pinned; a gateway that has others says so.
+    pub keys: TrustedKeyIds,
+    /// When its certificate ends.
+    pub certificate_until: UtcMicros,
 }
 
 /// The gateway holds everything of a lane up to a place, durably.
@@ -121,10 +125,8 @@ pub enum CommandAction {
         /// From which place.
         from_seq: u64,
     },
-    /// Fetch new keys and certificates.
-    Rotate,
-    /// Fetch the configuration.
-    Config,
+    /// Pin these keys of the gateway from now on, and no others.
+    Rotate(TrustedKeys),
     /// Stop sending until the next connection.
     Pause,
     /// Wipe the keys and stop: the box is no longer trusted.
@@ -171,10 +173,14 @@ trait Message: Sized {
         cose::sign(cbor::encode(&map), Self::PURPOSE, key)
     }
 
-    fn verify_as(bytes: &[u8], key: &VerifyingKey) -> Result<Self, MessageError> {
+    fn verify_as(bytes: &[u8], keys: &[VerifyingKey]) -> Result<Self, MessageError> {
         let message = Self::NAME;
         let payload = Unchecked::parse(bytes)
-            .and_then(|unchecked| unchecked.verify(Self::PURPOSE, key))
+            .and_then(|unchecked| {
+                let named = keys.iter().find(|key| key.key_id() == unchecked.signer());
+                let key = named.or(keys.first()).ok_or(SignedError::Signature)?;
+                unchecked.verify(Self::PURPOSE, key)
+            })
             .map_err(|source| MessageError::Signed { message, source })?;
         let unreadable = |source| MessageError::Unreadable { message, source };
         let value = cbor::decode(&payload).map_err(unreadable)?;
@@ -203,7 +209,18 @@ macro_rules! signed_message {
             /// # Errors
             /// [`MessageError`] when the bytes are not this message signed with `key`.
             pub fn verify(bytes: &[u8], key: &VerifyingKey) -> Result<Self, MessageError> {
-                Self::verify_as(bytes, key)
+                Self::verify_as(bytes, std::slice::from_ref(key))
+            }
+
+            /// As [`Self::verify`], for a signer who may use any of `keys`.
+            ///
+            /// # Errors
+            /// [`MessageError`] when the bytes are not this message signed with one of them.
+            pub fn verify_by_any(
+                bytes: &[u8],
+                keys: &[VerifyingKey],
+            ) -> Result<Self, MessageError> {
+                Self::verify_as(bytes, keys)
             }
         }
     )*};
@@ -235,6 +252,30 @@ fn read_lane_state(field: Field) -> Result<LaneState, CborError> {
     Ok(state)
 }
 
+fn key_ids(ids: &TrustedKeyIds) -> Value {
+    let ids = [ids.recipient, ids.control, ids.control_next];
+    Value::Array(ids.iter().map(|id| cbor::bytes(&id.0)).collect())
+}
+
+fn read_key_ids(field: Field) -> Result<TrustedKeyIds, CborError> {
+    let mut items = field.items()?;
+    let mut id = |name| {
+        let field: Field = items.required(name)?;
+        field.array("a key id of 8 bytes").map(KeyId)
+    };
+    let ids = TrustedKeyIds {
+        recipient: id("recipient key id")?,
+        control: id("control key id")?,
+        control_next: id("next control key id")?,
+    };
+    items.finish()?;
+    Ok(ids)
+}
+
+fn read_key(items: &mut Items, name: &'static str) -> Result<[u8; 32], CborError> {
+    items.required(name)?.array("a public key of 32 bytes")
+}
+
 fn read_chain(field: Field) -> Result<ChainId, CborError> {
     field.array("a chain of 8 bytes").map(ChainId)
 }
@@ -256,6 +297,8 @@ impl Message for Hello {
             (3, Some(cbor::text(&self.agent_version))),
             (4, Some(clock_reading(&self.at))),
             (5, Some(Value::from(self.free_bytes))),
+            (6, Some(key_ids(&self.keys))),
+            (7, Some(Value::from(self.certificate_until.0))),
         ]
     }
 
@@ -269,6 +312,8 @@ impl Message for Hello {
             agent_version: fields.required(3, "agent version")?.text()?,
             at: read_clock_reading(fields.required(4, "at")?)?,
             free_bytes: fields.required(5, "free bytes")?.u64()?,
+            keys: read_key_ids(fields.required(6, "keys")?)?,
+            certificate_until: UtcMicros(fields.required(7, "certificate until")?.i64()?),
         })
     }
 }
@@ -320,8 +365,12 @@ impl Message for Command {
                 cbor::bytes(&chain.0),
                 Value::from(from_seq),
             ],
-            CommandAction::Rotate => vec![Value::from(2_u8)],
-            CommandAction::Config => vec![Value::from(3_u8)],
+            CommandAction::Rotate(keys) => vec![
+                Value::from(2_u8),
+                cbor::bytes(&keys.recipient.0),
+                cbor::bytes(&keys.control.0),
+                cbor::bytes(&keys.control_next.0),
+            ],
             CommandAction::Pause => vec![Value::from(4_u8)],
             CommandAction::Revoke => vec![Value::from(5_u8)],
         };
@@ -352,11 +401,14 @@ fn read_action(field: Field) -> Result<CommandAction, CborError> {
             chain: read_chain(items.required("chain")?)?,
             from_seq: items.required("from seq")?.u64()?,
         },
-        2 => CommandAction::Rotate,
-        3 => CommandAction::Config,
+        2 => CommandAction::Rotate(TrustedKeys {
+            recipient: RecipientPublicKey(read_key(&mut items, "recipient key")?),
+            control: VerifyingKey(read_key(&mut items, "control key")?),
+            control_next: VerifyingKey(read_key(&mut items, "next control key")?),
+        }),
         4 => CommandAction::Pause,
         5 => CommandAction::Revoke,
-        _ => return Err(code.wrong("an action from 1 to 5")),
+        _ => return Err(code.wrong("one of the actions 1, 2, 4 and 5")),
     };
     items.finish()?;
     Ok(action)

@@ -29,7 +29,7 @@ use cardio_core::segment::Segment;
 use cardio_core::site::AuscultationSite;
 use cardio_core::subject::SubjectRef;
 use cardio_core::units::PhysicalUnit;
-use cardio_wire::keys::SigningKey;
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState, State};
 use cardio_wire::record::{
@@ -289,12 +289,19 @@ fn messages() {
         head: [0x4E; 32],
         acked: 9,
     };
+    let trusted = TrustedKeys {
+        recipient: RecipientPublicKey([0x11; 32]),
+        control: VerifyingKey([0x22; 32]),
+        control_next: VerifyingKey([0x33; 32]),
+    };
     let hello = Hello {
         device,
         lanes: vec![state],
         agent_version: "0.1.0".to_owned(),
         at: at(ClockQuality::Unsynchronised),
         free_bytes: 1 << 30,
+        keys: trusted.ids(),
+        certificate_until: UtcMicros(1_767_225_600_000_000),
     };
     check("hello", &payload(hello.sign(&key)));
     for (name, echo_us) in [("echo", Some(5_000_000)), ("plain", None)] {
@@ -315,7 +322,11 @@ fn messages() {
         chain,
         from_seq: 2,
     };
-    for (name, action) in [("resend", resend), ("revoke", CommandAction::Revoke)] {
+    for (name, action) in [
+        ("resend", resend),
+        ("rotate", CommandAction::Rotate(trusted)),
+        ("revoke", CommandAction::Revoke),
+    ] {
         let command = Command {
             device,
             number: 1,

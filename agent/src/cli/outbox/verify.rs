@@ -7,7 +7,7 @@ use cardio_store::{LaneProof, verify_read_only};
 
 use crate::cli::{ConfigArg, Failure, out};
 use crate::config::Config;
-use crate::enrolment::Enrolment;
+use crate::enrolment::EnrolmentFile;
 use crate::service::OUTBOX;
 
 use super::hex;
@@ -59,7 +59,8 @@ struct Fault {
 
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let config = Config::load(&args.config.config)?;
-    let enrolment = Enrolment::load(config.site.enrolment.as_deref())
+    let enrolment = EnrolmentFile::open(&config.site.enrolment_file())
+        .and_then(|file| file.enrolment())
         .map_err(|err| Failure::new(&err, err.code()))?;
     let key = enrolment.signer.verifying_key();
     let outbox = config.site.state.join(OUTBOX);

@@ -4,15 +4,17 @@ use std::time::Duration;
 use cardio_core::clock::{Clock, ManualClock, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_store::{AckOutcome, AckRefusal, OutFrame, OutboxError, Resent};
-use cardio_wire::keys::SigningKey;
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState};
 use cardio_wire::topic::Topic;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{UplinkFacts, UplinkPlan, UplinkTask};
+use crate::enrolment::EnrolmentError;
 use crate::status::Board;
 use crate::testing::manual_clock;
+use crate::uplink::commands::{CommandLog, Trust};
 use crate::uplink::shelf::Shelf;
 use crate::uplink::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 
@@ -21,7 +23,10 @@ const CHAIN: ChainId = ChainId([1; 8]);
 
 /// An outbox that holds frames without content.
 #[derive(Clone, Default)]
-pub(super) struct Frames(Arc<Mutex<Vec<LaneState>>>);
+pub(super) struct Frames(
+    Arc<Mutex<Vec<LaneState>>>,
+    Arc<Mutex<Option<RecipientPublicKey>>>,
+);
 
 /// Bytes of a frame, which differ from one to the next: 2 to 6 kB.
 fn size_of(seq: u64) -> usize {
@@ -107,6 +112,11 @@ impl Shelf for Frames {
         })
     }
 
+    async fn seal_to(&self, recipient: RecipientPublicKey) -> Result<(), OutboxError> {
+        *self.1.lock().unwrap() = Some(recipient);
+        Ok(())
+    }
+
     async fn free_bytes(&self) -> Result<u64, OutboxError> {
         Ok(1 << 20)
     }
@@ -128,10 +138,31 @@ impl Uplink for Wire {
         self.0
             .send(Gateway { published, say })
             .map_err(|_| UplinkError::Closed)?;
-        Ok(Link { publish, events })
+        Ok(Link {
+            publish,
+            events,
+            certificate_until: UtcMicros(5),
+        })
     }
 
     async fn close(&mut self) {}
+}
+
+/// Writes nothing down.
+struct Forgetful;
+
+impl CommandLog for Forgetful {
+    fn note(&self, _: u64, _: &TrustedKeys) -> Result<(), EnrolmentError> {
+        Ok(())
+    }
+}
+
+fn keys_of(control: &SigningKey, next: &SigningKey) -> TrustedKeys {
+    TrustedKeys {
+        recipient: RecipientPublicKey([4; 32]),
+        control: control.verifying_key(),
+        control_next: next.verifying_key(),
+    }
 }
 
 pub(super) struct Rig {
@@ -179,7 +210,12 @@ impl Rig {
             plan: UplinkPlan {
                 device: DEVICE,
                 signer: box_key,
-                control: control.verifying_key(),
+                trust: Trust {
+                    device: DEVICE,
+                    keys: keys_of(&control, &control),
+                    last_command: 0,
+                    log: Arc::new(Forgetful),
+                },
                 agent_version: "0".to_owned(),
                 retry_first: Duration::from_millis(1),
                 retry_last: Duration::from_millis(2),
@@ -437,6 +473,32 @@ async fn a_command_ends_by_the_gateways_clock_and_not_by_a_wall_clock_that_runs_
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn rotated_keys_hold_at_once_and_the_next_hello_says_so() {
+    let frames = Frames::default();
+    let mut rig = Rig::start(frames.clone());
+    let mut gateway = rig.gateway().await;
+    let first = gateway.hello(&rig).await;
+    assert_eq!(first.keys, keys_of(&rig.control, &rig.control).ids());
+    assert_eq!(first.certificate_until, UtcMicros(5));
+    let rng = ring::rand::SystemRandom::new();
+    let (next, _) = SigningKey::generate(&rng).unwrap();
+    let keys = TrustedKeys {
+        recipient: RecipientPublicKey([5; 32]),
+        ..keys_of(&next, &next)
+    };
+    let rotate = Command {
+        device: DEVICE,
+        number: 1,
+        expires: UtcMicros(i64::MAX),
+        action: CommandAction::Rotate(keys),
+    };
+    let rotate = rotate.sign(&rig.control);
+    gateway.say(Topic::DownCommand(DEVICE), rotate).await;
+    assert_eq!(gateway.hello(&rig).await.keys, keys.ids());
+    assert_eq!(*frames.1.lock().unwrap(), Some(keys.recipient));
 }
 
 #[tokio::test]

@@ -60,7 +60,6 @@ impl Ends {
             device: self.device,
             signer: self.signer.clone(),
             recipient: self.secret.public(),
-            control: self.control.verifying_key(),
         }
     }
 

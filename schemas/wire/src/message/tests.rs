@@ -38,12 +38,26 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn keys()(recipient: [u8; 32], control: [u8; 32], control_next: [u8; 32]) -> TrustedKeys {
+        TrustedKeys {
+            recipient: RecipientPublicKey(recipient),
+            control: VerifyingKey(control),
+            control_next: VerifyingKey(control_next),
+        }
+    }
+}
+
+prop_compose! {
     fn hello()(
         device: [u8; 16], lanes in prop::collection::vec(lane_states(), 0..5),
-        agent_version: String, at: (u64, i64, Option<u64>), free_bytes: u64,
+        agent_version: String, at: (u64, i64, Option<u64>), free_bytes: u64, keys in keys(),
+        until: i64,
     ) -> Hello {
         let at = reading(at.0, at.1, at.2);
-        Hello { device: BoxId(device), lanes, agent_version, at, free_bytes }
+        let (keys, certificate_until) = (keys.ids(), UtcMicros(until));
+        Hello {
+            device: BoxId(device), lanes, agent_version, at, free_bytes, keys, certificate_until,
+        }
     }
 }
 
@@ -69,8 +83,7 @@ fn command() -> impl Strategy<Value = Command> {
     });
     let action = prop_oneof![
         resend,
-        Just(CommandAction::Rotate),
-        Just(CommandAction::Config),
+        keys().prop_map(CommandAction::Rotate),
         Just(CommandAction::Pause),
         Just(CommandAction::Revoke),
     ];
@@ -146,6 +159,19 @@ fn a_message_of_another_signer_is_refused() {
     let bytes = revoke().sign(&key());
     let err = Command::verify(&bytes, &key().verifying_key()).unwrap_err();
     assert_eq!(err.code(), "signed.signer");
+}
+
+#[test]
+fn either_pinned_key_may_have_signed_and_no_third() {
+    let (now, next, other) = (key(), key(), key());
+    let pinned = [now.verifying_key(), next.verifying_key()];
+    for signer in [&now, &next] {
+        let bytes = revoke().sign(signer);
+        assert_eq!(Command::verify_by_any(&bytes, &pinned).unwrap(), revoke());
+    }
+    let err = Command::verify_by_any(&revoke().sign(&other), &pinned).unwrap_err();
+    assert_eq!(err.code(), "signed.signer");
+    assert!(Command::verify_by_any(&revoke().sign(&now), &[]).is_err());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Enrolment by file: everything a box needs, made here, kept there.
 //!
-//! The file holds the box's secrets; the gateway stores public parts only and forgets the
-//! rest. Deliberately absent: enrolment over the network with a claim code.
+//! For sites and rigs without a network at that moment. The file holds the box's secrets; the
+//! gateway stores public parts only and forgets the rest. Where it can be, a box is enrolled
+//! over the network instead ([`super::desk`]): its secrets then never leave it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -16,15 +16,13 @@ use ring::rand::SystemRandom;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::{Meeting, check_name};
 use crate::boxes::KnownBox;
-use crate::broker::{self, BrokerError};
-use crate::config::Config;
 use crate::inbox::{EnrolError, NewBox};
 use crate::keys::{GatewayKeys, KeyError, write_private};
 
 /// The form of the file.
 pub const SCHEMA: &str = "enrolment/1";
-const NAME_MAX_BYTES: usize = 64;
 
 #[derive(Serialize)]
 struct File<'a> {
@@ -44,9 +42,12 @@ struct BoxPart<'a> {
 struct GatewayPart<'a> {
     endpoint: &'a str,
     server_name: &'a str,
+    renewal: &'a str,
     ca_certificate: &'a str,
+    renewal_ca_certificate: &'a str,
     recipient_key: String,
     control_key: String,
+    next_control_key: String,
 }
 
 #[derive(Serialize)]
@@ -108,53 +109,6 @@ pub struct Enrolment {
     pub file: Zeroizing<String>,
 }
 
-/// Where boxes connect, and what they trust there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meeting {
-    /// Host and port.
-    pub endpoint: String,
-    /// The name that the certificate there bears.
-    pub server_name: String,
-    /// Certificate of the authority that it comes from, PEM.
-    pub ca_pem: String,
-}
-
-impl Meeting {
-    /// At the external broker if there is one; at this gateway, which listens on `listening`,
-    /// otherwise.
-    ///
-    /// # Errors
-    /// [`BrokerError`] when the certificate of the broker's authority cannot be read.
-    pub fn of(
-        config: &Config,
-        keys: &GatewayKeys,
-        listening: SocketAddr,
-    ) -> Result<Self, BrokerError> {
-        if let Some(broker) = &config.broker {
-            return Ok(Self {
-                endpoint: broker.address.to_string(),
-                server_name: broker.server_name().to_owned(),
-                ca_pem: broker::authority(broker, keys)?,
-            });
-        }
-        let endpoint = config.mqtt.endpoint.clone();
-        Ok(Self {
-            endpoint: endpoint.unwrap_or_else(|| listening.to_string()),
-            server_name: config.names.first().cloned().unwrap_or_default(),
-            ca_pem: keys.ca_pem().to_owned(),
-        })
-    }
-
-    /// At another address, under the same name.
-    #[must_use]
-    pub fn moved_to(self, endpoint: Option<String>) -> Self {
-        Self {
-            endpoint: endpoint.unwrap_or(self.endpoint),
-            ..self
-        }
-    }
-}
-
 /// Makes a new box named `name` that will connect at `meeting`.
 ///
 /// # Errors
@@ -165,12 +119,13 @@ pub fn make(
     meeting: &Meeting,
     now: UtcMicros,
 ) -> Result<Enrolment, FileError> {
-    check_name(name)?;
+    check_name(name).map_err(FileError::Name)?;
     let id = BoxId(uuid::Uuid::new_v4().into_bytes());
     let keys_failed = |source| FileError::Keys {
         name: name.to_owned(),
         source,
     };
+    let trusted = keys.trusted().map_err(keys_failed)?;
     let issued = keys
         .issue_box(&Topic::box_name(id), now)
         .map_err(keys_failed)?;
@@ -188,9 +143,12 @@ pub fn make(
         gateway: GatewayPart {
             endpoint: &meeting.endpoint,
             server_name: &meeting.server_name,
+            renewal: &meeting.renewal,
             ca_certificate: &meeting.ca_pem,
-            recipient_key: STANDARD.encode(keys.recipient.public().0),
-            control_key: STANDARD.encode(keys.control.public()),
+            renewal_ca_certificate: keys.ca_pem(),
+            recipient_key: STANDARD.encode(trusted.recipient.0),
+            control_key: STANDARD.encode(trusted.control.0),
+            next_control_key: STANDARD.encode(trusted.control_next.0),
         },
         keys: KeysPart {
             tls_certificate: &issued.certificate_pem,
@@ -227,61 +185,28 @@ pub fn write(path: &Path, name: &str, enrolment: &Enrolment) -> Result<(), FileE
     })
 }
 
-fn check_name(name: &str) -> Result<(), FileError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.chars().all(allowed) {
-        return Err(FileError::Name(EnrolError::BadName {
-            name: name.to_owned(),
-        }));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Config, GatewayKeys, Meeting, SCHEMA, make, write};
+    use super::{GatewayKeys, Meeting, SCHEMA, make, write};
+    use crate::config::Config;
     use cardio_core::clock::UtcMicros;
     use cardio_wire::keys::SigningKey;
     use std::os::unix::fs::PermissionsExt as _;
 
+    const LIFE: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
     const NOW: UtcMicros = UtcMicros(1_790_000_000_000_000);
 
-    fn meeting(text: &str, keys: &GatewayKeys) -> Meeting {
-        let config = Config::from_toml(text, "test").unwrap();
-        Meeting::of(&config, keys, "127.0.0.1:8883".parse().unwrap()).unwrap()
-    }
-
     fn here(keys: &GatewayKeys) -> Meeting {
-        meeting("", keys)
-    }
-
-    #[test]
-    fn a_box_is_told_of_the_broker_and_its_authority_when_there_is_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
-        let ca = dir.path().join("ca.pem");
-        std::fs::write(&ca, "another authority").unwrap();
-        let text = format!(
-            "[broker]\naddress = \"10.0.0.5:8884\"\nname = \"b.example\"\nca = \"{}\"",
-            ca.display()
-        );
-        let there = meeting(&text, &keys);
-        assert_eq!(
-            (there.endpoint.as_str(), there.server_name.as_str()),
-            ("10.0.0.5:8884", "b.example")
-        );
-        assert_eq!(there.ca_pem, "another authority");
-        assert_eq!(here(&keys).ca_pem, keys.ca_pem());
-        let moved = there.moved_to(Some("c.example:1".to_owned()));
-        assert_eq!(moved.endpoint, "c.example:1");
-        assert_eq!(moved.server_name, "b.example");
+        let config = Config::from_toml("", "test").unwrap();
+        let here = "127.0.0.1:8883".parse().unwrap();
+        Meeting::of(&config, keys, here, here).unwrap()
     }
 
     #[test]
     fn the_file_holds_the_secrets_that_fit_the_stored_public_parts() {
         use base64::Engine as _;
         let dir = tempfile::tempdir().unwrap();
-        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
+        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), LIFE, NOW).unwrap();
         let made = make(&keys, "FR75-012", &here(&keys), NOW).unwrap();
         let file: toml::Value = toml::from_str(&made.file).unwrap();
         assert_eq!(file["schema"].as_str(), Some(SCHEMA));
@@ -306,7 +231,7 @@ mod tests {
     #[test]
     fn a_name_that_could_trip_a_path_or_a_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), NOW).unwrap();
+        let keys = GatewayKeys::open_or_create(&dir.path().join("keys"), LIFE, NOW).unwrap();
         for bad in ["", "a/b", "a b", "é"] {
             let err = make(&keys, bad, &here(&keys), NOW).unwrap_err();
             assert_eq!(err.code(), "boxes.name.bad", "{bad}");
