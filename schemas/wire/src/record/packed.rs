@@ -11,7 +11,7 @@
 //! one packed form. The method is that of Shorten (Robinson 1994), with its constants our own.
 //!
 //! Chosen by measurement, which the bench `packed` prints: the best of several orders takes 1 to
-//! 7 % less than the best single one (orders 1 and 2 do nearly all of it), and blocks of 64
+//! 3 % less than the best single one (orders 1 and 2 do nearly all of it), and blocks of 64
 //! would take up to 4 % less than those of 256. That is too little for another encoding.
 
 use cardio_core::sample::Adu;
