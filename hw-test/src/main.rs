@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: the product's own crates. What is compared here is computed anew.
 
+mod broker;
 mod chance;
 mod child;
 mod clock;
@@ -61,6 +62,8 @@ enum Rig {
     Hostile(HostileArgs),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
     Load(load::Options),
+    /// Plays a visit through mosquitto, kills gateway and broker, and tries a stranger's topics.
+    Broker(broker::Options),
 }
 
 #[derive(Args)]
@@ -157,6 +160,7 @@ fn main() -> ExitCode {
     let done = match rig {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => soak::run(&args.into()),
+        Rig::Broker(options) => broker::run(&options),
         Rig::Load(options) => load::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
         Rig::Hostile(args) => hostile::run(&args.into()),
@@ -176,6 +180,7 @@ impl Rig {
     fn obstacle(&self) -> Option<String> {
         match self {
             Self::Power(_) => disk::obstacle(),
+            Self::Broker(_) => mosquitto::obstacle(),
             Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
     }

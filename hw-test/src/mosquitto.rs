@@ -58,8 +58,13 @@ impl Place {
             port: probe.local_addr().context("a port without address")?.port(),
         };
         place.certify()?;
-        place.write("acl", &format!("{ACL}\n{further}"))?;
+        place.widen(further)?;
         Ok(place)
+    }
+
+    /// Adds lines to the access list; they hold from the next start on.
+    pub(crate) fn widen(&self, further: &str) -> anyhow::Result<()> {
+        self.write("acl", &format!("{ACL}\n{further}"))
     }
 
     /// Where it listens.

@@ -112,7 +112,7 @@ pub(crate) async fn all(
     let mut connecting = Vec::new();
     for member in &fleet.members {
         let (address, name) = (receiver.address(), receiver.server_name());
-        let tls = config(receiver, member)?;
+        let tls = config(receiver.roots(), member)?;
         let (id, hello) = (member.id, member.hello());
         let gate = Arc::clone(&gate);
         connecting.push(tokio::spawn(async move {
@@ -167,13 +167,13 @@ pub(crate) async fn all(
 
 /// TLS as a box does it: its own certificate, no resumption.
 pub(crate) fn config(
-    receiver: &dyn Receiver,
+    roots: Arc<rustls::RootCertStore>,
     member: &Member,
 ) -> anyhow::Result<Arc<rustls::ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(receiver.roots())
+        .with_root_certificates(roots)
         .with_client_auth_cert(vec![member.certificate.clone()], member.key.clone_key())?;
     Ok(Arc::new(config))
 }
@@ -355,7 +355,8 @@ impl Client {
             .await
     }
 
-    async fn send(&mut self, packet: &Packet) -> anyhow::Result<()> {
+    /// Sends one packet.
+    pub(crate) async fn send(&mut self, packet: &Packet) -> anyhow::Result<()> {
         let mut bytes = BytesMut::new();
         packet.write(&mut bytes, None).context("no such packet")?;
         self.stream.write_all(&bytes).await?;

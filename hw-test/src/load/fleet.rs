@@ -23,7 +23,7 @@ use cardio_wire::message::{Hello, LaneState};
 use cardio_wire::record::{AcquisitionStartedV1, Record, RecordHead, SegmentV1};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v5::Publish;
+use rumqttc::mqttbytes::v5::{Packet, Publish};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -212,6 +212,23 @@ impl Member {
             waveforms,
             attendance: Attendance::Attended,
         })
+    }
+
+    /// Its frames as packets on the topic of `other`.
+    pub(crate) fn on_topic_of(&self, other: &Self) -> anyhow::Result<Vec<Publish>> {
+        self.packets
+            .iter()
+            .map(|packet| {
+                let mut bytes = BytesMut::from(packet.as_ref());
+                match Packet::read(&mut bytes, None) {
+                    Ok(Packet::Publish(mut publish)) => {
+                        publish.topic = Topic::UpLane(other.id, LANE).to_string().into();
+                        Ok(publish)
+                    }
+                    other => bail!("a frame became {other:?}"),
+                }
+            })
+            .collect()
     }
 
     /// What the box says first.

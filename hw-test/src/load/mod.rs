@@ -7,9 +7,9 @@
 //!
 //! Deliberately absent: what becomes of a frame after it is stored.
 
-mod client;
-mod fleet;
-mod receiver;
+pub(crate) mod client;
+pub(crate) mod fleet;
+pub(crate) mod receiver;
 mod table;
 
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         .build()
         .context("no runtime for the clients")?;
 
-    let mut gateway = receiver::Gateway::start(&program, folder.path())?;
+    let mut gateway = receiver::Gateway::start(&program, folder.path(), "")?;
     say(format!("enrolling {} boxes", options.boxes));
     let mut fleet = Fleet::enrol(&gateway, boxes)?;
     say(format!("sealing {} frames", frames * boxes));

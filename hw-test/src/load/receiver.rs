@@ -62,11 +62,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it with its defaults on free ports.
-    pub(crate) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts it with its defaults on free ports, and what `further` sets.
+    pub(crate) fn start(program: &Path, folder: &Path, further: &str) -> anyhow::Result<Self> {
         let text = format!(
             "state = \"{}/gateway\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n\
-             [https]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n",
+             [https]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n{further}",
             folder.display()
         );
         std::fs::write(folder.join("gateway.toml"), text).context("no configuration")?;
@@ -96,7 +96,8 @@ impl Gateway {
             .with_context(|| format!("no enrolment but {answer}"))
     }
 
-    fn ask(&self, request: &Value) -> anyhow::Result<Value> {
+    /// Asks it over its own socket, as its command line does.
+    pub(crate) fn ask(&self, request: &Value) -> anyhow::Result<Value> {
         let stream = UnixStream::connect(of(&self.ready, "control")?).context("no socket")?;
         (&stream).write_all(format!("{request}\n").as_bytes())?;
         let mut line = String::new();
@@ -129,7 +130,7 @@ fn of<'v>(ready: &'v Value, key: &str) -> anyhow::Result<&'v str> {
     found.with_context(|| format!("the ready file has no {key}"))
 }
 
-fn trust(ca: &Path) -> anyhow::Result<Arc<rustls::RootCertStore>> {
+pub(crate) fn trust(ca: &Path) -> anyhow::Result<Arc<rustls::RootCertStore>> {
     let text = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&text).context("no certificate")?)?;
@@ -211,7 +212,7 @@ impl Broker {
             boxes_ca: boxes_ca.to_path_buf(),
             tls: None,
         };
-        broker.tls = Some(config(&broker, reader)?);
+        broker.tls = Some(config(broker.roots(), reader)?);
         runtime.block_on(async {
             let mut session = broker.reader().await?;
             session.subscribe("ecg/1/+/up/#").await

@@ -15,13 +15,14 @@ use crate::child::Program;
 use crate::clock::{StopWatch, wait_for};
 use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
+use crate::mosquitto::Place;
 use crate::out::say;
 use crate::programs::Programs;
 use crate::usage::Usage;
 
 pub(crate) use patient::fictitious as fictitious_patient;
 use report::Report;
-use scenario::{Chaos, Scenario};
+pub(crate) use scenario::{Chaos, Scenario, Victim};
 pub(crate) use stage::{SUBJECT, Stage};
 
 /// How long everything that was captured may take to be filed after the last sample.
@@ -63,11 +64,21 @@ struct Visit {
     agent: Program,
     sim: Program,
     usage: Usage,
+    /// Where box and gateway meet, if not at the gateway, and the broker there.
+    broker: Option<(Place, Program)>,
 }
 
 /// Plays the visit. `true` when everything that was sent is in the record and nothing else.
 pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
-    let scenario = Scenario::load(&options.scenario)?;
+    play_scenario(options, Scenario::load(&options.scenario)?, false)
+}
+
+/// Plays a visit; box and gateway meet at an external broker if so wished.
+pub(crate) fn play_scenario(
+    options: &Options,
+    scenario: Scenario,
+    at_broker: bool,
+) -> anyhow::Result<bool> {
     say(format!(
         "Visit \"{}\": {}",
         options.scenario, scenario.about
@@ -79,7 +90,10 @@ pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
         .clone()
         .unwrap_or_else(|| temporary.path().to_path_buf());
     let stage = Stage::set(&folder, programs)?;
-    let mut visit = Visit::begin(stage, options, scenario)?;
+    let place = at_broker
+        .then(|| Place::prepare(&folder.join("broker"), ""))
+        .transpose()?;
+    let mut visit = Visit::begin(stage, options, scenario, place)?;
     if options.once {
         let judged = visit
             .run_to_the_end()
@@ -98,8 +112,21 @@ pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
 
 impl Visit {
     /// Starts gateway, sensor and box, in this order, and registers the patient.
-    fn begin(stage: Stage, options: &Options, scenario: Scenario) -> anyhow::Result<Self> {
+    fn begin(
+        stage: Stage,
+        options: &Options,
+        scenario: Scenario,
+        place: Option<Place>,
+    ) -> anyhow::Result<Self> {
+        if let Some(place) = &place {
+            stage.meet_at(place)?;
+        }
         let gateway = stage.start_gateway()?;
+        // The gateway made the authority that the broker must trust.
+        let broker = place
+            .map(|place| anyhow::Ok((place.start(&stage.authority(), "")?, place)))
+            .transpose()?
+            .map(|(program, place)| (place, program));
         stage.record()?.put(&patient::fictitious(stage::SUBJECT))?;
         let sim = stage.start_sim(&sensor_arguments(options, &scenario))?;
         let inputs = wait_for("the sensor's ledger", FIRST_FRAME_LIMIT, || {
@@ -124,6 +151,7 @@ impl Visit {
             agent,
             sim,
             usage,
+            broker,
         })
     }
 
@@ -213,7 +241,15 @@ impl Visit {
         if event.kill.is_gateway() {
             self.gateway.kill()?;
         }
+        let broker = self.broker.as_mut().filter(|_| event.kill.is_broker());
+        if let Some((_, broker)) = broker {
+            broker.kill()?;
+        }
         StopWatch::start().sleep_until(back);
+        let broker = self.broker.as_mut().filter(|_| event.kill.is_broker());
+        if let Some((place, broker)) = broker {
+            *broker = place.start(&self.stage.authority(), "")?;
+        }
         if event.kill.is_gateway() {
             self.gateway = self.stage.start_gateway()?;
         }

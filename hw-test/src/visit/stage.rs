@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use crate::child::Program;
 use crate::clock::wait_for;
 use crate::judge::fhir::FhirServer;
+use crate::mosquitto::{self, Place};
 use crate::programs::Programs;
 
 /// The fictitious patient's logical id, the only thing that the box knows of the patient.
@@ -171,6 +172,18 @@ impl Stage {
     /// The simulator's account of what it did.
     pub(crate) fn ledger(&self) -> PathBuf {
         self.folder.join("ledger.jsonl")
+    }
+
+    /// Lets box and gateway meet at a broker.
+    pub(crate) fn meet_at(&self, broker: &Place) -> anyhow::Result<()> {
+        let text = format!(
+            "{}[broker]\naddress = \"{}\"\nname = \"{}\"\nca = \"{}\"\n",
+            self.gateway_config(),
+            broker.address(),
+            mosquitto::NAME,
+            broker.authority().display()
+        );
+        self.write("gateway.toml", &text)
     }
 
     /// Makes the box known to the gateway and configures it with what the gateway says.
