@@ -28,6 +28,9 @@ pub(crate) use stage::{SUBJECT, Stage};
 /// How long everything that was captured may take to be filed after the last sample.
 const FILED_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a box behind a broker may take to send again what a dead gateway took along.
+const PATIENCE_LIMIT: Duration = Duration::from_secs(330);
+
 /// How long a program may take to end when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -165,6 +168,9 @@ impl Visit {
         }
         self.watch_progress(watch)?;
         self.usage.note(&self.agent, watch.elapsed())?;
+        if self.broker.is_some() {
+            self.wait_until_sent()?;
+        }
         let status = self.stage.agent_status()?;
         self.agent.stop(STOP_LIMIT)?;
         let filed = self.wait_until_filed()?;
@@ -180,6 +186,17 @@ impl Visit {
             agent_status: status.unwrap_or(Value::Null),
             locked,
             folder: self.stage.folder().to_path_buf(),
+        })
+    }
+
+    /// Waits until the box has the signed acknowledgement of everything. Behind a broker it does
+    /// not notice that a gateway died with its frames: it sends them again when its patience ends.
+    fn wait_until_sent(&mut self) -> anyhow::Result<()> {
+        wait_for("the box to be acknowledged", PATIENCE_LIMIT, || {
+            self.gateway.must_run()?;
+            self.agent.must_run()?;
+            let status = self.stage.agent_status()?.unwrap_or_default();
+            Ok((status["store"]["waiting"] == 0).then_some(()))
         })
     }
 
