@@ -17,7 +17,7 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_wire::envelope::{FrameHeader, NO_PREVIOUS, SUITE_X25519_CHACHA, fingerprint, seal};
-use cardio_wire::keys::{RecipientPublicKey, SigningKey, VerifyingKey};
+use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeyIds, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Hello, LaneState};
 use cardio_wire::record::{AcquisitionStartedV1, Record, RecordHead, SegmentV1};
@@ -50,6 +50,7 @@ pub(crate) struct Member {
     recipient: RecipientPublicKey,
     /// Checks acknowledgements.
     pub(crate) control: VerifyingKey,
+    control_next: VerifyingKey,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: Arc<PrivateKeyDer<'static>>,
     /// Its frames as packets, numbered from 2 on; 1 is the hello.
@@ -112,6 +113,7 @@ impl Member {
             signer: SigningKey::from_pkcs8(&raw("keys", "frame_key")?)?,
             recipient: RecipientPublicKey::from_bytes(&raw("gateway", "recipient_key")?)?,
             control: VerifyingKey::from_bytes(&raw("gateway", "control_key")?)?,
+            control_next: VerifyingKey::from_bytes(&raw("gateway", "next_control_key")?)?,
             certificate: CertificateDer::from_pem_slice(certificate).context("no certificate")?,
             key: Arc::new(PrivateKeyDer::from_pem_slice(key).context("no key")?),
             packets: Vec::new(),
@@ -246,6 +248,12 @@ impl Member {
             agent_version: "load".to_owned(),
             at: reading(0),
             free_bytes: 1 << 30,
+            keys: TrustedKeyIds {
+                recipient: self.recipient.key_id(),
+                control: self.control.key_id(),
+                control_next: self.control_next.key_id(),
+            },
+            certificate_until: UtcMicros(i64::MAX),
         }
         .sign(&self.signer)
     }
