@@ -1,11 +1,14 @@
 #!/bin/sh
 # Holds every reader and writer of cardio-formats against programs that others wrote, and
-# writes the table in schemas/formats/README.md.
+# compares what it finds with the table in schemas/formats/README.md.
 #
-# usage: CARDIO_DATA=DIR hw-test/judges/formats.sh [--speed]
+# usage: CARDIO_DATA=DIR hw-test/judges/formats.sh [--table | --speed]
 #
-# Needs python3 with venv, pip that can install packages, and cargo. `dciodvfy`
-# (dicom3tools) and `save2gdf` (biosig-tools) take part when they are installed.
+#   --table   writes the table instead of comparing it
+#   --speed   prints times beside those of others instead
+#
+# Needs python3 with venv, pip that can install packages, cargo, `dciodvfy` (dicom3tools),
+# `save2gdf` (biosig-tools).
 # Exit status: 0 all equal, 1 something differs, 2 a need is missing.
 set -eu
 
@@ -43,4 +46,7 @@ cd "$root/schemas/formats/tests/judges"
 if [ "$profile" = release ]; then
     exec "$venv/bin/python" speed.py
 fi
-exec "$venv/bin/python" judge.py "$root/schemas/formats/README.md"
+case ${1:-} in
+    --table) exec "$venv/bin/python" judge.py "$root/schemas/formats/README.md" ;;
+    *) exec "$venv/bin/python" judge.py "$root/schemas/formats/README.md" --check ;;
+esac

@@ -1,16 +1,11 @@
 //! Reads a file several times in one process and prints the least processor time of one
-//! read in seconds, and the number of samples: `clock FILE ROUNDS [stream]`.
+//! read in nanoseconds, and the number of samples: `clock FILE ROUNDS [stream]`.
 //!
 //! With `stream` the file is read block by block and nothing is kept.
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "this program measures time and prints it"
-)]
+#![expect(clippy::print_stdout, reason = "this program prints what it measures")]
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use cardio_formats::rows::Rows;
 use cardio_formats::{FormatError, ReadOptions, open_path, read_path};
@@ -22,16 +17,16 @@ fn main() -> ExitCode {
         return ExitCode::from(64);
     };
     let stream = words.get(2).is_some_and(|word| word == "stream");
-    let mut least = Duration::MAX;
+    let mut least_ns = u64::MAX;
     let mut samples = 0;
     for _ in 0..rounds.parse().unwrap_or(1_u32) {
-        let start = Instant::now();
+        let start = processor_ns();
         let read = if stream {
             in_blocks(path)
         } else {
             at_once(path)
         };
-        least = least.min(start.elapsed());
+        least_ns = least_ns.min(processor_ns() - start);
         match read {
             Ok(count) => samples = count,
             Err(error) => {
@@ -40,8 +35,16 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{} {samples}", least.as_secs_f64());
+    println!("{least_ns} {samples}");
     ExitCode::SUCCESS
+}
+
+/// Time that this process has spent on a processor, in nanoseconds. Other programs that run
+/// on the machine do not count.
+fn processor_ns() -> u64 {
+    let line = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let first = line.split(' ').next();
+    first.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 fn at_once(path: &str) -> Result<u64, FormatError> {
@@ -55,8 +58,7 @@ fn in_blocks(path: &str) -> Result<u64, FormatError> {
     let mut rows = Rows::new(reader.header().waveforms.len());
     let mut samples = 0;
     while reader.next_block(&mut rows)? {
-        samples += rows.held();
-        rows.take();
+        rows.drain(|_, _, part| samples += u64::try_from(part.len()).unwrap_or(0));
     }
     Ok(samples)
 }

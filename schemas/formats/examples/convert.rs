@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use cardio_formats::fsource::save;
 use cardio_formats::write::{WRITABLE, WriteOptions, write};
 use cardio_formats::{FormatError, ReadOptions, read_path};
 
@@ -31,9 +32,8 @@ fn convert(input: &str, format: &str, folder: &Path, name: &str) -> Result<(), F
         return Ok(());
     };
     let written = write(&recording, format, name, WriteOptions { drop_facts: true })?;
-    for (name, bytes) in &written.files {
-        std::fs::write(folder.join(name), bytes)
-            .map_err(|source| FormatError::Write { format, source })?;
+    save(folder, &written.files, true)?;
+    for (name, _) in &written.files {
         println!("{name}");
     }
     for fact in &written.dropped {

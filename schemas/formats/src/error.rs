@@ -120,13 +120,19 @@ pub enum FormatError {
         /// Why.
         why: String,
     },
-    /// What was written could not be stored.
-    #[error("cannot write {format} output")]
-    Write {
-        /// The format being written.
-        format: FormatId,
+    /// A file could not be stored.
+    #[error("cannot write {name}")]
+    Save {
+        /// The file.
+        name: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A file of this name is there already.
+    #[error("{name} exists already")]
+    Exists {
+        /// The file.
+        name: String,
     },
 }
 
@@ -150,7 +156,8 @@ impl FormatError {
             Self::TooLarge { .. } => "format.too-large",
             Self::Strict { .. } => "format.strict",
             Self::CannotCarry { .. } => "format.cannot-carry",
-            Self::Write { .. } => "format.write",
+            Self::Save { .. } => "format.write",
+            Self::Exists { .. } => "format.exists",
         }
     }
 
@@ -162,11 +169,10 @@ impl FormatError {
             | Self::Unsupported { format, .. }
             | Self::TooLarge { format, .. }
             | Self::Strict { format, .. }
-            | Self::CannotCarry { format, .. }
-            | Self::Write { format, .. } => Some(*format),
+            | Self::CannotCarry { format, .. } => Some(*format),
             Self::Misnamed { content, .. } => Some(*content),
             Self::Unrecognised { claims, .. } => *claims,
-            Self::Open { .. } | Self::Read { .. } => None,
+            Self::Open { .. } | Self::Read { .. } | Self::Save { .. } | Self::Exists { .. } => None,
         }
     }
 

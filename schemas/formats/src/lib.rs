@@ -12,24 +12,30 @@
 //! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
 //! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`], [`wav`], [`mfer`] | one module per format |
-//! | [`write`] | a recording to a file of another format |
+//! | [`write`], [`convert`] | a recording to a file of another format, and what it is called |
+//! | [`survey`], [`facts`] | what a recording holds, without its samples, and that in words |
+//! | [`progress`] | how far a long read is, in words |
 //! | [`error`] | why a file cannot be read, with format, field and offset |
 
 pub mod aecg;
+pub mod convert;
 pub mod csv;
 pub mod dicom;
 pub mod edf;
 pub mod error;
+pub mod facts;
 pub mod fsource;
 pub mod ishne;
 pub mod mfer;
 pub mod muse;
 pub mod philips;
+pub mod progress;
 pub mod read;
 pub mod rows;
 pub mod scp;
 pub mod sniff;
 pub mod source;
+pub mod survey;
 pub mod wav;
 pub mod wfdb;
 pub mod write;
@@ -43,5 +49,5 @@ mod warnings;
 mod xml;
 
 pub use error::FormatError;
-pub use read::{ReadOptions, RecordingReader, open_path, read_path};
+pub use read::{Done, ReadOptions, RecordingReader, open_path, read_path};
 pub use sniff::{FormatId, sniff};

@@ -33,6 +33,25 @@ impl Default for ReadOptions {
     }
 }
 
+/// How far a read is, in samples over all rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Read so far.
+    pub samples: u64,
+    /// Of so many, where that is known.
+    pub of: Option<u64>,
+}
+
+impl Done {
+    pub(crate) fn at_the_start(reader: &dyn RecordingReader) -> Self {
+        let expected = reader.expected();
+        Self {
+            samples: 0,
+            of: (!expected.is_empty()).then(|| expected.iter().sum()),
+        }
+    }
+}
+
 /// A recording that is read block by block, in memory that does not grow with its length.
 pub trait RecordingReader: Send {
     /// The format being read.
@@ -40,6 +59,12 @@ pub trait RecordingReader: Send {
 
     /// What the source says before its samples: the waveforms are there without runs.
     fn header(&self) -> &Recording;
+
+    /// How many samples each waveform will have, where that is known before they are read
+    /// and the sizes of the files bear it out; empty otherwise.
+    fn expected(&self) -> Vec<u64> {
+        Vec::new()
+    }
 
     /// Adds the next stretch of every waveform to `rows`, in the order of
     /// [`RecordingReader::header`]; `false` when there is no more.
@@ -59,7 +84,19 @@ pub trait RecordingReader: Send {
 /// # Errors
 /// [`FormatError`] says which format, field and offset.
 pub fn read_path(path: &Path, options: ReadOptions) -> Result<Recording, FormatError> {
-    collect(open_path(path, options)?, options)
+    read_path_told(path, options, &mut |_| {})
+}
+
+/// As [`read_path`]; `told` hears after each block how far it is.
+///
+/// # Errors
+/// As [`read_path`].
+pub fn read_path_told(
+    path: &Path,
+    options: ReadOptions,
+    told: &mut dyn FnMut(Done),
+) -> Result<Recording, FormatError> {
+    collect(open_path(path, options)?, options, told)
 }
 
 /// Opens a recording from the disk to read it block by block.
@@ -83,7 +120,7 @@ pub fn read(
     name: &str,
     options: ReadOptions,
 ) -> Result<Recording, FormatError> {
-    collect(open(source, name, options)?, options)
+    collect(open(source, name, options)?, options, &mut |_| {})
 }
 
 /// Opens a recording from any source to read it block by block.
@@ -190,6 +227,41 @@ pub(crate) fn read_up_to(
     }
 }
 
+/// Bytes that are asked of a file at once.
+const STEP_BYTES: usize = 1 << 20;
+
+/// A buffer that is filled again and again from one file. It grows as bytes come, not on the
+/// word of a header, and its memory is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Refill {
+    bytes: Vec<u8>,
+}
+
+impl Refill {
+    /// The next `want` bytes of a file, or fewer at its end.
+    pub(crate) fn next<'a>(
+        &'a mut self,
+        file: &mut dyn ReadSeek,
+        want: usize,
+    ) -> std::io::Result<&'a [u8]> {
+        let mut got = 0_usize;
+        while got < want {
+            let end = want.min(got.saturating_add(STEP_BYTES));
+            if self.bytes.len() < end {
+                self.bytes.resize(end, 0);
+            }
+            let free = self.bytes.get_mut(got..end).unwrap_or_default();
+            match file.read(free) {
+                Ok(0) => break,
+                Ok(count) => got = got.saturating_add(count),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.bytes.get(..got).unwrap_or_default())
+    }
+}
+
 /// A whole file of a format whose files are small.
 pub(crate) fn read_whole(
     source: &dyn Source,
@@ -257,9 +329,17 @@ impl RecordingReader for Whole {
 fn collect(
     mut reader: Box<dyn RecordingReader>,
     options: ReadOptions,
+    told: &mut dyn FnMut(Done),
 ) -> Result<Recording, FormatError> {
+    let mut done = Done::at_the_start(&*reader);
     let mut recording = reader.header().clone();
     let mut rows = Rows::new(recording.waveforms.len());
+    for (position, count) in reader.expected().into_iter().enumerate() {
+        if let Some(row) = rows.row(position) {
+            let count = count.min(options.max_samples);
+            row.reserve(usize::try_from(count).unwrap_or(0));
+        }
+    }
     while reader.next_block(&mut rows)? {
         let held = rows.held();
         if held > options.max_samples {
@@ -271,6 +351,8 @@ fn collect(
                 limit: options.max_samples,
             });
         }
+        done.samples = held;
+        told(done);
     }
     for (waveform, runs) in recording.waveforms.iter_mut().zip(rows.take()) {
         waveform.runs = runs;

@@ -63,6 +63,23 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// Shows what has come, row by row and run by run, and goes on at the same instants in
+    /// the same memory.
+    pub fn drain(&mut self, mut each: impl FnMut(usize, SampleIndex, &[Adu])) {
+        for (position, row) in self.rows.iter_mut().enumerate() {
+            for run in row.done.drain(..) {
+                each(position, run.first, &run.samples);
+            }
+            if let Some(run) = &mut row.open {
+                each(position, run.first, &run.samples);
+                run.samples.clear();
+                run.first = row.at;
+            }
+        }
+    }
+}
+
 impl Row {
     /// Where the next sample goes.
     pub const fn at(&self) -> SampleIndex {
@@ -186,6 +203,20 @@ mod tests {
         let runs = rows.take().remove(0);
         assert_eq!(runs.len(), 2);
         assert_eq!(runs[1].end(), SampleIndex(6));
+    }
+
+    #[test]
+    fn after_a_drain_the_row_goes_on_where_it_was() {
+        let mut rows = Rows::new(1);
+        rows.row(0).unwrap().push(&[1, 2]);
+        rows.row(0).unwrap().skip(SampleCount(3));
+        rows.row(0).unwrap().push(&[9]);
+        let mut seen = Vec::new();
+        rows.drain(|row, first, samples| seen.push((row, first.0, samples.to_vec())));
+        assert_eq!(seen, [(0, 0, vec![1, 2]), (0, 5, vec![9])]);
+        assert_eq!(rows.held(), 0);
+        rows.row(0).unwrap().push(&[3]);
+        assert_eq!(rows.take()[0][0].first, SampleIndex(6));
     }
 
     #[test]

@@ -40,6 +40,24 @@ pub enum FormatId {
 }
 
 impl FormatId {
+    /// All formats.
+    pub const ALL: [Self; 14] = [
+        Self::Wfdb,
+        Self::WfdbAnnotations,
+        Self::Csv,
+        Self::Edf,
+        Self::Bdf,
+        Self::Scp,
+        Self::Ishne,
+        Self::IshneAnnotations,
+        Self::Dicom,
+        Self::Aecg,
+        Self::MuseXml,
+        Self::PhilipsXml,
+        Self::Wav,
+        Self::Mfer,
+    ];
+
     /// Stable name in logs and JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,6 +85,21 @@ impl FormatId {
         } else {
             Self::Edf
         }
+    }
+
+    /// The format of a stable name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that is meant by the name of a file to be written. What a name of a file
+    /// to be read leaves open is settled: `.xml` is aECG, the only XML that is written.
+    pub fn of_output(name: &Path) -> Option<Self> {
+        let extension = name.extension()?.to_str()?;
+        if extension.eq_ignore_ascii_case("xml") {
+            return Some(Self::Aecg);
+        }
+        Self::from_extension(name)
     }
 
     /// The format that a name promises, by its extension.

@@ -16,7 +16,7 @@ use cardio_core::recording::{Recording, Waveform};
 use crate::error::FormatError;
 use crate::fields::{Fields, len64};
 use crate::label::calibration;
-use crate::read::{ReadOptions, RecordingReader, open_file};
+use crate::read::{ReadOptions, RecordingReader, Refill, open_file};
 use crate::rows::Rows;
 use crate::sniff::FormatId;
 use crate::source::{ReadSeek, Source};
@@ -240,7 +240,7 @@ fn reader(
         },
         frames_left: bytes / frame,
         frames_missing: (stated / frame).saturating_sub(bytes / frame),
-        raw: Vec::new(),
+        raw: Refill::default(),
         done: false,
         warnings,
     }))
@@ -254,7 +254,7 @@ struct WavReader {
     recording: Recording,
     frames_left: u64,
     frames_missing: u64,
-    raw: Vec<u8>,
+    raw: Refill,
     done: bool,
     warnings: Warnings,
 }
@@ -268,6 +268,10 @@ impl RecordingReader for WavReader {
         &self.recording
     }
 
+    fn expected(&self) -> Vec<u64> {
+        vec![self.frames_left; self.recording.waveforms.len()]
+    }
+
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {
         if self.done {
             return Ok(false);
@@ -275,21 +279,15 @@ impl RecordingReader for WavReader {
         let frame = self.layout.frame_bytes().max(1);
         let most = BLOCK_BYTES / frame;
         let many = usize::try_from(self.frames_left).map_or(most, |left| left.min(most));
-        self.raw.clear();
-        self.file
-            .by_ref()
-            .take(len64(many.saturating_mul(frame)))
-            .read_to_end(&mut self.raw)
-            .map_err(|source| FormatError::Read {
-                name: self.name.clone(),
-                offset: 0,
-                source,
-            })?;
-        let frames = self.raw.len() / frame;
-        let whole = self
-            .raw
-            .get(..frames.saturating_mul(frame))
-            .unwrap_or_default();
+        let want = many.saturating_mul(frame);
+        let raw = self.raw.next(&mut *self.file, want);
+        let raw = raw.map_err(|source| FormatError::Read {
+            name: self.name.clone(),
+            offset: 0,
+            source,
+        })?;
+        let frames = raw.len() / frame;
+        let whole = raw.get(..frames.saturating_mul(frame)).unwrap_or_default();
         let width = self.layout.sample_bytes().max(1);
         let channels = usize::from(self.layout.channels);
         for channel in 0..channels {

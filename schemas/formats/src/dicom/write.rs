@@ -37,10 +37,7 @@ pub(crate) fn files(
     let group = group(recording, facts)?;
     data.put(sequence(super::WAVEFORM_SEQUENCE, vec![group]));
     let meta = FileMetaTableBuilder::new().transfer_syntax(TRANSFER_SYNTAX);
-    let failed = |error: &dyn std::error::Error| FormatError::Write {
-        format: crate::sniff::FormatId::Dicom,
-        source: std::io::Error::other(super::chain(error)),
-    };
+    let failed = |error: &dyn std::error::Error| facts.refuse("data set", super::chain(error));
     let file = data.with_meta(meta).map_err(|error| failed(&error))?;
     let mut out = Vec::new();
     file.write_all(&mut out).map_err(|error| failed(&error))?;

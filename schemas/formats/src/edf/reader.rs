@@ -1,6 +1,6 @@
 //! Data records of an EDF or BDF file, in blocks.
 
-use std::io::Read;
+use std::io::{Read, SeekFrom};
 
 use cardio_core::annotation::Annotation;
 use cardio_core::index::SampleIndex;
@@ -11,14 +11,14 @@ use super::header::{FIXED_BYTES, Header, Layout, SIGNAL_BYTES, invalid};
 use super::tal::{self, Tal};
 use crate::error::FormatError;
 use crate::fields::len64;
-use crate::read::{ReadOptions, RecordingReader};
+use crate::read::{ReadOptions, RecordingReader, Refill};
 use crate::rows::{Row, Rows};
 use crate::sniff::FormatId;
 use crate::source::ReadSeek;
 use crate::warnings::Warnings;
 
 /// Bytes that one block holds, about.
-const BLOCK_BYTES: usize = 1 << 19;
+const BLOCK_BYTES: usize = 1 << 17;
 /// The most annotations that are kept.
 const MARKS_MAX: usize = 4 << 20;
 const NANOS: i128 = 1_000_000_000;
@@ -30,8 +30,9 @@ pub(crate) struct EdfReader {
     header: Header,
     recording: Recording,
     record_bytes: usize,
-    raw: Vec<u8>,
+    raw: Refill,
     at: u64,
+    size: u64,
     records_done: u64,
     /// Fraction of a second by which the first record begins after the stated start.
     origin_nanos: Option<i128>,
@@ -55,6 +56,7 @@ impl EdfReader {
         read_more(&mut file, name, &mut bytes, FIXED_BYTES)?;
         let more = Header::signal_count(&bytes)?.saturating_mul(SIGNAL_BYTES);
         read_more(&mut file, name, &mut bytes, more)?;
+        let size = size_of(&mut file, name)?;
         let format = FormatId::of_edf(&bytes);
         let mut warnings = Warnings::new(format, options.strict);
         let header = Header::parse(&bytes, &mut warnings)?;
@@ -73,8 +75,9 @@ impl EdfReader {
             header,
             recording,
             record_bytes,
-            raw: Vec::new(),
+            raw: Refill::default(),
             at: len64(bytes.len()),
+            size,
             records_done: 0,
             origin_nanos: None,
             first_nanos: None,
@@ -214,6 +217,19 @@ impl RecordingReader for EdfReader {
         &self.recording
     }
 
+    fn expected(&self) -> Vec<u64> {
+        let there = self.size.saturating_sub(self.at) / len64(self.record_bytes.max(1));
+        let records = self
+            .header
+            .records
+            .map_or(there, |stated| stated.min(there));
+        let signals = self.header.signals.iter();
+        signals
+            .filter(|signal| !signal.is_annotations)
+            .map(|signal| records.saturating_mul(len64(signal.per_record)))
+            .collect()
+    }
+
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {
         if self.done {
             return Ok(false);
@@ -225,15 +241,16 @@ impl RecordingReader for EdfReader {
             .map_or(u64::MAX, |all| all.saturating_sub(self.records_done));
         let many = usize::try_from(left).map_or(many, |left| left.min(many));
         let mut raw = std::mem::take(&mut self.raw);
-        raw.clear();
         let want = many.saturating_mul(self.record_bytes);
-        let got = read_more(&mut self.file, &self.name, &mut raw, want);
-        if !matches!(got, Err(FormatError::Truncated { .. })) {
-            got?;
-        }
-        let records = raw.chunks_exact(self.record_bytes.max(1));
+        let bytes = raw.next(&mut *self.file, want);
+        let bytes = bytes.map_err(|source| FormatError::Read {
+            name: self.name.clone(),
+            offset: self.at,
+            source,
+        })?;
+        let records = bytes.chunks_exact(self.record_bytes.max(1));
         let left_over = records.remainder().len();
-        let short = raw.len() < want || many == 0;
+        let short = bytes.len() < want || many == 0;
         let signals = self
             .header
             .signals
@@ -326,6 +343,20 @@ fn keep_marks(marks: &mut Vec<Annotation>, list: &Tal, origin: i128, rate: Sampl
             text: (!words.is_empty()).then(|| words.join(" ")),
         });
     }
+}
+
+/// Length of the file; reading goes on where it was.
+fn size_of(file: &mut Box<dyn ReadSeek>, name: &str) -> Result<u64, FormatError> {
+    let size = file.stream_position().and_then(|at| {
+        let size = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(at))?;
+        Ok(size)
+    });
+    size.map_err(|source| FormatError::Read {
+        name: name.to_owned(),
+        offset: 0,
+        source,
+    })
 }
 
 /// Appends `count` bytes of the file; [`FormatError::Truncated`] leaves what there is.

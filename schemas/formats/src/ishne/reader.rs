@@ -9,7 +9,7 @@ use super::header::{CHECKED_FROM, FIXED_BYTES, Header, invalid};
 use crate::crc;
 use crate::error::FormatError;
 use crate::fields::len64;
-use crate::read::RecordingReader;
+use crate::read::{RecordingReader, Refill};
 use crate::rows::Rows;
 use crate::sniff::FormatId;
 use crate::source::ReadSeek;
@@ -30,7 +30,7 @@ pub(super) struct IshneReader {
     frames_left: u64,
     frames_missing: u64,
     at: u64,
-    raw: Vec<u8>,
+    raw: Refill,
     done: bool,
 }
 
@@ -75,7 +75,7 @@ impl IshneReader {
             frames_left: there.min(stated),
             frames_missing: stated.saturating_sub(there),
             at: header.data_at,
-            raw: Vec::new(),
+            raw: Refill::default(),
             done: false,
         };
         reader
@@ -136,25 +136,25 @@ impl RecordingReader for IshneReader {
         &self.recording
     }
 
+    fn expected(&self) -> Vec<u64> {
+        vec![self.frames_left; self.recording.waveforms.len()]
+    }
+
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {
         if self.done {
             return Ok(false);
         }
         let most = BLOCK_BYTES / self.frame_bytes.max(1);
         let many = usize::try_from(self.frames_left).map_or(most, |left| left.min(most));
-        self.raw.clear();
         let want = many.saturating_mul(self.frame_bytes);
-        self.file
-            .by_ref()
-            .take(len64(want))
-            .read_to_end(&mut self.raw)
-            .map_err(|source| FormatError::Read {
-                name: self.name.clone(),
-                offset: self.at,
-                source,
-            })?;
-        self.at = self.at.saturating_add(len64(self.raw.len()));
-        let (words, _) = self.raw.as_chunks::<2>();
+        let raw = self.raw.next(&mut *self.file, want);
+        let raw = raw.map_err(|source| FormatError::Read {
+            name: self.name.clone(),
+            offset: self.at,
+            source,
+        })?;
+        self.at = self.at.saturating_add(len64(raw.len()));
+        let (words, _) = raw.as_chunks::<2>();
         let leads = self.recording.waveforms.len();
         let frames = words.len().checked_div(leads).unwrap_or(0);
         let words = words

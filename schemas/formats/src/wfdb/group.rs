@@ -1,6 +1,6 @@
 //! One signal file: the signals of a record that share it, frame by frame.
 
-use std::io::{Read, SeekFrom};
+use std::io::SeekFrom;
 
 use cardio_core::index::SampleCount;
 
@@ -9,7 +9,7 @@ use super::header::SignalSpec;
 use super::storage::Storage;
 use crate::error::FormatError;
 use crate::fields::len64;
-use crate::read::open_file;
+use crate::read::{Refill, open_file};
 use crate::rows::Rows;
 use crate::source::{ReadSeek, Source};
 use crate::warnings::Warnings;
@@ -22,9 +22,10 @@ enum Samples {
     Frames {
         file: Box<dyn ReadSeek>,
         storage: Storage,
-        raw: Vec<u8>,
+        raw: Refill,
         mixed: Vec<i32>,
         at: u64,
+        size: u64,
     },
     /// A FLAC stream.
     Flac(Box<FlacColumns>),
@@ -114,24 +115,42 @@ impl GroupReader {
             columns.skip(first.byte_offset)?;
             return Ok(Samples::Flac(Box::new(columns)));
         }
-        file.seek(SeekFrom::Start(first.byte_offset))
-            .map_err(|source| FormatError::Read {
-                name: path,
-                offset: first.byte_offset,
-                source,
-            })?;
+        let size = file.seek(SeekFrom::End(0)).and_then(|size| {
+            file.seek(SeekFrom::Start(first.byte_offset))?;
+            Ok(size)
+        });
+        let size = size.map_err(|source| FormatError::Read {
+            name: path,
+            offset: first.byte_offset,
+            source,
+        })?;
         Ok(Samples::Frames {
             file,
             storage: first.storage,
-            raw: Vec::new(),
+            raw: Refill::default(),
             mixed: Vec::new(),
             at: first.byte_offset,
+            size,
         })
     }
 
     /// Samples in one frame, over the signals of the group.
     pub(crate) const fn frame_samples(&self) -> usize {
         self.frame_samples
+    }
+
+    /// Samples that each signal will have, if the record has so many frames and the file
+    /// bears it out.
+    pub(crate) fn expected(&self, frames: Option<u64>) -> impl Iterator<Item = u64> {
+        let there = match &self.samples {
+            Samples::Frames {
+                storage, at, size, ..
+            } => storage.samples_in(size.saturating_sub(*at)) / len64(self.frame_samples.max(1)),
+            Samples::Null | Samples::Flac(_) => 0,
+        };
+        let frames = frames.map_or(there, |stated| stated.min(there));
+        let signals = self.signals.iter();
+        signals.map(move |signal| frames.saturating_mul(len64(signal.per_frame)))
     }
 
     /// Frames read so far.
@@ -168,19 +187,17 @@ impl GroupReader {
                 raw,
                 mixed,
                 at,
+                ..
             } => {
                 let samples = frames.saturating_mul(self.frame_samples);
                 let need = storage.bytes_for(samples).unwrap_or(usize::MAX);
-                raw.clear();
                 mixed.clear();
-                file.by_ref()
-                    .take(len64(need))
-                    .read_to_end(raw)
-                    .map_err(|source| FormatError::Read {
-                        name: self.name.clone(),
-                        offset: *at,
-                        source,
-                    })?;
+                let raw = raw.next(&mut **file, need);
+                let raw = raw.map_err(|source| FormatError::Read {
+                    name: self.name.clone(),
+                    offset: *at,
+                    source,
+                })?;
                 *at = at.saturating_add(len64(raw.len()));
                 storage.decode(raw, mixed);
                 mixed.truncate(samples);
@@ -248,6 +265,17 @@ fn part(
         return 0;
     }
     let whole = mixed.len() / frame_samples;
+    match signals.len() {
+        2 if frame_samples == 2 => {
+            part_evenly::<2>(mixed, columns);
+            return whole;
+        }
+        12 if frame_samples == 12 => {
+            part_evenly::<12>(mixed, columns);
+            return whole;
+        }
+        _ => {}
+    }
     let mut from = 0_usize;
     for (signal, column) in signals.iter().zip(columns) {
         let rest = mixed.get(from..).unwrap_or_default();
@@ -262,6 +290,19 @@ fn part(
         from = from.saturating_add(signal.per_frame);
     }
     whole
+}
+
+/// The commonest shapes, one sample per frame and signal, with the width known to the
+/// compiler.
+fn part_evenly<const WIDTH: usize>(mixed: &[i32], columns: &mut [Vec<i32>]) {
+    let (frames, _) = mixed.as_chunks::<WIDTH>();
+    for (from, column) in columns.iter_mut().enumerate().take(WIDTH) {
+        column.extend(
+            frames
+                .iter()
+                .map(|frame| frame.get(from).copied().unwrap_or(0)),
+        );
+    }
 }
 
 impl Signal {

@@ -45,6 +45,13 @@ impl Groups {
         })
     }
 
+    fn expected(&self) -> Vec<u64> {
+        let groups = self.groups.iter();
+        groups
+            .flat_map(|group| group.expected(self.frames))
+            .collect()
+    }
+
     /// Adds the next frames of every signal; `false` when all have been given.
     pub(crate) fn next(
         &mut self,
@@ -103,6 +110,10 @@ impl RecordingReader for SegmentReader {
 
     fn header(&self) -> &Recording {
         &self.recording
+    }
+
+    fn expected(&self) -> Vec<u64> {
+        self.groups.expected()
     }
 
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {

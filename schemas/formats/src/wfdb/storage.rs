@@ -96,17 +96,17 @@ impl Storage {
     }
 
     /// The most samples that `bytes` bytes can hold.
-    #[cfg(test)]
-    pub(crate) fn samples_in(self, bytes: usize) -> usize {
+    pub(crate) fn samples_in(self, bytes: u64) -> u64 {
+        let whole = |unit: u64, samples: u64| (bytes / unit).saturating_mul(samples);
         match self {
             Self::Null | Self::Flac8 | Self::Flac16 | Self::Flac24 => 0,
             Self::Difference8 | Self::Offset8 => bytes,
             Self::Le16 | Self::Be16 | Self::Offset16 => bytes / 2,
             Self::Le24 => bytes / 3,
             Self::Le32 => bytes / 4,
-            Self::Packed212 => bytes / 3 * 2 + usize::from(bytes % 3 == 2),
-            Self::Packed310 => bytes / 4 * 3 + usize::from(bytes % 4 >= 2),
-            Self::Packed311 => bytes / 4 * 3 + (bytes % 4).saturating_sub(1),
+            Self::Packed212 => whole(3, 2).saturating_add(u64::from(bytes % 3 == 2)),
+            Self::Packed310 => whole(4, 3).saturating_add(u64::from(bytes % 4 >= 2)),
+            Self::Packed311 => whole(4, 3).saturating_add((bytes % 4).saturating_sub(1)),
         }
     }
 
@@ -253,7 +253,8 @@ mod tests {
             for code in ALL {
                 let storage = Storage::from_code(code).unwrap();
                 let samples = decoded(code, &bytes).len();
-                prop_assert_eq!(samples, storage.samples_in(bytes.len()));
+                let want = storage.samples_in(u64::try_from(bytes.len()).unwrap());
+                prop_assert_eq!(u64::try_from(samples).unwrap(), want);
                 prop_assert!(storage.bytes_for(samples).unwrap() <= bytes.len());
                 prop_assert!(storage.bytes_for(samples + 1).unwrap() > bytes.len());
             }

@@ -1,7 +1,11 @@
-"""Holds the readers and writers against programs that others wrote, and writes the table.
+"""Holds the readers and writers against programs that others wrote, and makes the table.
 
-usage: CARDIO_DATA=DIR CARDIO_FORMATS_DUMP=PATH judge.py [TABLE.md] [--only NAME]
+usage: CARDIO_DATA=DIR CARDIO_FORMATS_DUMP=PATH judge.py [TABLE.md] [--check] [--only NAME]
+
+The table is written into TABLE.md, printed without one, and with --check compared with the
+one that stands there: a difference is a failure, as a check that could not run would be.
 """
+import difflib
 import importlib
 import sys
 
@@ -10,8 +14,9 @@ import common
 JUDGES = ["wfdb_judge", "edf_judge", "scp_judge", "others_judge", "write_judge"]
 
 
-def table(path):
-    """Writes format x direction x judge x result between the marks of a document."""
+def table(path, check):
+    """Format x direction x judge x result between the marks of a document: written, or
+    compared with what is there. Gives whether the document holds it."""
     groups = {}
     for form, direction, judge, what, result, good in common.VERDICTS:
         groups.setdefault((form, direction, judge), []).append((what, result, good))
@@ -23,13 +28,19 @@ def table(path):
         lines.append(f"| {form} | {direction} | {judge} | {len(checks)} | {result} |".replace("\n", " "))
     if not path:
         print("\n".join(lines))
-        return
+        return True
     text = open(path, encoding="utf-8").read()
     head, _, rest = text.partition("<!-- judges -->\n")
-    _, _, tail = rest.partition("<!-- end of judges -->")
+    before, _, tail = rest.partition("<!-- end of judges -->")
     body = "\n".join(lines)
+    if check:
+        told = difflib.unified_diff(before.splitlines(), lines, "stated", "found", n=0, lineterm="")
+        told = list(told)
+        print("\n".join(told), file=sys.stderr)
+        return not told
     with open(path, "w", encoding="utf-8") as out:
         out.write(f"{head}<!-- judges -->\n{body}\n<!-- end of judges -->{tail}")
+    return True
 
 
 def main():
@@ -38,10 +49,12 @@ def main():
     for judge in JUDGES:
         if only is None or judge.startswith(only):
             importlib.import_module(judge).run()
-    table(names[0] if names else None)
+    held = table(names[0] if names else None, "--check" in sys.argv)
+    if not held:
+        print("the table does not say what was found; formats.sh --table writes it", file=sys.stderr)
     failed = [v for v in common.VERDICTS if not v[-1]]
     print(f"{len(common.VERDICTS)} checks, {len(failed)} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or not held else 0)
 
 
 if __name__ == "__main__":

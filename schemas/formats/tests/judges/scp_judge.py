@@ -2,6 +2,9 @@
 standard library, PhysioNet records read with wfdb-python."""
 import glob
 import os
+import shutil
+import subprocess
+import tempfile
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -62,6 +65,18 @@ def check_bimodal(path, name):
     return "rms below the ECG Toolkit's"
 
 
+def check_biosig(path):
+    """libbiosig reads Huffman codes and differences; reference beats it does not add back."""
+    mine = ours(path)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["save2gdf", "-f=ASCII", path, os.path.join(folder, "b.asc")], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for at, row in enumerate(mine.rows, 1):
+            microvolts = np.loadtxt(os.path.join(folder, f"b.a{at:02d}"))
+            same(row.filled(0), np.round(microvolts * row.gain / 1e3).astype(np.int64), row.label)
+    return f"{len(mine.rows)} leads equal"
+
+
 def check_malformed(path):
     try:
         ours(path)
@@ -85,6 +100,9 @@ def run():
     for path in example:
         name = os.path.basename(path)
         verdict("SCP-ECG", "read", "aECG twin (standard library)", name, lambda p=path: check_example(p))
+    plain = [path for path in example if "refbeat" not in path]
+    for path in plain if shutil.which("save2gdf") else []:
+        verdict("SCP-ECG", "read", "libbiosig", os.path.basename(path), lambda p=path: check_biosig(p))
     for path in sorted(glob.glob(data("scp", "ecgtk", "HR*.scp"))):
         name = os.path.basename(path)
         record = name.split("_")[0]
