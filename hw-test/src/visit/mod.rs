@@ -196,7 +196,8 @@ impl Visit {
             self.gateway.must_run()?;
             self.agent.must_run()?;
             let status = self.stage.agent_status()?.unwrap_or_default();
-            Ok((status["store"]["waiting"] == 0).then_some(()))
+            let waiting = status.pointer("/store/waiting").and_then(Value::as_u64);
+            Ok((waiting == Some(0)).then_some(()))
         })
     }
 
