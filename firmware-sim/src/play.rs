@@ -172,7 +172,13 @@ impl Stage {
             pty.forget_unread();
         }
         self.forget_queue(LossCause::PortClosed)?;
-        self.tell_link(LinkChange::Closed, now)
+        self.tell_link(LinkChange::Closed, now)?;
+        let link = self.options.link.as_deref();
+        let is_held = |pty: &Pty| pty.is_held_by_the_dead();
+        if link.is_some() && self.pty.as_ref().is_some_and(is_held) {
+            self.pty = Some(Pty::plug_in(link).map_err(PlayError::Port)?);
+        }
+        Ok(())
     }
 
     fn tell_link(&mut self, state: LinkChange, t_us: u64) -> Result<(), PlayError> {

@@ -131,6 +131,13 @@ impl Pty {
         self.link.as_deref().unwrap_or(&self.path)
     }
 
+    /// Whether a host that is gone still keeps others out. An adapter forgets at the last close
+    /// that it was held (TIOCEXCL); a pseudo-terminal does not, except to root.
+    pub fn is_held_by_the_dead(&self) -> bool {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        matches!(open(&self.path, flags, Mode::empty()), Err(Errno::BUSY))
+    }
+
     /// Reads what the host sent, without waiting.
     ///
     /// # Errors
