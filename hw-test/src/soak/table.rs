@@ -223,9 +223,6 @@ impl Table<'_> {
             ));
         }
         wrong.extend(self.proved.as_ref().err().map(|err| format!("{err:#}")));
-        if self.restarts > 0 {
-            wrong.push("a program ended by itself".to_owned());
-        }
         wrong
     }
 }
