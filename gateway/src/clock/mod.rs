@@ -1,4 +1,13 @@
-//! The gateway's clock adapter: the only module of this program that reads a clock.
+//! The gateway's clock adapter, the only module of this program that reads a clock, and what is
+//! known of the clocks of boxes.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`tie`] | one boot of a box against this gateway's clock, without IO |
+//! | [`boots`] | what the order of boots and the box's own words add to it |
+
+pub mod boots;
+pub mod tie;
 
 use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::BootId;
