@@ -187,7 +187,7 @@ pub(crate) fn judge(
     }
     mark_judged(connection, exam)?;
     if let Some(ended) = &exam.ended {
-        let (at, _) = exam.wall(&ended.head.at);
+        let at = exam.wall(&ended.head.at).at;
         for event in engine.acquisition_ended(&subject, exam.id(), at) {
             raised += take(connection, &concern, event, recipient, now)?;
         }
@@ -231,7 +231,7 @@ fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
 fn fact(exam: &Exam, window: &AssessmentV1) -> Fact {
     let (quality, rate) = (&window.quality, &window.heart_rate);
     let end = quality.first.after(quality.len);
-    let (at, _) = exam.time_of(end, &window.window_start);
+    let at = exam.time_of(end, &window.window_start).at;
     let beats: Vec<SampleIndex> = rate.beats.iter().map(|beat| beat.at).collect();
     let algorithm = |(name, version): &(String, u32)| Algorithm {
         name: name.clone(),

@@ -113,6 +113,7 @@ pub(crate) struct Conversation {
     /// Which of this gateway's keys the box has pinned, once it said hello.
     pinned: Option<TrustedKeyIds>,
     commands: VecDeque<Vec<u8>>,
+    greeted: Option<UtcMicros>,
 }
 
 impl Conversation {
@@ -129,8 +130,15 @@ impl Conversation {
             }),
             pinned: None,
             commands: VecDeque::new(),
+            greeted: None,
             shared: shared.clone(),
         }
+    }
+
+    /// Notes that this connection is answered now: what the box reads of its clock from here
+    /// on, it reads later than this.
+    pub(crate) fn greet(&mut self) {
+        self.greeted = Some(self.shared.clock.read().utc);
     }
 
     /// Takes what the box published below its own topics.
@@ -196,7 +204,10 @@ impl Conversation {
         };
         let said = Box::new(hello.clone());
         let now = self.shared.clock.read().utc;
-        Answer::Comparing(said, self.shared.inbox.hello(hello, now).await)
+        Answer::Comparing(
+            said,
+            self.shared.inbox.hello(hello, self.greeted, now).await,
+        )
     }
 
     /// What became of something that the box said is known: the reason to answer it with.

@@ -11,6 +11,8 @@ mod support;
 #[path = "support/visit.rs"]
 mod visit;
 
+use cardio_core::clock::Clock as _;
+use cardio_gateway::clock::SystemClock;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
@@ -102,6 +104,7 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
 
     let mut of = bench.enrol("FR75-012").await;
     let mut client = Client::connect(&bench, &of).await;
+    let begun = SystemClock::new().read().box_instant;
     let hello = of.hello(reading(5), 1, 0);
     let packet = client
         .publish(&Topic::UpHello(of.id).to_string(), hello)
@@ -124,10 +127,11 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     assert_eq!(client.puback(again).await.reason, PubAckReason::Success);
     drop(client);
     let mut client = Client::connect(&bench, &of).await;
+    let since = SystemClock::new().read().box_instant.micros_since(&begun);
     client
         .publish(
             &Topic::UpHello(of.id).to_string(),
-            of.hello(reading(9), 1, 0),
+            of.hello(reading(5 + since.unwrap()), 1, 0),
         )
         .await;
     let ack = client.acked(&of, Lane::Alert, seq).await;

@@ -12,6 +12,8 @@ mod support;
 #[allow(dead_code, reason = "other test files use the rest")]
 mod visit;
 
+use std::time::Duration;
+
 use cardio_core::clock::{Clock as _, ClockQuality, UtcMicros};
 use cardio_gateway::clock::SystemClock;
 use cardio_wire::lane::Lane;
@@ -19,6 +21,7 @@ use cardio_wire::message::{Command, CommandAction, State};
 use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::{Packet, PubAckReason};
+use serde_json::Value;
 use support::{Bench, Client, until};
 use visit::{RATE, Visit, reading};
 
@@ -119,14 +122,64 @@ async fn a_box_without_a_clock_is_filed_by_the_gateways_once_it_was_heard_in_the
         let start = span["effectivePeriod"]["start"].as_str();
         if heard {
             // The first sample was taken 30 s before the hello.
-            let start: jiff::Timestamp = start.unwrap().parse().unwrap();
-            let late = start.as_microsecond() - (now.0 - 30_000_000);
-            assert!((0..5_000_000).contains(&late), "{late} us off");
+            assert_is_dated(&span, UtcMicros(now.0 - 30_000_000));
         } else {
             assert_eq!(start, None, "1970 is filed as a time: {span}");
         }
         bench.gateway.stop().await;
     }
+}
+
+/// The stated time of a span lies no farther from the true one than the span says.
+fn assert_is_dated(span: &Value, truth: UtcMicros) {
+    let start = span["effectivePeriod"]["start"].as_str();
+    let start: jiff::Timestamp = start.unwrap().parse().unwrap();
+    let off = start.as_microsecond().abs_diff(truth.0);
+    let extensions = span["extension"].as_array().unwrap();
+    let error = extensions
+        .iter()
+        .find(|one| one["url"].as_str().unwrap().ends_with("/time-error"))
+        .and_then(|one| one["valueQuantity"]["value"].as_f64());
+    let error = Duration::from_secs_f64(error.unwrap());
+    assert!(u128::from(off) <= error.as_micros(), "{off} us off: {span}");
+    assert!(error < Duration::from_secs(5), "{span}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_filed_without_a_time_gets_it_once_the_box_is_heard_in_the_same_boot() {
+    let bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut visit = Visit::new();
+    let records = [visit.started(None), visit.segment(0, 11 * RATE)];
+    for record in records {
+        let frame = of.frame(Lane::Routine, &at_1970(record));
+        let packet = client.publish_frame(&of, Lane::Routine, frame).await;
+        assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
+    }
+    let fhir = bench.fhir();
+    let undated = until("the first span", || async {
+        fhir.all("/fhir/Observation").await.into_iter().next()
+    })
+    .await;
+    assert_eq!(undated["effectivePeriod"].get("start"), None);
+    let mut at = reading(60_000_000);
+    at.utc = UtcMicros(60_000_000);
+    at.quality = ClockQuality::Unsynchronised;
+    let now = SystemClock::new().read().utc;
+    client
+        .publish(&Topic::UpHello(of.id).to_string(), of.hello(at, 1, 0))
+        .await;
+    let path = format!("/fhir/Observation/{}", undated["id"].as_str().unwrap());
+    let dated = until("the span to be dated", || async {
+        let (_, span) = fhir.get(&path).await;
+        span["effectivePeriod"].get("start").is_some().then_some(span)
+    })
+    .await;
+    assert_is_dated(&dated, UtcMicros(now.0 - 60_000_000));
+    assert_eq!(dated["meta"]["versionId"], "2");
+    assert_eq!(dated["component"], undated["component"]);
+    bench.gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

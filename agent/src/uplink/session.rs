@@ -13,7 +13,7 @@ use cardio_store::{AckOutcome, OutboxError, Resent};
 use cardio_wire::keys::SigningKey;
 use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::link::{LaneScheduler, Step};
-use cardio_wire::message::{Ack, CommandAction, Hello, LaneState};
+use cardio_wire::message::{Ack, CommandAction, HeardClock, Hello, LaneState};
 use cardio_wire::topic::Topic;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -29,6 +29,10 @@ use crate::status::Board;
 /// 30 kbit/s. The client's own keep-alive starts anew with everything that is sent, so a dead
 /// connection that is sent to again and again would never be noticed by it.
 const SILENT_LIMIT: Duration = Duration::from_secs(75);
+/// How long after an acknowledgement, and how often, hello is said again so that the gateway
+/// knows the box's clock: between two of them it drifts by less than half a second.
+const CLOCK_FIRST_US: u64 = 10_000_000;
+const CLOCK_EVERY_US: u64 = 900_000_000;
 /// How often the scheduler's time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -106,6 +110,9 @@ struct Talk<'a, S> {
     gateway_time: GatewayTime,
     /// When the first thing was published of which nothing was heard yet.
     unheard_us: Option<u64>,
+    /// The gateway's clock, as last heard, and when hello is due for its sake.
+    heard: Option<HeardClock>,
+    clock_due_us: u64,
 }
 
 impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
@@ -167,6 +174,8 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             paused: false,
             gateway_time: GatewayTime::default(),
             unheard_us: None,
+            heard: None,
+            clock_due_us: u64::MAX,
         };
         talk.run(link, &self.stored, self.stop.clone()).await
     }
@@ -281,7 +290,10 @@ impl<S: Shelf> Talk<'_, S> {
             return Ok(Some(room));
         }
         let stalls = self.scheduler.stalls();
-        let step = self.scheduler.next(&self.lanes, self.now_us());
+        let step = match self.scheduler.next(&self.lanes, self.now_us()) {
+            None if self.now_us() >= self.clock_due_us => Some(Step::Hello),
+            step => step,
+        };
         if self.scheduler.stalls() > stalls {
             tracing::warn!(event = "UplinkStalled", code = "uplink.stalled");
         }
@@ -304,14 +316,20 @@ impl<S: Shelf> Talk<'_, S> {
 
     async fn hello(&mut self) -> Result<Outgoing, OutboxError> {
         self.look().await?;
+        let free_bytes = self.shelf.free_bytes().await?;
+        let at = self.clock.read();
+        if self.heard.is_some() {
+            self.clock_due_us = at.box_instant.micros.saturating_add(CLOCK_EVERY_US);
+        }
         let hello = Hello {
             device: self.plan.device,
             lanes: self.lanes.clone(),
             agent_version: self.plan.agent_version.clone(),
-            at: self.clock.read(),
-            free_bytes: self.shelf.free_bytes().await?,
+            at,
+            free_bytes,
             keys: self.trust.keys.ids(),
             certificate_until: self.certificate_until,
+            heard: self.heard,
         };
         Ok(Outgoing {
             topic: Topic::UpHello(self.plan.device).to_string(),
@@ -372,9 +390,11 @@ impl<S: Shelf> Talk<'_, S> {
     }
 
     async fn hear_ack(&mut self, payload: &[u8]) -> Result<(), OutboxError> {
+        let heard_us = self.now_us();
         let refused = match self.trust.ack(payload) {
             Ok(ack) if ack.device == self.plan.device => {
                 self.gateway_time.hear(ack.gateway_utc, &self.clock.read());
+                self.hear_clock(&ack, heard_us);
                 match self.shelf.acked(ack).await? {
                     AckOutcome::Accepted { .. } => {
                         self.progress(&ack);
@@ -392,6 +412,16 @@ impl<S: Shelf> Talk<'_, S> {
             tracing::warn!(event = "UplinkAckRefused", code);
         }
         Ok(())
+    }
+
+    fn hear_clock(&mut self, ack: &Ack, micros: u64) {
+        if self.heard.is_none() {
+            self.clock_due_us = micros.saturating_add(CLOCK_FIRST_US);
+        }
+        self.heard = Some(HeardClock {
+            gateway_utc: ack.gateway_utc,
+            micros,
+        });
     }
 
     fn progress(&mut self, ack: &Ack) {

@@ -154,6 +154,10 @@ pub mod own {
         EXT_WINDOW = "StructureDefinition/window";
         /// Extension: the times that a clock stated which nothing vouches for.
         EXT_STATED_TIME = "StructureDefinition/stated-time";
+        /// Extension: how far the stated time may lie from the true one, on either side.
+        EXT_TIME_ERROR = "StructureDefinition/time-error";
+        /// Extension: between which instants a time lies that is filed as unknown.
+        EXT_TIME_BOUNDS = "StructureDefinition/time-bounds";
         /// Extension: the exact sampling rate, where the period has no finite decimal.
         EXT_SAMPLING_RATE = "StructureDefinition/sampling-rate";
     }

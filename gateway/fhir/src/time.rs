@@ -75,6 +75,48 @@ impl Effective {
     }
 }
 
+/// Says how far the stated time of a resource may lie from the true one, in seconds: rounded
+/// up to one of 1, 2 and 5 times a power of ten, and never less than a millisecond, so that
+/// the same time known a little better is no other version.
+pub fn state_error(resource: &mut Value, error_us: u64) {
+    let seconds = crate::element::quantity(coarse_seconds(error_us), "s", "s");
+    let error = json!({"url": own::EXT_TIME_ERROR, "valueQuantity": seconds});
+    extend(resource, error);
+}
+
+/// Says between which instants a time lies that is filed as unknown, as far as that is known.
+pub fn state_bounds(resource: &mut Value, earliest: Option<UtcMicros>, latest: Option<UtcMicros>) {
+    let mut bounds = Map::new();
+    for (name, at) in [("start", earliest), ("end", latest)] {
+        if let Some(at) = at {
+            bounds.insert(name.to_owned(), json!(instant(at)));
+        }
+    }
+    if !bounds.is_empty() {
+        extend(
+            resource,
+            json!({"url": own::EXT_TIME_BOUNDS, "valuePeriod": bounds}),
+        );
+    }
+}
+
+fn extend(resource: &mut Value, extension: Value) {
+    if let Some(map) = resource.as_object_mut() {
+        crate::element::push(map, "extension", extension);
+    }
+}
+
+fn coarse_seconds(micros: u64) -> f64 {
+    const STEPS: [f64; 3] = [1.0, 2.0, 5.0];
+    let micros = std::time::Duration::from_micros(micros).as_secs_f64();
+    let decades = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0];
+    let steps = decades
+        .into_iter()
+        .flat_map(|decade| STEPS.map(|step| step * decade));
+    let mut rounded = steps.filter(|step| *step >= micros);
+    rounded.next().unwrap_or(micros)
+}
+
 /// A period with both ends.
 pub(crate) fn period(start: UtcMicros, end: UtcMicros) -> Value {
     json!({"start": instant(start), "end": instant(end)})
@@ -150,7 +192,7 @@ fn midnight(date: Date) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{UtcMicros, covered, instant};
+    use super::{UtcMicros, covered, instant, json, state_bounds, state_error};
     use proptest::prelude::*;
 
     #[test]
@@ -189,6 +231,30 @@ mod tests {
         assert_eq!(to, UtcMicros(1_772_439_300_999_999));
         let (from, to) = covered("2026-03-02T08:15:00.014Z").unwrap();
         assert_eq!(to.0 - from.0, 999);
+    }
+
+    #[test]
+    fn an_error_is_stated_in_seconds_rounded_up() {
+        let stated = |micros| {
+            let mut resource = json!({"resourceType": "Observation"});
+            state_error(&mut resource, micros);
+            resource["extension"][0]["valueQuantity"]["value"].clone()
+        };
+        assert_eq!(stated(0), json!(0.001));
+        assert_eq!(stated(1_000), json!(0.001));
+        assert_eq!(stated(20_001), json!(0.05));
+        assert_eq!(stated(151_200_000), json!(200));
+        assert_eq!(stated(u64::MAX).as_f64(), Some(18_446_744_073_709.552));
+    }
+
+    #[test]
+    fn bounds_are_stated_as_far_as_they_are_known() {
+        let mut resource = json!({});
+        state_bounds(&mut resource, None, None);
+        assert_eq!(resource, json!({}));
+        state_bounds(&mut resource, None, Some(UtcMicros(0)));
+        let period = &resource["extension"][0]["valuePeriod"];
+        assert_eq!(*period, json!({"end": "1970-01-01T00:00:00.000Z"}));
     }
 
     #[test]

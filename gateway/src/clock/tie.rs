@@ -95,6 +95,16 @@ impl Bounds {
         self.latest.map_or(from, |to| from.min(to))
     }
 
+    /// The same bounds, for a moment that lies `by` microseconds later.
+    #[must_use]
+    pub fn moved(self, by: i64) -> Self {
+        let moved = |at: UtcMicros| UtcMicros(at.0.saturating_add(by));
+        Self {
+            earliest: self.earliest.map(moved),
+            latest: self.latest.map(moved),
+        }
+    }
+
     /// How far the farthest possible instant lies from `at`; `None` while a side is open.
     pub fn farthest(&self, at: UtcMicros) -> Option<u64> {
         Some(

@@ -1,9 +1,10 @@
 //! One acquisition as the record knows it: its start, its end, its clock, its patient.
 
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cardio_core::acquisition::{Acquisition, Attendance, WaveformKind};
-use cardio_core::clock::{ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::clock::{BoxInstant, ClockReading, TimeAnchor, UtcMicros};
 use cardio_core::ids::{AcquisitionId, BootId, BoxId};
 use cardio_core::index::SampleIndex;
 use cardio_core::lead::Lead;
@@ -14,7 +15,10 @@ use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::record::{AcquisitionEndedV1, AcquisitionStartedV1, Record};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::clocks::{self, Reckoning};
 use super::open::OpenedRecord;
+use crate::clock::boots::{BoxTimes, Dated};
+use crate::clock::tie::drift_over;
 use crate::db::{DbError, during, fixed, from_sql};
 use crate::inbox::BoxLore;
 
@@ -83,7 +87,10 @@ pub(crate) struct Exam {
     /// When the start, and the newest record, were received.
     pub(crate) received: (UtcMicros, UtcMicros),
     pub(crate) agent_version: String,
-    offsets: Vec<(BootId, i64)>,
+    times: BoxTimes,
+    reckonings: RefCell<BTreeMap<BootId, Reckoning>>,
+    /// Whether a boot was dated since the acquisition was read.
+    reckoned: Cell<bool>,
 }
 
 /// Reads an acquisition; `None` until its start is filed.
@@ -140,12 +147,9 @@ pub(crate) fn load(
             .get(&device)
             .cloned()
             .unwrap_or_else(|| "unknown".to_owned()),
-        offsets: lore
-            .boot_offsets
-            .iter()
-            .filter(|((of, _), _)| *of == device)
-            .map(|((_, boot), offset)| (*boot, *offset))
-            .collect(),
+        times: clocks::times(connection, lore, device)?,
+        reckonings: RefCell::new(clocks::reckonings(connection, acquisition)?),
+        reckoned: Cell::new(false),
         started,
         device,
         context,
@@ -264,48 +268,99 @@ impl Exam {
         }
     }
 
-    /// The wall time of a reading, and whether a clock vouches for it: the box's own when it
-    /// is synchronised, else this gateway's, which heard the box in the same boot.
-    pub(crate) fn wall(&self, at: &ClockReading) -> (UtcMicros, bool) {
-        if matches!(at.quality, ClockQuality::Synchronised { .. }) {
-            return (at.utc, true);
-        }
-        let heard = self
-            .offsets
-            .iter()
-            .find(|(boot, _)| *boot == at.box_instant.boot);
-        match heard {
-            Some((_, offset)) => {
-                let since_boot = i64::try_from(at.box_instant.micros).unwrap_or(i64::MAX);
-                (UtcMicros(offset.saturating_add(since_boot)), true)
-            }
-            None => (at.utc, false),
+    /// When a reading was taken, as this acquisition is dated.
+    pub(crate) fn wall(&self, at: &ClockReading) -> Dated {
+        let BoxInstant { boot, micros } = at.box_instant;
+        let reckoned = self.reckonings.borrow().get(&boot).copied();
+        let reckoning = reckoned.unwrap_or_else(|| self.reckon(at));
+        match reckoning.error_us {
+            Some(error_us) => self.by(&reckoning, error_us, boot, micros),
+            None => self.times.date(at),
         }
     }
 
-    /// The wall time of a sample by an anchor near it.
-    pub(crate) fn time_of(&self, index: SampleIndex, anchor: &TimeAnchor) -> (UtcMicros, bool) {
-        let (at, vouched) = self.wall(&anchor.at);
+    /// Dates a boot of the acquisition by a moment of it.
+    fn reckon(&self, at: &ClockReading) -> Reckoning {
+        let BoxInstant { boot, micros } = at.box_instant;
+        let dated = self.times.date(at);
+        let reckoning = Reckoning {
+            micros,
+            at: dated.at,
+            error_us: dated.error_us.filter(|_| dated.is_vouched_for()),
+        };
+        self.reckonings.borrow_mut().insert(boot, reckoning);
+        self.reckoned.set(true);
+        reckoning
+    }
+
+    /// A moment by the reckoning of its boot: as far wrong as that may be, and the drift since.
+    /// Facts near the moment may bound the error more closely.
+    fn by(&self, reckoning: &Reckoning, error_us: u64, boot: BootId, micros: u64) -> Dated {
+        let signed = |micros: u64| i64::try_from(micros).unwrap_or(i64::MAX);
+        let passed = signed(micros).saturating_sub(signed(reckoning.micros));
+        let at = UtcMicros(reckoning.at.0.saturating_add(passed));
+        let drifted = error_us.saturating_add(drift_over(micros.abs_diff(reckoning.micros)));
+        let bounds = self.times.bounds_at(boot, micros);
+        let error = bounds
+            .farthest(at)
+            .map_or(drifted, |near| near.min(drifted));
+        Dated {
+            at,
+            error_us: Some(error),
+            bounds,
+        }
+    }
+
+    /// Forgets how boots were dated of which more is known by now: they are dated anew.
+    pub(crate) fn forget_outdated(&self) {
+        let outdated = |boot: &BootId, was: &Reckoning| was.is_outdone(&self.times, *boot);
+        let mut reckonings = self.reckonings.borrow_mut();
+        reckonings.retain(|boot, was| !outdated(boot, was));
+        self.reckoned.set(true);
+    }
+
+    /// How the boots of the acquisition are dated, if that changed since it was read.
+    pub(crate) fn new_reckonings(&self) -> Option<Vec<(BootId, Reckoning)>> {
+        let all = self.reckonings.borrow();
+        let all = all.iter().map(|(boot, reckoning)| (*boot, *reckoning));
+        self.reckoned.get().then(|| all.collect())
+    }
+
+    /// When a sample was taken, by an anchor near it.
+    pub(crate) fn time_of(&self, index: SampleIndex, anchor: &TimeAnchor) -> Dated {
+        let dated = self.wall(&anchor.at);
         let rate = self.acquisition().rate;
         let micros = |index| i64::try_from(rate.micros_at(index)).unwrap_or(i64::MAX);
         let offset = micros(index).saturating_sub(micros(anchor.index));
-        (UtcMicros(at.0.saturating_add(offset)), vouched)
+        Dated {
+            at: UtcMicros(dated.at.0.saturating_add(offset)),
+            error_us: dated
+                .error_us
+                .map(|error| error.saturating_add(anchor.uncertainty_us)),
+            bounds: dated.bounds.moved(offset),
+        }
     }
 
-    /// A stretch from one sample to another, by an anchor near it.
+    /// A stretch from one sample to another, by an anchor near it, and how its start is dated.
     pub(crate) fn effective(
         &self,
         first: SampleIndex,
         last: SampleIndex,
         anchor: &TimeAnchor,
-    ) -> Effective {
-        let (start, vouched) = self.time_of(first, anchor);
-        let (end, _) = self.time_of(last, anchor);
-        if vouched {
-            Effective::Over { start, end }
+    ) -> (Effective, Dated) {
+        let (start, end) = (self.time_of(first, anchor), self.time_of(last, anchor));
+        let effective = if start.is_vouched_for() {
+            Effective::Over {
+                start: start.at,
+                end: end.at,
+            }
         } else {
-            Effective::Unvouched { start, end }
-        }
+            Effective::Unvouched {
+                start: start.at,
+                end: end.at,
+            }
+        };
+        (effective, start)
     }
 
     /// How the alert engine calls what this is about.

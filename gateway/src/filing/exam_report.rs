@@ -13,15 +13,16 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
-use super::resources::{anchors, gaps, named};
+use super::resources::{anchors, gaps, named, with_error};
+use crate::clock::boots::Dated;
 use crate::db::{DbError, during, fixed};
 use crate::keys::hex;
 use crate::record;
 
 /// Writes the report, and at the end of the acquisition the original and its origin.
 pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
-    let effective = covered(connection, exam)?;
-    put_report(connection, exam, effective, now)?;
+    let (effective, dated) = covered(connection, exam)?;
+    put_report(connection, exam, (effective, dated), now)?;
     if exam.ended.is_some() {
         put_original(connection, exam, effective, now)?;
         put_origin(connection, exam, effective, now)?;
@@ -29,22 +30,27 @@ pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Resul
     Ok(())
 }
 
-fn covered(connection: &Connection, exam: &Exam) -> Result<Effective, DbError> {
+fn covered(connection: &Connection, exam: &Exam) -> Result<(Effective, Dated), DbError> {
     let Some((start_anchor, first, end_anchor, last)) = anchors(connection, exam)? else {
-        let (at, vouched) = exam.wall(&exam.started.head.at);
-        return Ok(if vouched {
-            Effective::At(at)
+        let dated = exam.wall(&exam.started.head.at);
+        let (start, end) = (dated.at, dated.at);
+        let effective = if dated.is_vouched_for() {
+            Effective::At(start)
         } else {
-            Effective::Unvouched { start: at, end: at }
-        });
+            Effective::Unvouched { start, end }
+        };
+        return Ok((effective, dated));
     };
-    let (start, vouched) = exam.time_of(first, &start_anchor);
-    let (end, also) = exam.time_of(last, &end_anchor);
-    Ok(if vouched && also && start <= end {
+    let dated = exam.time_of(first, &start_anchor);
+    let ended = exam.time_of(last, &end_anchor);
+    let (start, end) = (dated.at, ended.at);
+    let vouched = dated.is_vouched_for() && ended.is_vouched_for() && start <= end;
+    let effective = if vouched {
         Effective::Over { start, end }
     } else {
         Effective::Unvouched { start, end }
-    })
+    };
+    Ok((effective, dated))
 }
 
 const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
@@ -57,7 +63,7 @@ const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
 fn put_report(
     connection: &Connection,
     exam: &Exam,
-    effective: Effective,
+    (effective, dated): (Effective, Dated),
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let act = "list the results of an acquisition";
@@ -87,7 +93,8 @@ fn put_report(
         gaps: &gaps,
         rate: exam.acquisition().rate,
     });
-    record::put(connection, &named(report), now).map(|_| ())
+    let report = named(with_error(report, Some(&dated)));
+    record::put(connection, &report, now).map(|_| ())
 }
 
 /// The original: exactly what the box sealed, record after record, in chain order.

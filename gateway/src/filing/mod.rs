@@ -10,6 +10,7 @@
 //! Deliberately absent: acknowledging. A frame is acknowledged when it is stored, which is
 //! before it is filed.
 
+mod clocks;
 mod exam;
 mod exam_report;
 mod open;
@@ -17,12 +18,13 @@ mod resources;
 mod rows;
 mod spans;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_alert::{Engine, EngineState, RuleSet};
 use cardio_core::clock::{Clock, UtcMicros};
-use cardio_core::ids::AcquisitionId;
+use cardio_core::ids::{AcquisitionId, BoxId};
 use rusqlite::Savepoint;
 use tokio::sync::watch;
 
@@ -36,6 +38,7 @@ use open::Opened;
 
 pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record};
+pub(crate) use rows::boxes_of;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
 
 /// Frames filed in one transaction.
@@ -202,7 +205,7 @@ impl Filer {
         if group.is_empty() {
             return Ok(0);
         }
-        let (lore, engine) = (self.inbox.lore()?, self.remembered()?);
+        let (lore, engine) = (self.inbox.lore(&boxes_in(&group))?, self.remembered()?);
         let now = self.clock.read().utc;
         let recipient = Arc::clone(&self.recipient);
         let done = self.record.write_blocking(move |tx| {
@@ -219,12 +222,13 @@ impl Filer {
             Some(engine) => engine,
             None => self.remembered()?,
         };
+        self.date_anew()?;
         let group = self.next_group()?;
         let taken = u64::try_from(group.len()).unwrap_or(u64::MAX);
         if group.is_empty() {
             return Ok((engine, 0));
         }
-        let lore = self.inbox.lore()?;
+        let lore = self.inbox.lore(&boxes_in(&group))?;
         let now = self.clock.read().utc;
         let recipient = Arc::clone(&self.recipient);
         let done = self
@@ -234,6 +238,23 @@ impl Filer {
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
         Ok((done.engine, taken))
+    }
+
+    /// Dates anew what the inbox has learnt more about.
+    fn date_anew(&self) -> Result<(), DbError> {
+        let mark = self.readers.read(clocks::mark)?;
+        let (latest, boxes) = self.inbox.clock_news(mark)?;
+        if boxes.is_empty() {
+            return Ok(());
+        }
+        let lore = self.inbox.lore(&boxes)?;
+        let now = self.clock.read().utc;
+        self.record.write_blocking(move |tx| {
+            for device in boxes {
+                refresh_outdated(tx, device, &lore, now)?;
+            }
+            clocks::set_mark(tx, latest)
+        })
     }
 
     /// Shows the technical rules how every box is.
@@ -314,6 +335,39 @@ impl Filer {
     }
 }
 
+/// The boxes that frames came from.
+fn boxes_in(group: &[Opened]) -> Vec<BoxId> {
+    let boxes: BTreeSet<BoxId> = group.iter().map(|frame| frame.identity.device).collect();
+    boxes.into_iter().collect()
+}
+
+/// Writes the resources of a box's acquisitions again whose times are known better by now.
+fn refresh_outdated(
+    tx: &mut Savepoint<'_>,
+    device: BoxId,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let everything = exam::Touched {
+        all: true,
+        ..exam::Touched::default()
+    };
+    for acquisition in clocks::outdated(tx, lore, device)? {
+        let Some(exam) = exam::load(tx, acquisition, lore)? else {
+            continue;
+        };
+        exam.forget_outdated();
+        tracing::info!(event = "AcquisitionDatedAnew", acquisition = %acquisition);
+        match resources::refresh(tx, &exam, &everything, now) {
+            Err(error @ DbError::Damaged { .. }) => {
+                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), now)?;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Brings every acquisition of a patient up to date after the patient changed.
 ///
 /// # Errors
@@ -360,6 +414,9 @@ fn file(
             }
         }
         rows::advance(tx, frame)?;
+    }
+    for device in clocks::note(tx, group)? {
+        refresh_outdated(tx, device, lore, now)?;
     }
     for (acquisition, touched) in touched {
         let Some(exam) = exam::load(tx, acquisition, lore)? else {

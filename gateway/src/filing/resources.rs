@@ -12,7 +12,7 @@ use cardio_fhir::measure::{
     GapFacts, HeartRateFacts, QualityObservationFacts, gap_observation, heart_rate_observation,
     quality_observation,
 };
-use cardio_fhir::time::Effective;
+use cardio_fhir::time::{self, Effective};
 use cardio_fhir::waveform::{SpanError, SpanFacts, ecg_observation};
 use cardio_wire::record::{AssessmentV1, GapV1, Record};
 use rusqlite::{Connection, params};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::exam::{Exam, Touched};
 use super::spans::{Piece, pieces, reached, slot_of, slot_start, slots};
+use crate::clock::boots::Dated;
 use crate::db::{DbError, during, to_sql};
 use crate::record;
 
@@ -66,7 +67,7 @@ pub(crate) fn refresh(
     if touched.all || exam.ended.is_some() {
         super::exam_report::put(connection, exam, now)?;
     }
-    Ok(())
+    super::clocks::keep(connection, exam)
 }
 
 /// Writes an observation and notes it as a result of its acquisition.
@@ -74,10 +75,11 @@ fn put_result(
     connection: &Connection,
     exam: &Exam,
     first: SampleIndex,
-    observation: &Value,
+    dated: Option<&Dated>,
+    observation: Value,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let observation = named(observation.clone());
+    let observation = named(with_error(observation, dated));
     record::put(connection, &observation, now)?;
     let id = observation.get("id").and_then(Value::as_str);
     connection
@@ -87,6 +89,21 @@ fn put_result(
         .and_then(|mut statement| statement.execute(params![exam.id().0, id, to_sql(first.0)]))
         .map(|_| ())
         .map_err(during("note a result"))
+}
+
+/// Says how well the time of a resource is known: its error when it is filed as a time, what
+/// is known of it when it is filed as unknown.
+pub(crate) fn with_error(mut resource: Value, dated: Option<&Dated>) -> Value {
+    match dated {
+        Some(dated) if dated.is_vouched_for() => {
+            time::state_error(&mut resource, dated.error_us.unwrap_or(u64::MAX));
+        }
+        Some(Dated { bounds, .. }) => {
+            time::state_bounds(&mut resource, bounds.earliest, bounds.latest);
+        }
+        None => {}
+    }
+    resource
 }
 
 /// Says in words that a resource belongs to no patient yet, where it names none.
@@ -141,21 +158,28 @@ fn put_span(
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let acquisition = exam.acquisition();
-    let (start, vouched) = exam.time_of(piece.block.first, &piece.anchor);
+    let dated = exam.time_of(piece.block.first, &piece.anchor);
     let observation = ecg_observation(&SpanFacts {
         id: ids::waveform_span(exam.id(), piece.block.first),
         context: &exam.context,
         waveforms: &acquisition.waveforms,
         block: &piece.block,
         rate: acquisition.rate,
-        start,
-        time_is_vouched_for: vouched,
+        start: dated.at,
+        time_is_vouched_for: dated.is_vouched_for(),
         verdict: verdict_of(connection, exam, piece)?,
         clock: None,
         sensor_key: None,
     });
     match observation {
-        Ok(observation) => put_result(connection, exam, piece.block.first, &observation, now),
+        Ok(observation) => put_result(
+            connection,
+            exam,
+            piece.block.first,
+            Some(&dated),
+            observation,
+            now,
+        ),
         // Other signals have no form as sampled data here; they are in the original document.
         Err(SpanError::NotAnEcg { .. } | SpanError::Empty) => Ok(()),
         Err(_) => Err(DbError::Damaged { what: "span" }),
@@ -183,19 +207,18 @@ fn put_gap(
     gap: &GapV1,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let start = gap.near.as_ref().and_then(|anchor| {
-        let (at, vouched) = exam.time_of(gap.gap.from, anchor);
-        vouched.then_some(at)
-    });
+    let near = gap.near.as_ref();
+    let dated = near.map(|anchor| exam.time_of(gap.gap.from, anchor));
     let observation = gap_observation(&GapFacts {
         id: ids::gap(exam.id(), gap.gap.from),
         record: gap.head.id,
         context: &exam.context,
         gap: gap.gap,
         rate: exam.acquisition().rate,
-        start,
+        start: dated.filter(Dated::is_vouched_for).map(|dated| dated.at),
     });
-    put_result(connection, exam, gap.gap.from, &observation, now)
+    let (from, dated) = (gap.gap.from, dated.as_ref());
+    put_result(connection, exam, from, dated, observation, now)
 }
 
 /// Ends of the windows that `touched` asks to look at, as ranges: after the first, up to the
@@ -263,7 +286,7 @@ fn put_window(
 ) -> Result<(), DbError> {
     let quality = &window.quality;
     let end = quality.first.after(quality.len);
-    let over = exam.effective(quality.first, end, &window.window_start);
+    let (over, dated) = exam.effective(quality.first, end, &window.window_start);
     let at = match over {
         Effective::Over { end, .. } => Effective::At(end),
         other => other,
@@ -281,7 +304,7 @@ fn put_window(
         interpretation: None,
         sensor_key: None,
     });
-    put_result(connection, exam, end, &heart_rate, now)?;
+    put_result(connection, exam, end, Some(&dated), heart_rate, now)?;
     let derived_from = spans_of(connection, exam, window)?;
     let observation = quality_observation(&QualityObservationFacts {
         id: ids::quality(window.head.id),
@@ -294,7 +317,7 @@ fn put_window(
         algorithm: (&quality.algorithm.0, quality.algorithm.1),
         derived_from: &derived_from,
     });
-    put_result(connection, exam, end, &observation, now)
+    put_result(connection, exam, end, Some(&dated), observation, now)
 }
 
 /// The waveform Observations that a window looks at.

@@ -273,6 +273,22 @@ pub(crate) fn acquisitions_of(
         .collect()
 }
 
+/// The boxes that recorded a patient.
+pub(crate) fn boxes_of(connection: &Connection, subject: &str) -> Result<Vec<BoxId>, DbError> {
+    let act = "list the boxes that recorded a patient";
+    let ids: Vec<Vec<u8>> = connection
+        .prepare_cached("SELECT DISTINCT box FROM acquisitions WHERE subject = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_map([subject], |row| row.get(0))
+                .and_then(Iterator::collect)
+        })
+        .map_err(during(act))?;
+    ids.iter()
+        .map(|id| fixed(id, "box id").map(BoxId))
+        .collect()
+}
+
 /// Frames in quarantine that another version of this program could not file, each as the
 /// lane that ends with it.
 pub(crate) fn quarantined_by_others(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {

@@ -427,11 +427,12 @@ async fn write_patient(
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
     let now = web.clock.read().utc;
-    let lore = web
-        .inbox
-        .readers()
-        .read_async(crate::inbox::read_lore)
+    let wanted = id.clone();
+    let boxes = web
+        .readers
+        .read_async(move |c| filing::boxes_of(c, &wanted))
         .await?;
+    let lore = web.inbox.lore_async(boxes).await?;
     let wanted = id.clone();
     let written = web
         .writer

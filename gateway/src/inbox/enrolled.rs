@@ -3,21 +3,22 @@
 use std::collections::HashMap;
 
 use cardio_core::clock::UtcMicros;
-use cardio_core::ids::{BootId, BoxId};
+use cardio_core::ids::BoxId;
 use cardio_wire::keys::VerifyingKey;
 use cardio_wire::message::Hello;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::ties::{self, Ties};
 use crate::boxes::KnownBox;
 use crate::db::{DbError, during, fixed, from_sql, to_sql};
 
 /// What boxes said of themselves.
 #[derive(Clone, Debug, Default)]
 pub struct BoxLore {
-    /// Microseconds from boot to epoch, by box and boot.
-    pub boot_offsets: HashMap<(BoxId, BootId), i64>,
     /// Version of the program of each box.
     pub agent_versions: HashMap<BoxId, String>,
+    /// What is known of their clocks.
+    pub ties: Ties,
 }
 
 /// A box to enrol.
@@ -157,54 +158,18 @@ pub(crate) fn heard(connection: &Connection, hello: &Hello, now: UtcMicros) -> R
         .map_err(during("note a hello"))
 }
 
-/// Ties the box's boot clock to this gateway's wall clock, once per boot.
-pub(crate) fn tie_boot(
-    connection: &Connection,
-    hello: &Hello,
-    now: UtcMicros,
-) -> Result<(), DbError> {
-    let since_boot = to_sql(hello.at.box_instant.micros);
-    connection
-        .execute(
-            "INSERT OR IGNORE INTO boots (box, boot, offset_us) VALUES (?1, ?2, ?3)",
-            params![
-                hello.device.0,
-                hello.at.box_instant.boot.0,
-                now.0.saturating_sub(since_boot)
-            ],
-        )
-        .map(|_| ())
-        .map_err(during("tie a boot to the wall clock"))
-}
-
 /// What boxes said of themselves.
-///
-/// # Errors
-/// [`DbError`] when the inbox cannot be read.
-pub fn read_lore(connection: &Connection) -> Result<BoxLore, DbError> {
-    let act = "read the boots of boxes";
-    let mut statement = connection
-        .prepare_cached("SELECT box, boot, offset_us FROM boots")
-        .map_err(during(act))?;
-    let mut rows = statement.query([]).map_err(during(act))?;
-    let mut lore = BoxLore::default();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let device: Vec<u8> = row.get(0).map_err(during(act))?;
-        let boot: Vec<u8> = row.get(1).map_err(during(act))?;
-        lore.boot_offsets.insert(
-            (
-                BoxId(fixed(&device, "box id")?),
-                BootId(fixed(&boot, "boot id")?),
-            ),
-            row.get(2).map_err(during(act))?,
-        );
-    }
-    for row in list(connection)? {
-        if let Some(version) = row.agent_version {
-            lore.agent_versions.insert(row.known.id, version);
-        }
-    }
-    Ok(lore)
+pub(crate) fn read_lore(connection: &Connection, devices: &[BoxId]) -> Result<BoxLore, DbError> {
+    let versions = list(connection)?.into_iter().filter_map(|row| {
+        let version = row.agent_version?;
+        devices
+            .contains(&row.known.id)
+            .then_some((row.known.id, version))
+    });
+    Ok(BoxLore {
+        agent_versions: versions.collect(),
+        ties: ties::of(connection, devices)?,
+    })
 }
 
 /// Every box that was ever enrolled, by name.

@@ -14,6 +14,7 @@
 mod counter;
 mod enrolled;
 mod frames;
+mod ties;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,10 +28,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::db::{DbError, Readers, Schema, Writer};
 pub use counter::AckCounter;
-pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of, read_lore};
+pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of};
 pub use frames::{Arrived, LaneRow, StoredFrame, chain_breaks, frames_between, lane_rows};
+pub use ties::Ties;
 
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("clocks.sql")];
 
 /// Numbers of the inbox for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -99,10 +101,12 @@ impl Inbox {
     }
 
     /// Notes what a box says it holds and answers where each of its lanes stands here. The
-    /// answer comes after COMMIT.
+    /// answer comes after COMMIT. `greeted` is when this connection was answered, if that is
+    /// known: the hello was made after it.
     pub async fn hello(
         &self,
         hello: Hello,
+        greeted: Option<UtcMicros>,
         now: UtcMicros,
     ) -> oneshot::Receiver<Result<Vec<LaneHead>, DbError>> {
         let counter = Arc::clone(&self.counter);
@@ -110,7 +114,7 @@ impl Inbox {
             .submit(move |tx| {
                 counter.reserve(tx, now)?;
                 enrolled::heard(tx, &hello, now)?;
-                enrolled::tie_boot(tx, &hello, now)?;
+                ties::note(tx, &hello, greeted, now)?;
                 frames::compare(tx, &hello, now)
             })
             .await
@@ -150,8 +154,29 @@ impl Inbox {
     ///
     /// # Errors
     /// [`DbError`] when the inbox cannot be read.
-    pub fn lore(&self) -> Result<BoxLore, DbError> {
-        self.readers.read(read_lore)
+    pub fn lore(&self, devices: &[BoxId]) -> Result<BoxLore, DbError> {
+        self.readers
+            .read(|connection| enrolled::read_lore(connection, devices))
+    }
+
+    /// What boxes said of themselves, read on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`DbError`] when the inbox cannot be read.
+    pub async fn lore_async(&self, devices: Vec<BoxId>) -> Result<BoxLore, DbError> {
+        self.readers
+            .read_async(move |connection| enrolled::read_lore(connection, &devices))
+            .await
+    }
+
+    /// The boxes of whose clocks something was learnt after `mark`, and the mark for the next
+    /// time.
+    ///
+    /// # Errors
+    /// [`DbError`] when the inbox cannot be read.
+    pub fn clock_news(&self, mark: i64) -> Result<(i64, Vec<BoxId>), DbError> {
+        self.readers
+            .read(|connection| ties::changed_since(connection, mark))
     }
 
     /// Numbers for `status`.

@@ -92,6 +92,7 @@ fn hello(oldest: u64, next: u64) -> Hello {
             control_next: KeyId([3; 8]),
         },
         certificate_until: UtcMicros(0),
+        heard: None,
     }
 }
 
@@ -124,7 +125,12 @@ async fn frames_that_a_box_has_lost_are_named_and_the_lane_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let inbox = enrolled(&dir).await;
     store(&inbox, frame(1)).await;
-    let heads = inbox.hello(hello(5, 8), NOW).await.await.unwrap().unwrap();
+    let heads = inbox
+        .hello(hello(5, 8), None, NOW)
+        .await
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((heads[0].upto, heads[0].head), (4, None));
     let receipt = store(&inbox, frame(5)).await;
     assert_eq!(receipt.head.upto, 5);

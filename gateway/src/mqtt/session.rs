@@ -104,13 +104,14 @@ where
             return;
         }
     };
-    let conversation = Conversation::begin(&shared, Arc::clone(&known));
+    let mut conversation = Conversation::begin(&shared, Arc::clone(&known));
     if shared.boxes.admitted(&known.cert_key_hash).is_none() {
         return;
     }
     // MQTT 5, 3.2.2.3.7: a name is assigned only to a client that has none; a client that
     // has one may refuse to be renamed.
     let assigned = unnamed.then_some(known.id);
+    conversation.greet();
     let welcome = connack(ConnectReturnCode::Success, Some(keep_alive_s), assigned);
     if send_all(&mut stream, &[Packet::ConnAck(welcome)])
         .await

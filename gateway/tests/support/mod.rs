@@ -366,6 +366,7 @@ impl TestBox {
             free_bytes: 1 << 30,
             keys: self.trusted().ids(),
             certificate_until: UtcMicros(i64::MAX),
+            heard: None,
         }
         .sign(&self.signer)
     }

@@ -113,6 +113,46 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
+/// The y coordinates of the eight points whose order divides the cofactor, little-endian, with
+/// those of their forms that are not reduced (RFC 8032, section 5.1: p = 2^255 - 19).
+const SMALL_ORDER_Y: [[u8; 32]; 7] = [
+    [0; 32],
+    little(1),
+    near_p(0xEC),
+    near_p(0xED),
+    near_p(0xEE),
+    [
+        0xC7, 0x17, 0x6A, 0x70, 0x3D, 0x4D, 0xD8, 0x4F, 0xBA, 0x3C, 0x0B, 0x76, 0x0D, 0x10, 0x67,
+        0x0F, 0x2A, 0x20, 0x53, 0xFA, 0x2C, 0x39, 0xCC, 0xC6, 0x4E, 0xC7, 0xFD, 0x77, 0x92, 0xAC,
+        0x03, 0x7A,
+    ],
+    [
+        0x26, 0xE8, 0x95, 0x8F, 0xC2, 0xB2, 0x27, 0xB0, 0x45, 0xC3, 0xF4, 0x89, 0xF2, 0xEF, 0x98,
+        0xF0, 0xD5, 0xDF, 0xAC, 0x05, 0xD3, 0xC6, 0x33, 0x39, 0xB1, 0x38, 0x02, 0x88, 0x6D, 0x53,
+        0xFC, 0x05,
+    ],
+];
+
+const fn little(lowest: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    if let Some(first) = bytes.first_mut() {
+        *first = lowest;
+    }
+    bytes
+}
+
+/// A number whose bytes are those of p but for the lowest.
+const fn near_p(lowest: u8) -> [u8; 32] {
+    let mut bytes = [0xFF; 32];
+    if let Some(first) = bytes.first_mut() {
+        *first = lowest;
+    }
+    if let Some(last) = bytes.last_mut() {
+        *last = 0x7F;
+    }
+    bytes
+}
+
 /// Checks signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyingKey(pub [u8; 32]);
@@ -126,8 +166,22 @@ impl VerifyingKey {
         exactly_32(raw, "verifying").map(Self)
     }
 
-    /// Whether `signature` is this key's signature of `message`.
+    /// Whether the key is a point of small order: anybody can make a signature that such a key
+    /// verifies for every message.
+    fn is_of_small_order(&self) -> bool {
+        let mut y = self.0;
+        if let Some(last) = y.last_mut() {
+            *last &= 0x7F;
+        }
+        SMALL_ORDER_Y.contains(&y)
+    }
+
+    /// Whether `signature` is this key's signature of `message`. Never for a key of small
+    /// order.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        if self.is_of_small_order() {
+            return false;
+        }
         signature::UnparsedPublicKey::new(&signature::ED25519, self.0)
             .verify(message, signature)
             .is_ok()

@@ -90,6 +90,18 @@ pub struct Hello {
     pub keys: TrustedKeyIds,
     /// When its certificate ends.
     pub certificate_until: UtcMicros,
+    /// What it last heard of the gateway's clock, in the boot of `at`.
+    pub heard: Option<HeardClock>,
+}
+
+/// A gateway's time in an acknowledgement, and when the box had read it. The acknowledgement
+/// was under way in between, so the gateway's clock had passed `gateway_utc` at `micros`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardClock {
+    /// [`Ack::gateway_utc`].
+    pub gateway_utc: UtcMicros,
+    /// When it was read, in microseconds since the box's boot.
+    pub micros: u64,
 }
 
 /// The gateway holds everything of a lane up to a place, durably.
@@ -276,6 +288,23 @@ fn read_key(items: &mut Items, name: &'static str) -> Result<[u8; 32], CborError
     items.required(name)?.array("a public key of 32 bytes")
 }
 
+fn heard_clock(heard: HeardClock) -> Value {
+    Value::Array(vec![
+        Value::from(heard.gateway_utc.0),
+        Value::from(heard.micros),
+    ])
+}
+
+fn read_heard_clock(field: Field) -> Result<HeardClock, CborError> {
+    let mut items = field.items()?;
+    let heard = HeardClock {
+        gateway_utc: UtcMicros(items.required("gateway utc")?.i64()?),
+        micros: items.required("micros")?.u64()?,
+    };
+    items.finish()?;
+    Ok(heard)
+}
+
 fn read_chain(field: Field) -> Result<ChainId, CborError> {
     field.array("a chain of 8 bytes").map(ChainId)
 }
@@ -299,6 +328,7 @@ impl Message for Hello {
             (5, Some(Value::from(self.free_bytes))),
             (6, Some(key_ids(&self.keys))),
             (7, Some(Value::from(self.certificate_until.0))),
+            (8, self.heard.map(heard_clock)),
         ]
     }
 
@@ -314,6 +344,10 @@ impl Message for Hello {
             free_bytes: fields.required(5, "free bytes")?.u64()?,
             keys: read_key_ids(fields.required(6, "keys")?)?,
             certificate_until: UtcMicros(fields.required(7, "certificate until")?.i64()?),
+            heard: fields
+                .optional(8, "heard")
+                .map(read_heard_clock)
+                .transpose()?,
         })
     }
 }

@@ -31,7 +31,7 @@ use cardio_core::subject::SubjectRef;
 use cardio_core::units::PhysicalUnit;
 use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
-use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState, State};
+use cardio_wire::message::{Ack, Command, CommandAction, HeardClock, Hello, LaneState, State};
 use cardio_wire::record::{
     AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, EndReason, GapV1,
     HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record, RecordHead, SegmentV1,
@@ -302,8 +302,18 @@ fn messages() {
         free_bytes: 1 << 30,
         keys: trusted.ids(),
         certificate_until: UtcMicros(1_767_225_600_000_000),
+        heard: None,
     };
     check("hello", &payload(hello.sign(&key)));
+    let heard = HeardClock {
+        gateway_utc: UtcMicros(1_767_225_599_000_000),
+        micros: 4_000_000,
+    };
+    let again = Hello {
+        heard: Some(heard),
+        ..hello
+    };
+    check("hello-heard", &payload(again.sign(&key)));
     for (name, echo_us) in [("echo", Some(5_000_000)), ("plain", None)] {
         let ack = Ack {
             device,

@@ -502,6 +502,27 @@ async fn rotated_keys_hold_at_once_and_the_next_hello_says_so() {
 }
 
 #[tokio::test]
+async fn the_box_says_what_it_heard_of_the_gateways_clock_and_when() {
+    let mut rig = Rig::start(Frames::default());
+    rig.frames.hold(Lane::Routine, 1);
+    let mut gateway = rig.gateway().await;
+    assert_eq!(gateway.hello(&rig).await.heard, None);
+    let ack = rig.ack_of(Lane::Routine, 0);
+    let heard_at = rig.clock.read().box_instant;
+    gateway
+        .say(Topic::DownAck(DEVICE), ack.sign(&rig.control))
+        .await;
+    assert_eq!(gateway.frame().await, (Lane::Routine, 1));
+    rig.clock.advance_micros(10_000_000);
+    rig.stored.notify_one();
+    let hello = gateway.hello(&rig).await;
+    let heard = hello.heard.unwrap();
+    assert_eq!(heard.gateway_utc, ack.gateway_utc);
+    assert_eq!(heard.micros, heard_at.micros);
+    assert!(hello.at.box_instant.micros >= heard.micros + 10_000_000);
+}
+
+#[tokio::test]
 async fn told_to_stop_it_stops() {
     let mut rig = Rig::start(Frames::default());
     rig.gateway().await;

@@ -51,12 +51,14 @@ prop_compose! {
     fn hello()(
         device: [u8; 16], lanes in prop::collection::vec(lane_states(), 0..5),
         agent_version: String, at: (u64, i64, Option<u64>), free_bytes: u64, keys in keys(),
-        until: i64,
+        until: i64, heard: Option<(i64, u64)>,
     ) -> Hello {
         let at = reading(at.0, at.1, at.2);
         let (keys, certificate_until) = (keys.ids(), UtcMicros(until));
+        let heard = heard.map(|(utc, micros)| HeardClock { gateway_utc: UtcMicros(utc), micros });
         Hello {
             device: BoxId(device), lanes, agent_version, at, free_bytes, keys, certificate_until,
+            heard,
         }
     }
 }
