@@ -6,10 +6,12 @@
 //! The wall clock counts as synchronised while systemd-timesyncd says so. It touches
 //! [`SYNC_MARK`] at each answer it accepts, and accepts none whose root distance exceeds
 //! 5 s (`RootDistanceMaxSec` of timesyncd.conf); between answers the kernel's clock drifts
-//! by at most 500 ppm (the limit of adjtimex). Both make the error bound that is stated.
+//! by at most 500 ppm (the limit of adjtimex). Both make the error bound that is stated. A
+//! wall clock that moves against the boot clock by more than that was set by somebody else:
+//! it counts as unsynchronised until timesyncd has set it again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, UtcMicros};
@@ -24,8 +26,8 @@ const ROOT_DISTANCE_MAX_US: u64 = 5_000_000;
 const DRIFT_MAX_PPM: u64 = 500;
 /// How often the mark is looked at.
 const QUALITY_EVERY_US: u64 = 10_000_000;
-/// Stands for "never looked" and for "not synchronised".
-const NONE: u64 = u64::MAX;
+/// A smaller jump of the wall clock may be the time between reading one clock and the other.
+const STEP_MIN_US: u64 = 1_000_000;
 
 /// Why the clock cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +62,50 @@ impl ClockError {
 pub struct SystemClock {
     boot: BootId,
     sync_mark: PathBuf,
-    looked_at_us: AtomicU64,
-    synced_at_utc_us: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+/// What was last seen of the mark, and of the wall clock against the boot clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    looked_at_us: Option<u64>,
+    /// When timesyncd last set the clock, by the wall clock.
+    synced_at_us: Option<u64>,
+    /// How far the wall clock was ahead of the boot clock, and when.
+    ahead: Option<(u64, u64)>,
+    /// Whether the wall clock was set by somebody else since.
+    set_elsewhere: bool,
+}
+
+impl Seen {
+    /// The mark as it is now. A mark that was touched again vouches for the clock as it is.
+    fn note_mark(&mut self, synced_at_us: Option<u64>) {
+        if self.synced_at_us != synced_at_us {
+            self.synced_at_us = synced_at_us;
+            self.set_elsewhere = false;
+            self.ahead = None;
+        }
+    }
+
+    /// Holds the wall clock against the boot clock.
+    fn note_clocks(&mut self, boot_us: u64, utc_us: u64) {
+        let ahead = utc_us.saturating_sub(boot_us);
+        if let Some((before, at_us)) = self.ahead {
+            let slewed = boot_us.saturating_sub(at_us) / (1_000_000 / DRIFT_MAX_PPM);
+            self.set_elsewhere |= ahead.abs_diff(before) > slewed + STEP_MIN_US;
+        }
+        self.ahead = Some((ahead, boot_us));
+    }
+
+    fn quality(&self, utc_us: u64) -> ClockQuality {
+        match self.synced_at_us.filter(|_| !self.set_elsewhere) {
+            None => ClockQuality::Unsynchronised,
+            Some(synced_at) => ClockQuality::Synchronised {
+                error_us: utc_us.saturating_sub(synced_at) / (1_000_000 / DRIFT_MAX_PPM)
+                    + ROOT_DISTANCE_MAX_US,
+            },
+        }
+    }
 }
 
 impl SystemClock {
@@ -83,25 +127,21 @@ impl SystemClock {
         Self {
             boot,
             sync_mark: sync_mark.to_owned(),
-            looked_at_us: AtomicU64::new(NONE),
-            synced_at_utc_us: AtomicU64::new(NONE),
+            seen: Mutex::default(),
         }
     }
 
     fn quality(&self, boot_us: u64, utc_us: u64) -> ClockQuality {
-        let looked_at = self.looked_at_us.load(Ordering::Relaxed);
-        if looked_at == NONE || boot_us.saturating_sub(looked_at) >= QUALITY_EVERY_US {
-            self.looked_at_us.store(boot_us, Ordering::Relaxed);
-            let synced_at = touched_at_us(&self.sync_mark).unwrap_or(NONE);
-            self.synced_at_utc_us.store(synced_at, Ordering::Relaxed);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = seen
+            .looked_at_us
+            .is_none_or(|at| boot_us.saturating_sub(at) >= QUALITY_EVERY_US);
+        seen.note_clocks(boot_us, utc_us);
+        if is_due {
+            seen.looked_at_us = Some(boot_us);
+            seen.note_mark(touched_at_us(&self.sync_mark));
         }
-        match self.synced_at_utc_us.load(Ordering::Relaxed) {
-            NONE => ClockQuality::Unsynchronised,
-            synced_at => ClockQuality::Synchronised {
-                error_us: utc_us.saturating_sub(synced_at) / (1_000_000 / DRIFT_MAX_PPM)
-                    + ROOT_DISTANCE_MAX_US,
-            },
-        }
+        seen.quality(utc_us)
     }
 }
 
@@ -150,7 +190,7 @@ fn touched_at_us(mark: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BootId, Clock, ClockQuality, SystemClock};
+    use super::{BootId, Clock, ClockQuality, Seen, SystemClock};
 
     #[test]
     fn the_boot_clock_never_runs_backwards() {
@@ -165,6 +205,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock = SystemClock::with_mark(BootId([1; 16]), &dir.path().join("synchronized"));
         assert_eq!(clock.read().quality, ClockQuality::Unsynchronised);
+    }
+
+    #[test]
+    fn a_wall_clock_that_somebody_sets_is_a_hint_until_timesyncd_has_set_it_again() {
+        let second = 1_000_000;
+        let noon = 1_780_000_000 * second;
+        let mut seen = Seen::default();
+        seen.note_mark(Some(noon));
+        seen.note_clocks(second, noon);
+        seen.note_clocks(2 * second, noon + second);
+        assert!(matches!(
+            seen.quality(noon),
+            ClockQuality::Synchronised { .. }
+        ));
+        // Back by one hour, and on from there.
+        seen.note_clocks(3 * second, noon - 3_600 * second);
+        seen.note_clocks(4 * second, noon - 3_599 * second);
+        seen.note_mark(Some(noon));
+        assert_eq!(seen.quality(noon), ClockQuality::Unsynchronised);
+        seen.note_mark(Some(noon + 5 * second));
+        seen.note_clocks(5 * second, noon + 5 * second);
+        assert!(matches!(
+            seen.quality(noon),
+            ClockQuality::Synchronised { .. }
+        ));
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_steered_stays_synchronised() {
+        let hour = 3_600_000_000;
+        let mut seen = Seen::default();
+        seen.note_mark(Some(hour));
+        for passed in 0..100 {
+            // 400 ppm fast.
+            seen.note_clocks(passed * hour, 1_000 * hour + passed * (hour + 1_440_000));
+        }
+        assert!(matches!(
+            seen.quality(hour),
+            ClockQuality::Synchronised { .. }
+        ));
     }
 
     #[test]

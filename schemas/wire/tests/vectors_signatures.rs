@@ -12,7 +12,6 @@
 
 use cardio_wire::envelope;
 use cardio_wire::keys::{SigningKey, VerifyingKey};
-use cardio_wire::lane::parse_hex;
 
 fn hex(text: &str) -> Vec<u8> {
     text.as_bytes()
@@ -242,7 +241,9 @@ fn the_signature_of_a_frame_covers_header_purpose_and_payload() {
     signed.extend(&payload);
     // The box of the stored frame signs with the seed 01 01 … 01.
     let public: [u8; 32] =
-        parse_hex("8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c").unwrap();
+        hex("8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c")
+            .try_into()
+            .unwrap();
     assert!(VerifyingKey(public).verify(&signed, &sign1.signature));
     assert!(envelope::verify(&frame, &VerifyingKey(public)).is_ok());
 }
