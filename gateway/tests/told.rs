@@ -173,7 +173,10 @@ async fn what_was_filed_without_a_time_gets_it_once_the_box_is_heard_in_the_same
     let path = format!("/fhir/Observation/{}", undated["id"].as_str().unwrap());
     let dated = until("the span to be dated", || async {
         let (_, span) = fhir.get(&path).await;
-        span["effectivePeriod"].get("start").is_some().then_some(span)
+        span["effectivePeriod"]
+            .get("start")
+            .is_some()
+            .then_some(span)
     })
     .await;
     assert_is_dated(&dated, UtcMicros(now.0 - 60_000_000));

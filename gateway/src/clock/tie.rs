@@ -250,7 +250,8 @@ impl BootTie {
     }
 }
 
-/// How many microseconds the bounds at a fact would be wider by its neighbours alone.
+/// What would be lost without a fact, in microseconds: how much wider its neighbours alone
+/// bound its moment, and how far they may drift apart in the gap that is left.
 fn widening(fact: &Fact, before: &Fact, after: &Fact) -> u64 {
     let (one, other) = (before.bounds_at(fact.micros), after.bounds_at(fact.micros));
     let rest = one.and(other).unwrap_or(one);
@@ -259,7 +260,9 @@ fn widening(fact: &Fact, before: &Fact, after: &Fact) -> u64 {
         (Some(_), None) => u64::MAX / 2,
         (Some(mine), Some(theirs)) => mine.0.abs_diff(theirs.0).min(u64::MAX / 2),
     };
-    side(fact.earliest, rest.earliest).saturating_add(side(fact.latest, rest.latest))
+    side(fact.earliest, rest.earliest)
+        .saturating_add(side(fact.latest, rest.latest))
+        .saturating_add(drift_over(after.micros.saturating_sub(before.micros)).saturating_mul(4))
 }
 
 fn read(row: &[u8]) -> Option<Fact> {
