@@ -254,6 +254,7 @@ impl Member {
                 control_next: self.control_next.key_id(),
             },
             certificate_until: UtcMicros(i64::MAX),
+            heard: None,
         }
         .sign(&self.signer)
     }
