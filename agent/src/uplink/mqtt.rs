@@ -138,17 +138,14 @@ impl Mqtt {
     fn unreachable(&self, source: ConnectionError) -> UplinkError {
         let endpoint = self.endpoint.to_string();
         match source {
-            ConnectionError::Tls(source) => UplinkError::Untrusted {
-                endpoint,
-                source: Box::new(source),
-            },
-            ConnectionError::Io(source) if is_tls(&source) => UplinkError::Untrusted {
-                endpoint,
-                source: Box::new(source),
-            },
             ConnectionError::ConnectionRefused(code) => UplinkError::Refused {
                 endpoint,
                 reason: format!("{code:?}"),
+            },
+            // With TLS 1.3 the gateway's refusal of our certificate may come after our handshake.
+            other if is_tls(&other) => UplinkError::Untrusted {
+                endpoint,
+                source: Box::new(other),
             },
             other => UplinkError::Unreachable {
                 endpoint,
@@ -313,7 +310,30 @@ async fn hand_over(
     }
 }
 
-fn is_tls(err: &std::io::Error) -> bool {
-    err.get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+/// Whether TLS itself failed, wherever in the chain of causes it says so. A connection that broke
+/// during the handshake is no such failure.
+fn is_tls(err: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(err), |err| err.source());
+    causes.any(|cause| {
+        let wrapped = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_tls;
+    use rumqttc::ConnectionError;
+    use std::io;
+
+    #[test]
+    fn a_refused_certificate_is_told_from_a_broken_connection() {
+        let refused = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired);
+        let refused = io::Error::new(io::ErrorKind::InvalidData, refused);
+        assert!(is_tls(&ConnectionError::Io(refused)));
+        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(!is_tls(&ConnectionError::Io(broken)));
+    }
 }

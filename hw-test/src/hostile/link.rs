@@ -57,13 +57,14 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "offline",
-        does: "no network for a while of life at twenty times its speed, then 1 Mbit/s",
+        does: "no network for a minute of a long recording, then 300 kbit/s",
         run: offline,
     },
 ];
 
-/// The box's keep-alive is 30 s: it must notice within two of them.
-const BOX_NOTICES: Duration = Duration::from_secs(75);
+/// The box gives up 75 s after something of which nothing was heard; the rest is for a busy
+/// machine.
+const BOX_NOTICES: Duration = Duration::from_secs(100);
 
 /// One and a half keep-alives, and some time for a busy machine.
 const GATEWAY_NOTICES: Duration = Duration::from_secs(60);
@@ -214,8 +215,9 @@ const ALERT: u64 = 0;
 const BULK: u64 = 2;
 
 /// How long an alert may take beyond its own and one bulk frame's way: the acknowledgement's
-/// way back, the instants at which this rig looks, and a busy machine.
-const ALERT_MARGIN: Duration = Duration::from_millis(1_500);
+/// way back, the instants at which this rig looks, and a busy machine. It is less than a second
+/// bulk frame would take.
+const ALERT_MARGIN: Duration = Duration::from_secs(3);
 
 /// How long alerts are watched.
 const WATCHED: Duration = Duration::from_secs(40);
@@ -269,10 +271,11 @@ fn slow(place: &Place) -> anyhow::Result<Observed> {
     Ok(vec![observed, ground.judge_whole()?])
 }
 
-/// Twenty minutes of signal in one minute.
+/// A long recording, in real time: faster than life a stall of the machine is a stall of many
+/// seconds to the sensor's small frame counter, and gaps can no longer be told.
 const OFFLINE: Play = Play {
-    seconds: 1_200,
-    speed: 20,
+    seconds: 60,
+    speed: 1,
     unattended: true,
 };
 
@@ -291,7 +294,7 @@ fn offline(place: &Place) -> anyhow::Result<Observed> {
     if after > before + MORE_KIB {
         bail!("the box's memory grew from {before} to {after} KiB while it was offline");
     }
-    ground.proxy.set(Weather::both(Road::slow(1_000_000)));
+    ground.proxy.set(Weather::both(Road::slow(300_000)));
     let outbox = ground.stage.agent_state().join(OUTBOX);
     let (alerts, bulk) = crate::clock::wait_for("the alerts to be sent", BOX_NOTICES * 4, || {
         let word = Word::of(&outbox)?;

@@ -121,8 +121,10 @@ struct End {
 }
 
 impl End {
-    fn new(socket: TcpStream, tls: Connection) -> io::Result<Self> {
+    fn new(socket: TcpStream, mut tls: Connection) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        // What he says at once may be larger than what the library keeps of its own will.
+        tls.set_buffer_limit(None);
         Ok(Self {
             socket,
             tls,
