@@ -25,7 +25,7 @@ use cardio_wire::topic::Topic;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit,
     LastWill, MqttOptions, Packet, PublishNotice, PublishNoticeError, PublishOptions, QoS,
-    SessionMode, TlsConfiguration, Transport,
+    SessionMode, StateError, TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -312,7 +312,12 @@ async fn hand_over(
 
 /// Whether TLS itself failed, wherever in the chain of causes it says so. A connection that broke
 /// during the handshake is no such failure.
-fn is_tls(err: &(dyn std::error::Error + 'static)) -> bool {
+fn is_tls(err: &ConnectionError) -> bool {
+    let err: &(dyn std::error::Error + 'static) = match err {
+        // The client shows this cause in its words only, and does not name it as its source.
+        ConnectionError::MqttState(StateError::Deserialization(cause)) => cause,
+        other => other,
+    };
     let mut causes = std::iter::successors(Some(err), |err| err.source());
     causes.any(|cause| {
         let wrapped = cause
@@ -325,15 +330,24 @@ fn is_tls(err: &(dyn std::error::Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::is_tls;
-    use rumqttc::ConnectionError;
+    use rumqttc::{ConnectionError, StateError, mqttbytes};
     use std::io;
+
+    /// The same failure during the handshake and at the first packet after it.
+    fn at_both_times(err: impl Fn() -> io::Error) -> [ConnectionError; 2] {
+        let packet = mqttbytes::Error::Io(err());
+        [
+            ConnectionError::Io(err()),
+            ConnectionError::MqttState(StateError::Deserialization(packet)),
+        ]
+    }
 
     #[test]
     fn a_refused_certificate_is_told_from_a_broken_connection() {
-        let refused = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired);
-        let refused = io::Error::new(io::ErrorKind::InvalidData, refused);
-        assert!(is_tls(&ConnectionError::Io(refused)));
-        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert!(!is_tls(&ConnectionError::Io(broken)));
+        let ended = rustls::AlertDescription::CertificateExpired;
+        let refused = || io::Error::other(rustls::Error::AlertReceived(ended));
+        assert!(at_both_times(refused).iter().all(is_tls));
+        let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(!at_both_times(broken).iter().any(is_tls));
     }
 }
