@@ -313,18 +313,21 @@ async fn hand_over(
 /// Whether TLS itself failed, wherever in the chain of causes it says so. A connection that broke
 /// during the handshake is no such failure.
 fn is_tls(err: &ConnectionError) -> bool {
-    let err: &(dyn std::error::Error + 'static) = match err {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(match err {
         // The client shows this cause in its words only, and does not name it as its source.
         ConnectionError::MqttState(StateError::Deserialization(cause)) => cause,
         other => other,
-    };
-    let mut causes = std::iter::successors(Some(err), |err| err.source());
-    causes.any(|cause| {
+    });
+    while let Some(cause) = next {
         let wrapped = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+        if cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 #[cfg(test)]
