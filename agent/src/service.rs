@@ -31,7 +31,7 @@ use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
 use crate::status::Board;
 use crate::tls::TlsError;
-use crate::uplink::commands::{CommandLog, Trust};
+use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
 use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
 
@@ -274,7 +274,7 @@ impl Service<'_> {
                     device: self.enrolment.id,
                     keys: self.enrolment.trusted,
                     last_command: self.enrolment.last_command,
-                    log: Arc::clone(&self.file) as Arc<dyn CommandLog>,
+                    log: Arc::<EnrolmentFile>::clone(&self.file),
                 },
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 retry_first: settings.retry_first.0,

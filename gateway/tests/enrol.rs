@@ -7,7 +7,6 @@
     reason = "helpers of tests stop the test that they cannot serve"
 )]
 
-#[allow(dead_code, reason = "other test files use the rest")]
 mod support;
 
 use std::sync::Arc;

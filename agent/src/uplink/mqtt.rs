@@ -74,7 +74,7 @@ impl Mqtt {
         file: Arc<EnrolmentFile>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        tls::as_box(&enrolment, &file, &clock)?;
+        tls::as_box(enrolment, &file, &clock)?;
         Ok(Self {
             device: enrolment.id,
             signer: enrolment.signer.clone(),

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(stated(1_000), json!(0.001));
         assert_eq!(stated(20_001), json!(0.05));
         assert_eq!(stated(151_200_000), json!(200));
-        assert_eq!(stated(u64::MAX).as_f64(), Some(18_446_744_073_709.552));
+        assert_eq!(stated(u64::MAX).as_f64(), Some(18_446_744_073_709.55));
     }
 
     #[test]
