@@ -531,9 +531,16 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_named() {
-        let broken = text().replace(&BASE64.encode([9; 32]), "AAAA");
-        let err = Bench::of(&broken, 0o600).open().unwrap_err();
-        assert!(err.to_string().contains("recipient key"), "{err}");
+        let key = BASE64.encode([9; 32]);
+        for (field, name) in [
+            ("recipient_key", "recipient key"),
+            ("control_key", "control key"),
+        ] {
+            let broken =
+                text().replace(&format!("{field} = \"{key}"), &format!("{field} = \"AAAA"));
+            let err = Bench::of(&broken, 0o600).open().unwrap_err();
+            assert!(err.to_string().contains(name), "{err}");
+        }
     }
 
     #[test]

@@ -319,15 +319,19 @@ proptest! {
         }
         let (sent, _) = run(&mut player("openbci-cyton", &text, 20, seed));
         let heard = hear(by_name("openbci-cyton").unwrap(), &sent);
-        // A listener counts from the first frame that it hears: what was lost before is no gap.
-        let first = frames(&sent).first().map_or(0, |(i, _)| *i);
+        // A listener counts from the first frame whose successor follows it, which is what
+        // proves that it is one: what was lost before is no gap.
+        let all = frames(&sent);
+        let proved = all.windows(2).find(|pair| pair[0].0 + 1 == pair[1].0);
+        let first = proved.map_or(0, |pair| pair[0].0);
         let gaps: Vec<(u64, u64)> = losses(&sent)
             .into_iter()
             .filter(|(from, _)| *from >= first)
             .map(|(from, len)| (from - first, len))
             .collect();
-        let placed: Vec<(u64, Vec<Vec<i32>>)> = frames(&sent)
+        let placed: Vec<(u64, Vec<Vec<i32>>)> = all
             .into_iter()
+            .filter(|(i, _)| *i >= first)
             .map(|(i, rows)| (i - first, rows))
             .collect();
         prop_assert_eq!(heard.gaps, gaps, "{}", text);

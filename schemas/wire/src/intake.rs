@@ -263,7 +263,7 @@ pub fn take<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H
     match missing {
         // It was stored once and is no longer kept.
         None if late => return is(Stored::Duplicate),
-        Some(_) if !fits(held, key, frame)? => {
+        Some(_) if !fits(held, key, &head, frame)? => {
             held.keep_conflict(frame)?;
             return is(Stored::Conflict);
         }
@@ -375,9 +375,18 @@ fn last_stored<H: Holdings>(held: &mut H, key: ChainKey, upto: u64) -> Result<u6
     }
 }
 
-/// Whether a frame fits the stored frames on either side of it.
-fn fits<H: Holdings>(held: &mut H, key: ChainKey, frame: &Arrival<'_>) -> Result<bool, H::Error> {
+/// Whether a frame fits the stored frames on either side of it, and what the box itself said
+/// of the frame where the lane stands.
+fn fits<H: Holdings>(
+    held: &mut H,
+    key: ChainKey,
+    head: &LaneHead,
+    frame: &Arrival<'_>,
+) -> Result<bool, H::Error> {
     let seq = frame.identity.seq;
+    if seq == head.upto && head.head.is_some_and(|said| said != frame.fingerprint) {
+        return Ok(false);
+    }
     let before = held.link(key, seq - 1)?;
     let after = held.link(key, seq + 1)?;
     Ok(before.is_none_or(|link| link.fingerprint == frame.prev)

@@ -202,6 +202,18 @@ fn a_missing_frame_that_comes_after_all_is_taken_if_it_fits() {
 }
 
 #[test]
+fn a_late_frame_that_is_not_the_one_the_box_named_is_kept_aside() {
+    let mut held = MemoryHoldings::default();
+    hello(&mut held, 6, 6, 0);
+    let other = Arrival {
+        fingerprint: [9; 32],
+        ..arrival(5)
+    };
+    assert_eq!(take(&mut held, &other).unwrap().stored, Stored::Conflict);
+    assert_eq!(put(&mut held, 5).stored, Stored::New);
+}
+
+#[test]
 fn a_frame_that_retention_deleted_is_a_duplicate() {
     let mut held = MemoryHoldings::default();
     put(&mut held, 1);
