@@ -29,7 +29,9 @@ fn help_starts_with_two_examples() {
     assert_eq!(help.status.code(), Some(0));
     let text = out(&help);
     assert!(text.starts_with("Examples:\n  cardio-agent run"), "{text}");
-    for verb in ["run", "status", "analyse", "inspect", "outbox", "config"] {
+    for verb in [
+        "run", "status", "analyse", "inspect", "convert", "outbox", "config",
+    ] {
         assert!(text.contains(&format!("\n  {verb} ")), "{verb} in {text}");
     }
 }
@@ -198,6 +200,59 @@ fn a_file_that_is_not_what_its_name_says_is_one_clear_error() {
             err(&failed)
         );
     }
+}
+
+#[test]
+fn a_record_is_written_in_another_format_and_never_over_a_file_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("beats.csv");
+    write_record(&file);
+    let out_file = dir.path().join("beats.edf");
+    let convert = |more: &[&str]| {
+        let words = [
+            "convert",
+            file.to_str().unwrap(),
+            out_file.to_str().unwrap(),
+        ];
+        agent(&[&words[..], more].concat())
+    };
+    let done = convert(&["--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+    let document: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(document["schema"], "convert/1");
+    assert_eq!(document["from"], "csv");
+    assert_eq!(document["files"][0]["name"], "beats.edf");
+    let inspected = agent(&["inspect", out_file.to_str().unwrap(), "--json", "--strict"]);
+    let document: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(document["format"], "edf");
+    assert_eq!(document["waveforms"][1]["samples"], 5_000);
+
+    let again = convert(&[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(
+        err(&again).contains("code:    format.exists"),
+        "{}",
+        err(&again)
+    );
+    assert_eq!(convert(&["--force"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_conversion_that_contradicts_itself_is_wrong_usage() {
+    let refused = agent(&["convert", "a.csv", "b.dcm", "--to", "edf"]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(
+        err(&refused).contains("convert.contradiction"),
+        "{}",
+        err(&refused)
+    );
+    let unknown = agent(&["convert", "a.csv", "b", "--to", "mp3"]);
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(
+        err(&unknown).contains("possible values: wfdb, edf"),
+        "{}",
+        err(&unknown)
+    );
 }
 
 #[test]

@@ -230,3 +230,25 @@ async fn a_request_to_stop_ends_well() {
     assert_eq!(code.code(), Some(0));
     assert!(!dir.path().join("state/control.sock").exists());
 }
+
+#[test]
+fn a_file_is_inspected_and_converted_without_a_gateway() {
+    let dir = configured("");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (source, target) = (path("two.csv"), path("two.hea"));
+    std::fs::write(&source, "# rate_hz: 250\nI,II\n1,2\n3,4\n").unwrap();
+    let (code, stdout, stderr) = ran(dir.path(), &["convert", &source, &target, "--drop-facts"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with("WRITTEN   csv as wfdb"), "{stdout}");
+    let (code, stdout, stderr) = ran(dir.path(), &["inspect", &target, "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(document["schema"], "inspect/1");
+    assert_eq!(document["waveforms"][1]["samples"], 2);
+    let (code, _, stderr) = ran(dir.path(), &["convert", &source, &target]);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("format.exists") || stderr.contains("format.cannot-carry"),
+        "{stderr}"
+    );
+}

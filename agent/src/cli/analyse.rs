@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use cardio_core::quality::{LeadQuality, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
+use cardio_formats::facts::RecordFacts;
+use cardio_formats::survey::Extents;
 use cardio_formats::{ReadOptions, read_path};
 use cardio_signal::analyse::{AnalysedLead, Analysis, BeatTrain, analyse};
 use cardio_signal::rhythm::RhythmEvent;
 
-use super::inspect::{RecordFacts, facts};
 use super::{Failure, out};
 
 #[derive(Debug, clap::Args)]
@@ -149,7 +150,8 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         ..ReadOptions::default()
     };
     let recording = read_path(&args.file, options)?;
-    let record = facts(&recording, &args.file);
+    let rows: Vec<Extents> = recording.waveforms.iter().map(Extents::of).collect();
+    let record = RecordFacts::of(&recording, &rows, &args.file.display().to_string());
     let document = document(record, &analyse(&recording));
     match args.exchange {
         Some(Exchange::Beats) => out::json(&exchanged_beats(&document))?,

@@ -103,6 +103,15 @@ impl From<cardio_store::OutboxError> for Failure {
     }
 }
 
+impl From<cardio_formats::convert::TargetError> for Failure {
+    fn from(err: cardio_formats::convert::TargetError) -> Self {
+        Self {
+            exit: super::USAGE,
+            ..Self::new(&err, err.code())
+        }
+    }
+}
+
 impl From<cardio_formats::FormatError> for Failure {
     fn from(err: cardio_formats::FormatError) -> Self {
         Self::new(&err, err.code())

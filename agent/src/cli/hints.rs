@@ -95,6 +95,26 @@ const HINTS: &[(&str, &str)] = &[
         "format.unrecognised",
         "see what the file is: cardio-agent inspect FILE",
     ),
+    (
+        "format.cannot-carry",
+        "choose another format, or leave facts beside the samples behind: --drop-facts",
+    ),
+    (
+        "format.exists",
+        "choose another name, or write over the file: --force",
+    ),
+    (
+        "format.write",
+        "check that the folder exists and can be written",
+    ),
+    (
+        "convert.no-format",
+        "give OUT an extension (.edf .hea .dcm .scp .xml .ecg .wav .csv), or name the format: --to",
+    ),
+    (
+        "convert.contradiction",
+        "give OUT the extension of the format, or leave out --to",
+    ),
     ("io", "check that the output can be written"),
 ];
 

@@ -5,12 +5,14 @@
 
 mod analyse;
 mod config;
+mod convert;
 mod enrol;
 mod failure;
 mod hints;
 mod inspect;
 mod out;
 mod outbox;
+mod reading;
 mod run;
 mod status;
 
@@ -72,6 +74,8 @@ enum Verb {
     Analyse(analyse::Args),
     /// What a recording says of itself.
     Inspect(inspect::Args),
+    /// The same recording in another format.
+    Convert(convert::Args),
     /// What the outbox holds, sealed as it is.
     #[command(subcommand)]
     Outbox(outbox::Verb),
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(args),
         Verb::Analyse(args) => analyse::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Convert(args) => convert::run(args),
         Verb::Outbox(verb) => outbox::run(verb),
         Verb::Config(verb) => config::run(verb),
     };

@@ -84,6 +84,26 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("export.exists", "choose another --out"),
     ("records.nothing", "see `cardio-gateway records find`"),
+    (
+        "format.open",
+        "check the path; a WFDB record is named without .hea or by its header file",
+    ),
+    (
+        "format.cannot-carry",
+        "choose another format, or leave facts beside the samples behind: --drop-facts",
+    ),
+    (
+        "format.exists",
+        "choose another name, or write over the file: --force",
+    ),
+    (
+        "convert.no-format",
+        "give OUT an extension (.edf .hea .dcm .scp .xml .ecg .wav .csv), or name the format: --to",
+    ),
+    (
+        "convert.contradiction",
+        "give OUT the extension of the format, or leave out --to",
+    ),
 ];
 
 /// A verb that did not do what it was asked.

@@ -6,6 +6,7 @@ mod boxes;
 mod chain;
 mod config;
 mod failure;
+mod files;
 mod keys;
 mod out;
 mod records;
@@ -72,6 +73,10 @@ enum Verb {
     /// What was filed.
     #[command(subcommand)]
     Records(records::Verb),
+    /// What the file of a recording says of itself.
+    Inspect(files::Inspect),
+    /// The same recording in another format.
+    Convert(files::Convert),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Verb),
@@ -110,6 +115,8 @@ impl Verb {
             Self::Chain(verb) => chain::run(&verb, config),
             Self::Alerts(verb) => alerts::run(&verb, config),
             Self::Records(verb) => records::run(verb, config),
+            Self::Inspect(arguments) => files::inspect(&arguments),
+            Self::Convert(arguments) => files::convert(&arguments),
             Self::Config(verb) => config::run(&verb, config),
         }
     }

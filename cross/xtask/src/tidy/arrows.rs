@@ -27,8 +27,15 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     (
+        // formats: `inspect` and `convert` read files at the gateway, as the upload does.
         "cardio-gateway",
-        &["cardio-core", "cardio-wire", "cardio-alert", "cardio-fhir"],
+        &[
+            "cardio-core",
+            "cardio-wire",
+            "cardio-formats",
+            "cardio-alert",
+            "cardio-fhir",
+        ],
     ),
     (
         "cardio-firmware-sim",
