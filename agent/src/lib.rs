@@ -17,6 +17,7 @@
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
 //! | [`renewal`] | the certificate, renewed in time |
 //! | [`tls`] | how this box speaks TLS, at which time |
+//! | [`import`] | files of recorders as records |
 //! | [`uplink`] | frames to the gateway, acknowledgements back |
 //! | [`service`] | all of it, started and ended in order |
 //! | [`status`], [`control`], [`telemetry`] | what the running agent tells about itself |
@@ -32,6 +33,7 @@ pub mod control;
 pub mod enrolment;
 pub mod hygiene;
 pub mod ids;
+pub mod import;
 pub mod missed;
 pub mod pipeline;
 pub mod recorder;

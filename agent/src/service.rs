@@ -16,7 +16,7 @@ use cardio_protocol::profile;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
 use cardio_wire::record::EndReason;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::capture::{SourceTask, WAITING_MAX, line_of};
@@ -25,6 +25,7 @@ use crate::config::{Config, SourceConfig, rows};
 use crate::control::{self, ControlError};
 use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
 use crate::ids::RandomIds;
+use crate::import::{Import, ImportError, ImportPlan, OutboxKeep};
 use crate::pipeline::{Captured, SourcePlan};
 use crate::recorder::{Kept, Recorder};
 use crate::renewal::Renewal;
@@ -85,6 +86,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The import of files.
+    #[error("cannot import files")]
+    Import(#[source] ImportError),
     /// The gateway no longer trusts this box.
     #[error("the gateway has revoked this box")]
     Revoked,
@@ -101,6 +105,7 @@ impl RunError {
             Self::Control(err) => err.code(),
             Self::State { .. } => "state.directory",
             Self::Process { .. } => "process",
+            Self::Import(err) => err.code(),
             Self::Revoked => "uplink.revoked",
         }
     }
@@ -211,6 +216,7 @@ impl Service<'_> {
         background.spawn(renewal.run());
         let (stop_sources, sources_stop) = watch::channel(None);
         let mut sources = self.start_sources(&sources_stop)?;
+        let import = self.start_import()?;
         tracing::info!(event = "AgentStarted", sources = self.config.sources.len());
 
         let over = tokio::select! {
@@ -224,7 +230,14 @@ impl Service<'_> {
             Over::Signal | Over::Revoked => (EndReason::BoxStopped, DRAIN_LIMIT_SIGNAL),
         };
         stop_sources.send_replace(Some(reason));
-        let finished = async { while sources.join_next().await.is_some() {} };
+        let finished = async {
+            while sources.join_next().await.is_some() {}
+            if let Some((stop, ended)) = import {
+                drop(stop);
+                // it says nothing, it goes
+                let _ = ended.await;
+            }
+        };
         if tokio::time::timeout(RECORD_LIMIT, finished).await.is_err() {
             tracing::error!(event = "AgentStopError", code = "agent.recorders_slow");
         }
@@ -296,6 +309,9 @@ impl Service<'_> {
         stop: &watch::Receiver<Option<EndReason>>,
     ) -> Result<JoinSet<()>, RunError> {
         let mut notes = self.outbox.open_acquisitions().map_err(RunError::Outbox)?;
+        if self.config.import.folder.is_some() {
+            notes.retain(|note| note.source.as_str() != self.config.import.name);
+        }
         let mut tasks = JoinSet::new();
         for (place, source) in self.config.sources.iter().enumerate() {
             let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
@@ -344,6 +360,31 @@ impl Service<'_> {
         Ok(tasks)
     }
 
+    /// Starts the thread that imports files, if there is a folder for them. It ends when the
+    /// first of what is given back is dropped, and the second then hears of it.
+    fn start_import(&self) -> Result<Option<ImportEnds>, RunError> {
+        let Some(plan) = import_plan(self.config, self.enrolment) else {
+            return Ok(None);
+        };
+        let keep = OutboxKeep {
+            outbox: self.outbox.clone(),
+            stored: Arc::clone(&self.stored),
+        };
+        let ids = Box::new(RandomIds::new());
+        let import = Import::new(plan, keep, Arc::clone(&self.clock), ids);
+        let import = import.map_err(RunError::Import)?;
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let (ending, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new()
+            .name("import".to_owned())
+            .spawn(move || {
+                import.run(&stopped);
+                drop(ending);
+            })
+            .map_err(process("start the import"))?;
+        Ok(Some((stop, ended)))
+    }
+
     fn recorder(&self, source: SourceId) -> Recorder<OutboxSink> {
         let sink = OutboxSink {
             outbox: self.outbox.clone(),
@@ -389,6 +430,24 @@ async fn until(limit: Option<Duration>) {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
+}
+
+/// Ends the import when dropped, and hears that it has ended.
+type ImportEnds = (std::sync::mpsc::Sender<()>, oneshot::Receiver<()>);
+
+/// What the import is told; `None` without a folder.
+fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
+    let import = &config.import;
+    let subject = import.subject.as_deref();
+    Some(ImportPlan {
+        folder: import.folder.clone()?,
+        state: config.site.state.clone(),
+        quiet_for: import.quiet_for.0,
+        resume_within: config.capture.resume_within.0,
+        device: enrolment.id,
+        source: SourceId::new(&import.name).ok()?,
+        subject: subject.and_then(|subject| SubjectRef::new(subject).ok()),
+    })
 }
 
 /// What the pipeline of a source is told; `None` for a source that the configuration's own

@@ -44,6 +44,9 @@ pub struct Config {
     /// The way to the gateway.
     #[serde(default)]
     pub uplink: UplinkConfig,
+    /// Files of recorders.
+    #[serde(default)]
+    pub import: ImportConfig,
     /// The sensors.
     #[serde(rename = "source", default)]
     pub sources: Vec<SourceConfig>,
@@ -88,6 +91,20 @@ pub struct UplinkConfig {
     pub retry_last: Span,
     /// Time without acknowledged progress after which frames are sent again.
     pub stalled_after: Span,
+}
+
+/// Files of recorders: `[import]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportConfig {
+    /// The drop folder; without one nothing is imported.
+    pub folder: Option<PathBuf>,
+    /// What the source of these recordings is called.
+    pub name: String,
+    /// The patient, as an opaque reference; absent while unassigned.
+    pub subject: Option<String>,
+    /// How long the folder must be quiet before a file in it is taken.
+    pub quiet_for: Span,
 }
 
 /// One sensor: `[[source]]`.
@@ -173,6 +190,17 @@ impl Default for CaptureConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self { cap: Size(8 << 30) }
+    }
+}
+
+impl Default for ImportConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            name: "import".to_owned(),
+            subject: None,
+            quiet_for: Span(Duration::from_secs(5)),
+        }
     }
 }
 
@@ -286,6 +314,7 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         config.site.state = base.join(&config.site.state);
         config.site.enrolment = config.site.enrolment.map(|file| base.join(file));
+        config.import.folder = config.import.folder.map(|folder| base.join(folder));
         for source in &mut config.sources {
             source.path = base.join(&source.path);
         }
@@ -322,6 +351,7 @@ impl Config {
             let why = "it is longer than `uplink.retry_last`".to_owned();
             return Err(bad("uplink.retry_first".to_owned(), why, None));
         }
+        self.check_import(&bad)?;
         for (place, source) in self.sources.iter().enumerate() {
             let key = |name: &str| format!("source.{place}.{name}");
             SourceId::new(&source.name).map_err(|err| bad(key("name"), err.to_string(), None))?;
@@ -350,6 +380,25 @@ impl Config {
             };
             rows::of(profile, source.leads.as_deref())
                 .map_err(|err| bad(key("leads"), err.to_string(), None))?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn check_import(
+        &self,
+        bad: &dyn Fn(String, String, Option<String>) -> ConfigError,
+    ) -> Result<(), ConfigError> {
+        let import = &self.import;
+        let key = |name: &str| format!("import.{name}");
+        SourceId::new(&import.name).map_err(|err| bad(key("name"), err.to_string(), None))?;
+        if self.sources.iter().any(|other| other.name == import.name) {
+            let why = format!("a sensor is already called {}", import.name);
+            return Err(bad(key("name"), why, None));
+        }
+        if let Some(subject) = &import.subject {
+            SubjectRef::new(subject).map_err(|err| bad(key("subject"), err.to_string(), None))?;
         }
         Ok(())
     }

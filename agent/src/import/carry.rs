@@ -1,0 +1,214 @@
+//! One part of a file, record by record, from where an earlier try ended.
+
+use std::collections::VecDeque;
+
+use cardio_core::acquisition::Acquisition;
+use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
+use cardio_core::ids::BootId;
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::sample::{Adu, SampleBlock};
+use cardio_core::segment::Segment;
+use cardio_formats::RecordingReader;
+use cardio_formats::rows::Rows;
+use cardio_store::OpenAcquisition;
+use cardio_wire::lane::Lane;
+use cardio_wire::record::{
+    AcquisitionEndedV1, AcquisitionStartedV1, EndReason, GapV1, Record, RecordHead, SegmentV1,
+};
+
+use super::ledger::Ledger;
+use super::parts::{Part, Piece, Start};
+use super::{ImportError, Keep};
+use crate::ids::Ids;
+use crate::recorder::Tally;
+
+/// Makes and keeps the records of one part.
+pub(super) struct Carrier<'a, K> {
+    pub(super) keep: &'a K,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) ids: &'a mut dyn Ids,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) start: Start,
+    pub(super) part: &'a Part,
+    pub(super) acquisition: Acquisition,
+}
+
+impl<K: Keep> Carrier<'_, K> {
+    /// Keeps everything of the part that `note` does not say to be kept already.
+    pub(super) fn carry(
+        mut self,
+        mut reader: Box<dyn RecordingReader>,
+        note: Option<&OpenAcquisition>,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), ImportError> {
+        let mut tally = note.map(Tally::of).unwrap_or_default();
+        let from = note.map_or(SampleIndex(0), |note| note.next_sample);
+        if note.is_none() {
+            let head = self.head();
+            let acquisition = self.acquisition.clone();
+            let started = AcquisitionStartedV1 { head, acquisition };
+            self.append(Record::AcquisitionStarted(started))?;
+        }
+        let mut supply = Supply::new(self.part);
+        for piece in self.part.pieces() {
+            if stopped() {
+                return Err(ImportError::Stopped);
+            }
+            let block = match piece {
+                Piece::Samples { first, len } => Some(supply.next(&mut *reader, first, len)?),
+                Piece::Gap(_) => None,
+            };
+            if piece.end() <= from {
+                continue;
+            }
+            match (piece, block) {
+                (Piece::Gap(gap), _) => {
+                    let record = GapV1 {
+                        head: self.head(),
+                        acquisition: self.acquisition.id,
+                        gap,
+                        near: Some(self.anchor(gap.end())),
+                    };
+                    self.append(Record::Gap(record))?;
+                    tally.gaps = tally.gaps.saturating_add(1);
+                    tally.missing.0 = tally.missing.0.saturating_add(gap.len.0);
+                }
+                (Piece::Samples { first, len }, Some(block)) => {
+                    let segment = Segment {
+                        acquisition: self.acquisition.id,
+                        ordinal: tally.segments,
+                        anchor: self.anchor(first),
+                        block,
+                    };
+                    let head = self.head();
+                    self.append(Record::Segment(SegmentV1 { head, segment }))?;
+                    tally.segments = tally.segments.saturating_add(1);
+                    tally.samples.0 = tally.samples.0.saturating_add(len.0);
+                }
+                (Piece::Samples { .. }, None) => {}
+            }
+        }
+        self.end(tally)
+    }
+
+    fn end(&mut self, tally: Tally) -> Result<(), ImportError> {
+        self.ledger.ending(self.acquisition.id)?;
+        let head = self.head();
+        let facts = Ended {
+            reason: EndReason::Completed,
+            end: self.part.end(),
+            tally,
+        };
+        self.append(record_of_end(head, self.acquisition.id, facts))
+    }
+
+    fn append(&self, record: Record) -> Result<(), ImportError> {
+        self.keep
+            .keep(Lane::Bulk, record)
+            .map_err(ImportError::Outbox)
+    }
+
+    fn head(&mut self) -> RecordHead {
+        let at = self.clock.read();
+        RecordHead {
+            id: self.ids.record(at.utc),
+            at,
+        }
+    }
+
+    /// A sample by the file's own clock: a run of a kernel that no other clock knows, so
+    /// that nothing vouches for the wall time but the file.
+    fn anchor(&self, index: SampleIndex) -> TimeAnchor {
+        let micros = self.part.rate.micros_at(index);
+        let after = i64::try_from(micros).unwrap_or(i64::MAX);
+        TimeAnchor {
+            index,
+            at: ClockReading {
+                box_instant: BoxInstant {
+                    boot: BootId(self.acquisition.id.0),
+                    micros,
+                },
+                utc: UtcMicros(self.start.0.0.saturating_add(after)),
+                quality: ClockQuality::Unsynchronised,
+            },
+            uncertainty_us: 0,
+        }
+    }
+}
+
+/// Samples of the part's rows, side by side, as far as they are read.
+struct Supply<'a> {
+    part: &'a Part,
+    rows: Option<Rows>,
+    waiting: Vec<VecDeque<Adu>>,
+}
+
+impl<'a> Supply<'a> {
+    fn new(part: &'a Part) -> Self {
+        Self {
+            part,
+            rows: None,
+            waiting: vec![VecDeque::new(); part.rows.len()],
+        }
+    }
+
+    /// The next `len` samples of every row.
+    fn next(
+        &mut self,
+        reader: &mut dyn RecordingReader,
+        first: SampleIndex,
+        len: SampleCount,
+    ) -> Result<SampleBlock, ImportError> {
+        while self.waiting.iter().any(|row| row.len() < len.len()) {
+            let all = reader.header().waveforms.len();
+            let rows = self.rows.get_or_insert_with(|| Rows::new(all));
+            if !reader.next_block(rows).map_err(ImportError::Format)? {
+                return Err(ImportError::Changed);
+            }
+            let (part, waiting) = (self.part, &mut self.waiting);
+            rows.drain(|position, _, samples| {
+                let mine = part.rows.iter().position(|row| *row == position);
+                if let Some(row) = mine.and_then(|mine| waiting.get_mut(mine)) {
+                    row.extend(samples);
+                }
+            });
+        }
+        let taken = self.waiting.iter_mut();
+        let leads = taken.map(|row| row.drain(..len.len()).collect()).collect();
+        SampleBlock::new(first, leads).map_err(|_| ImportError::Changed)
+    }
+}
+
+struct Ended {
+    reason: EndReason,
+    end: SampleIndex,
+    tally: Tally,
+}
+
+/// The last record of an acquisition whose file did not come back.
+pub(super) fn ended(note: &OpenAcquisition, head: RecordHead, reason: EndReason) -> Record {
+    let facts = Ended {
+        reason,
+        end: note.next_sample,
+        tally: Tally::of(note),
+    };
+    record_of_end(head, note.acquisition, facts)
+}
+
+fn record_of_end(
+    head: RecordHead,
+    acquisition: cardio_core::ids::AcquisitionId,
+    facts: Ended,
+) -> Record {
+    Record::AcquisitionEnded(AcquisitionEndedV1 {
+        head,
+        acquisition,
+        end: facts.end,
+        segments: facts.tally.segments,
+        samples: facts.tally.samples,
+        gaps: facts.tally.gaps,
+        missing: facts.tally.missing,
+        repeated_frames: 0,
+        reason: facts.reason,
+    })
+}

@@ -1,0 +1,375 @@
+//! Files in the drop folder: each becomes one recording, whatever happens meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cardio_agent::ids::RandomIds;
+use cardio_agent::import::{Import, ImportPlan, Keep};
+use cardio_core::acquisition::WaveformKind;
+use cardio_core::calibration::Calibration;
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, ManualClock, UtcMicros};
+use cardio_core::ids::{AcquisitionId, BootId, BoxId, SourceId};
+use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::lead::Lead;
+use cardio_core::rate::SamplingRate;
+use cardio_core::recording::{Recording, Run, Waveform};
+use cardio_formats::fsource::save;
+use cardio_formats::sniff::FormatId;
+use cardio_formats::write::{WriteOptions, write};
+use cardio_store::{OpenAcquisition, OutboxError};
+use cardio_wire::lane::Lane;
+use cardio_wire::record::{EndReason, Record};
+
+/// An outbox of this test: it keeps what the real one would, refuses after so many records,
+/// and keeps the real one's notes.
+#[derive(Clone, Default)]
+struct Shelf(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    records: Vec<(Lane, Record)>,
+    notes: BTreeMap<AcquisitionId, OpenAcquisition>,
+    room: Option<usize>,
+}
+
+impl Keep for Shelf {
+    fn keep(&self, lane: Lane, record: Record) -> Result<(), OutboxError> {
+        let mut kept = self.0.lock().unwrap();
+        if let Some(room) = &mut kept.room {
+            *room = room.checked_sub(1).ok_or(OutboxError::Closed)?;
+        }
+        match &record {
+            Record::AcquisitionStarted(started) => {
+                let acquisition = &started.acquisition;
+                let note = OpenAcquisition {
+                    acquisition: acquisition.id,
+                    source: acquisition.source.clone(),
+                    subject: acquisition.subject.clone(),
+                    rate: acquisition.rate,
+                    next_sample: SampleIndex(0),
+                    next_ordinal: 0,
+                    samples: SampleCount(0),
+                    gaps: 0,
+                    missing: SampleCount(0),
+                    last_anchor: None,
+                };
+                kept.notes.insert(acquisition.id, note);
+            }
+            Record::Segment(segment) => {
+                let note = kept.notes.get_mut(&segment.segment.acquisition).unwrap();
+                note.next_sample = segment.segment.end();
+                note.next_ordinal += 1;
+                note.samples.0 += segment.segment.block.count().0;
+            }
+            Record::Gap(gap) => {
+                let note = kept.notes.get_mut(&gap.acquisition).unwrap();
+                note.next_sample = gap.gap.end();
+                note.gaps += 1;
+                note.missing.0 += gap.gap.len.0;
+            }
+            Record::AcquisitionEnded(ended) => {
+                kept.notes.remove(&ended.acquisition).unwrap();
+            }
+            _ => {}
+        }
+        kept.records.push((lane, record));
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Vec<OpenAcquisition>, OutboxError> {
+        Ok(self.0.lock().unwrap().notes.values().cloned().collect())
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    shelf: Shelf,
+    clock: Arc<ManualClock>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("drop")).unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        Self {
+            dir,
+            shelf: Shelf::default(),
+            clock: Arc::new(ManualClock::at(ClockReading {
+                box_instant: BoxInstant {
+                    boot: BootId([7; 16]),
+                    micros: 1_000_000,
+                },
+                utc: UtcMicros(1_790_000_000_000_000),
+                quality: ClockQuality::Unsynchronised,
+            })),
+        }
+    }
+
+    fn drop_folder(&self) -> std::path::PathBuf {
+        self.dir.path().join("drop")
+    }
+
+    fn import(&self) -> Import<Shelf> {
+        let plan = ImportPlan {
+            folder: self.drop_folder(),
+            state: self.dir.path().join("state"),
+            quiet_for: Duration::from_secs(5),
+            resume_within: Duration::from_secs(600),
+            device: BoxId([3; 16]),
+            source: SourceId::new("import").unwrap(),
+            subject: None,
+        };
+        let ids = Box::new(RandomIds::new());
+        Import::new(plan, self.shelf.clone(), self.clock.clone(), ids).unwrap()
+    }
+
+    /// Lets the folder be quiet for long enough, and looks.
+    fn settle(&self, import: &mut Import<Shelf>) {
+        import.look(&|| false);
+        self.clock.advance_micros(6_000_000);
+        import.look(&|| false);
+    }
+
+    fn write(&self, name: &str, format: FormatId) {
+        let options = WriteOptions { drop_facts: true };
+        let written = write(&recording(), format, name, options).unwrap();
+        save(&self.drop_folder(), &written.files, false).unwrap();
+    }
+
+    fn records(&self) -> Vec<(Lane, Record)> {
+        self.shelf.0.lock().unwrap().records.clone()
+    }
+
+    fn room(&self, room: Option<usize>) {
+        self.shelf.0.lock().unwrap().room = room;
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| {
+            let names = entries.map(|one| one.unwrap().file_name().into_string().unwrap());
+            names.collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+/// Two leads at 250 Hz: 20 s, a gap of 2 s, 10 s.
+fn recording() -> Recording {
+    let row = |lead: Lead, by: i32| Waveform {
+        label: lead.name().to_owned(),
+        kind: WaveformKind::Ecg(lead),
+        rate: SamplingRate::hz(250).unwrap(),
+        calibration: Calibration::millivolts(200.0, 0.0).unwrap(),
+        runs: vec![
+            Run {
+                first: SampleIndex(0),
+                samples: (0..5000).map(|at| at % 97 * by).collect(),
+            },
+            Run {
+                first: SampleIndex(5500),
+                samples: (0..2500).map(|at| at % 89 * by).collect(),
+            },
+        ],
+    };
+    Recording {
+        format: "seed",
+        name: "seed".to_owned(),
+        waveforms: vec![row(Lead::I, 1), row(Lead::II, -3)],
+        ..Recording::default()
+    }
+}
+
+/// The samples and gaps of all acquisitions that ended, as rows with `None` for a gap.
+fn rows(records: &[(Lane, Record)]) -> Vec<Vec<Vec<Option<i32>>>> {
+    let mut open: BTreeMap<AcquisitionId, (u64, Vec<Vec<Option<i32>>>)> = BTreeMap::new();
+    let mut ended = Vec::new();
+    for (lane, record) in records {
+        match record {
+            Record::AcquisitionStarted(started) => {
+                assert_eq!(*lane, Lane::Bulk);
+                let acquisition = &started.acquisition;
+                let rows = vec![Vec::new(); acquisition.waveforms.len()];
+                assert!(open.insert(acquisition.id, (0, rows)).is_none());
+            }
+            Record::Segment(segment) => {
+                let segment = &segment.segment;
+                let (ordinal, rows) = open.get_mut(&segment.acquisition).unwrap();
+                assert_eq!(segment.ordinal, *ordinal);
+                *ordinal += 1;
+                for (row, samples) in rows.iter_mut().zip(&segment.block.leads) {
+                    assert_eq!(u64::try_from(row.len()).unwrap(), segment.first().0);
+                    row.extend(samples.iter().copied().map(Some));
+                }
+            }
+            Record::Gap(gap) => {
+                let (_, rows) = open.get_mut(&gap.acquisition).unwrap();
+                for row in rows {
+                    row.extend(vec![None; gap.gap.len.len()]);
+                }
+            }
+            Record::AcquisitionEnded(last) => {
+                let (segments, rows) = open.remove(&last.acquisition).unwrap();
+                assert_eq!(last.segments, segments);
+                assert_eq!(last.end.0, u64::try_from(rows[0].len()).unwrap());
+                ended.push(rows);
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_empty());
+    ended
+}
+
+fn wanted() -> Vec<Vec<Option<i32>>> {
+    let of = |waveform: &Waveform| {
+        let mut row: Vec<Option<i32>> = Vec::new();
+        for run in &waveform.runs {
+            row.resize(run.first.0.try_into().unwrap(), None);
+            row.extend(run.samples.iter().copied().map(Some));
+        }
+        row
+    };
+    recording().waveforms.iter().map(of).collect()
+}
+
+#[test]
+fn a_complete_file_becomes_an_acquisition_and_is_put_aside() {
+    let bench = Bench::new();
+    bench.write("day", FormatId::Edf);
+    let mut import = bench.import();
+    bench.settle(&mut import);
+    assert_eq!(rows(&bench.records()), [wanted()]);
+    assert_eq!(names(&bench.drop_folder()), ["done"]);
+    assert_eq!(names(&bench.drop_folder().join("done")), ["day.edf"]);
+}
+
+#[test]
+fn all_files_of_a_record_go_together() {
+    let bench = Bench::new();
+    bench.write("r", FormatId::Wfdb);
+    bench.settle(&mut bench.import());
+    assert_eq!(rows(&bench.records()), [wanted()]);
+    assert_eq!(names(&bench.drop_folder()), ["done"]);
+}
+
+#[test]
+fn a_file_that_still_grows_waits() {
+    let bench = Bench::new();
+    bench.write("day", FormatId::Edf);
+    let path = bench.drop_folder().join("day.edf");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..5000]).unwrap();
+    let mut import = bench.import();
+    import.look(&|| false);
+    bench.clock.advance_micros(4_000_000);
+    std::fs::write(&path, &whole).unwrap();
+    import.look(&|| false);
+    bench.clock.advance_micros(4_000_000);
+    import.look(&|| false);
+    assert!(bench.records().is_empty());
+    bench.clock.advance_micros(2_000_000);
+    import.look(&|| false);
+    assert_eq!(rows(&bench.records()), [wanted()]);
+}
+
+#[test]
+fn the_same_content_twice_is_one_recording() {
+    let bench = Bench::new();
+    bench.write("day", FormatId::Edf);
+    bench.settle(&mut bench.import());
+    bench.write("again", FormatId::Edf);
+    bench.settle(&mut bench.import());
+    assert_eq!(rows(&bench.records()).len(), 1);
+    let done = names(&bench.drop_folder().join("done"));
+    assert_eq!(done, ["again.edf", "day.edf"]);
+}
+
+#[test]
+fn a_cut_after_any_record_loses_and_doubles_nothing() {
+    let whole = {
+        let bench = Bench::new();
+        bench.write("day", FormatId::Edf);
+        bench.settle(&mut bench.import());
+        bench.records().len()
+    };
+    for room in 0..=whole {
+        let bench = Bench::new();
+        bench.write("day", FormatId::Edf);
+        bench.room(Some(room));
+        bench.settle(&mut bench.import());
+        bench.room(None);
+        // the process is gone; another one begins
+        bench.settle(&mut bench.import());
+        assert_eq!(rows(&bench.records()), [wanted()], "cut after {room}");
+        assert_eq!(names(&bench.drop_folder()), ["done"], "cut after {room}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recording_is_refused_with_the_reason() {
+    let bench = Bench::new();
+    std::fs::write(bench.drop_folder().join("photo.edf"), b"\x89PNG").unwrap();
+    bench.settle(&mut bench.import());
+    let refused = bench.drop_folder().join("refused");
+    assert_eq!(names(&refused), ["photo.edf", "photo.edf.reason.txt"]);
+    let reason = std::fs::read_to_string(refused.join("photo.edf.reason.txt")).unwrap();
+    assert!(reason.contains("code:    format.unrecognised"), "{reason}");
+    let told = bench.records();
+    let [(Lane::Log, Record::BoxEvent(event))] = &told[..] else {
+        panic!("one event: {told:?}")
+    };
+    assert_eq!(
+        (event.code.as_str(), event.detail.as_str()),
+        ("import.refused", "format.unrecognised")
+    );
+}
+
+#[test]
+fn a_header_without_its_samples_is_refused_and_keeps_nothing_else_waiting() {
+    let bench = Bench::new();
+    let header = "a 1 250 100\na.dat 16 200 12 0 0 0 0 I\n";
+    std::fs::write(bench.drop_folder().join("a.hea"), header).unwrap();
+    bench.write("day", FormatId::Edf);
+    bench.settle(&mut bench.import());
+    assert_eq!(rows(&bench.records()), [wanted()]);
+    let refused = names(&bench.drop_folder().join("refused"));
+    assert_eq!(refused, ["a.hea", "a.hea.reason.txt"]);
+}
+
+#[test]
+fn an_acquisition_whose_file_stays_away_is_ended_and_begins_anew_when_it_comes_back() {
+    let bench = Bench::new();
+    bench.write("day", FormatId::Edf);
+    bench.room(Some(3));
+    bench.settle(&mut bench.import());
+    bench.room(None);
+    let (there, away) = (bench.drop_folder(), bench.dir.path().join("pulled"));
+    std::fs::rename(&there, &away).unwrap();
+    std::fs::create_dir(&there).unwrap();
+    let mut import = bench.import();
+    bench.settle(&mut import);
+    bench.clock.advance_micros(601_000_000);
+    import.look(&|| false);
+    let last = bench.records().pop().unwrap().1;
+    let Record::AcquisitionEnded(ended) = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!((ended.reason, ended.segments), (EndReason::SourceLost, 2));
+    std::fs::remove_dir(&there).unwrap();
+    std::fs::rename(&away, &there).unwrap();
+    bench.settle(&mut import);
+    assert_eq!(rows(&bench.records()).pop().unwrap(), wanted());
+}
