@@ -19,10 +19,9 @@ use cardio_fhir::alert::{
 };
 use cardio_fhir::ids;
 use cardio_wire::record::{AssessmentV1, Record};
-use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 
-use crate::db::{DbError, during, fixed};
+use crate::db::{Connection, DbError, values};
 use crate::filing::Exam;
 use crate::record;
 
@@ -58,10 +57,11 @@ pub struct ListedAlert {
 /// # Errors
 /// [`DbError`] when it cannot be read.
 pub fn load(connection: &Connection) -> Result<EngineState, DbError> {
-    let state: Option<String> = connection
-        .query_row("SELECT state FROM alert_state", [], |row| row.get(0))
-        .optional()
-        .map_err(during("read the state of the alert rules"))?;
+    let state: Option<String> = connection.cell(
+        "read the state of the alert rules",
+        "SELECT state FROM alert_state",
+        values![],
+    )?;
     match state {
         None => Ok(EngineState::default()),
         Some(state) => serde_json::from_str(&state).map_err(|_| DbError::Damaged {
@@ -76,13 +76,13 @@ pub(crate) fn save(connection: &Connection, state: &EngineState) -> Result<(), D
         what: "state of the alert rules",
     })?;
     connection
-        .prepare_cached(
-            "INSERT INTO alert_state (only, state) VALUES (1, ?1)
-             ON CONFLICT (only) DO UPDATE SET state = ?1",
+        .execute(
+            "store the state of the alert rules",
+            "INSERT INTO alert_state (\"only\", state) VALUES (1, ?1)
+             ON CONFLICT (\"only\") DO UPDATE SET state = excluded.state",
+            values![text],
         )
-        .and_then(|mut statement| statement.execute([text]))
         .map(|_| ())
-        .map_err(during("store the state of the alert rules"))
 }
 
 /// What an alert is about.
@@ -163,9 +163,12 @@ pub(crate) fn watch(
 /// Whether a recording of the box runs, as far as it has said.
 fn records(connection: &Connection, device: BoxId) -> Result<bool, DbError> {
     connection
-        .prepare_cached("SELECT 1 FROM acquisitions WHERE box = ?1 AND ended_us IS NULL")
-        .and_then(|mut statement| statement.exists([device.0]))
-        .map_err(during("look for a running recording"))
+        .row(
+            "look for a running recording",
+            "SELECT 1 FROM acquisitions WHERE box = ?1 AND ended_us IS NULL LIMIT 1",
+            values![device],
+        )
+        .map(|row| row.is_some())
 }
 
 /// Shows the engine every window that it has not seen; answers how many alerts it raised.
@@ -196,36 +199,29 @@ pub(crate) fn judge(
 }
 
 fn unjudged(connection: &Connection, exam: &Exam) -> Result<Vec<AssessmentV1>, DbError> {
-    let act = "read the windows that no rule has seen";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
-             AND box = ?2 AND judged = 0 ORDER BY first + len, seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![exam.id().0, exam.device.0])
-        .map_err(during(act))?;
-    let mut windows = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
-        match Record::decode(&bytes) {
-            Ok(Record::Assessment(window)) => windows.push(window),
-            _ => return Err(DbError::Damaged { what: "assessment" }),
-        }
-    }
-    Ok(windows)
+    let rows: Vec<Vec<u8>> = connection.cells(
+        "read the windows that no rule has seen",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
+         AND box = ?2 AND judged = 0 ORDER BY first + len, seq",
+        values![exam.id(), exam.device],
+    )?;
+    rows.iter()
+        .map(|bytes| match Record::decode(bytes) {
+            Ok(Record::Assessment(window)) => Ok(window),
+            _ => Err(DbError::Damaged { what: "assessment" }),
+        })
+        .collect()
 }
 
 fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
     connection
-        .prepare_cached(
+        .execute(
+            "note which windows the rules have seen",
             "UPDATE records SET judged = 1 WHERE acquisition = ?1 AND kind = 'assessment'
              AND box = ?2 AND judged = 0",
+            values![exam.id(), exam.device],
         )
-        .and_then(|mut statement| statement.execute(params![exam.id().0, exam.device.0]))
         .map(|_| ())
-        .map_err(during("note which windows the rules have seen"))
 }
 
 fn fact(exam: &Exam, window: &AssessmentV1) -> Fact {
@@ -275,14 +271,11 @@ fn take(
         }
         AlertEvent::Ended(ended) => {
             tracing::info!(event = "AlertConditionEnded", alert = %ended.id, rule = %ended.rule);
-            let detail: Option<String> = connection
-                .query_row(
-                    "UPDATE alerts SET ended_us = ?2 WHERE id = ?1 RETURNING detail",
-                    params![ended.id, ended.at.0],
-                    |row| row.get(0),
-                )
-                .optional()
-                .map_err(during("note the end of an alert"))?;
+            let detail: Option<String> = connection.cell(
+                "note the end of an alert",
+                "UPDATE alerts SET ended_us = ?2 WHERE id = ?1 RETURNING detail",
+                values![ended.id, ended.at],
+            )?;
             if let Some(detail) = detail {
                 let alert: Alert = serde_json::from_str(&detail)
                     .map_err(|_| DbError::Damaged { what: "alert" })?;
@@ -297,24 +290,24 @@ fn insert(connection: &Connection, concern: &Concern, alert: &Alert) -> Result<(
     let detail = serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
     connection
         .execute(
-            "INSERT OR IGNORE INTO alerts
+            "note an alert",
+            "INSERT INTO alerts
                (id, subject, box, rule, priority, technical, raised_us, text_fr, text_en, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+            values![
                 alert.id,
                 concern.patient.as_ref().map(SubjectRef::as_str),
-                concern.device.0,
+                concern.device,
                 alert.rule,
                 alert.priority.name(),
                 alert.family() == Family::Technical,
-                alert.raised.0,
+                alert.raised,
                 alert.text(Language::French),
                 alert.text(Language::English),
                 detail
             ],
         )
         .map(|_| ())
-        .map_err(during("note an alert"))
 }
 
 fn put_resources(
@@ -370,35 +363,32 @@ fn put_resources(
 /// # Errors
 /// [`DbError`] when the record cannot be read.
 pub fn list(connection: &Connection, now: UtcMicros) -> Result<Vec<ListedAlert>, DbError> {
-    let act = "list the alerts";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT id, subject, box, rule, priority, technical, raised_us, ended_us,
-                    text_fr, text_en
-             FROM alerts ORDER BY ended_us IS NOT NULL, raised_us DESC, id LIMIT 1000",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([]).map_err(during(act))?;
-    let mut alerts = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let device: Vec<u8> = row.get(2).map_err(during(act))?;
-        let raised = UtcMicros(row.get(6).map_err(during(act))?);
-        let ended: Option<i64> = row.get(7).map_err(during(act))?;
-        alerts.push(ListedAlert {
-            id: row.get(0).map_err(during(act))?,
-            subject: row.get(1).map_err(during(act))?,
-            box_id: BoxId(fixed(&device, "box id")?).to_string(),
-            rule: row.get(3).map_err(during(act))?,
-            priority: row.get(4).map_err(during(act))?,
-            technical: row.get(5).map_err(during(act))?,
-            raised: crate::clock::rfc3339(raised),
-            age_s: now.0.saturating_sub(raised.0) / 1_000_000,
-            ended: ended.map(|at| crate::clock::rfc3339(UtcMicros(at))),
-            text_fr: row.get(8).map_err(during(act))?,
-            text_en: row.get(9).map_err(during(act))?,
-        });
-    }
-    Ok(alerts)
+    let rows = connection.rows(
+        "list the alerts",
+        "SELECT id, subject, box, rule, priority, technical, raised_us, ended_us,
+                text_fr, text_en
+         FROM alerts ORDER BY ended_us IS NOT NULL, raised_us DESC, id LIMIT 1000",
+        values![],
+    )?;
+    rows.into_iter()
+        .map(|mut row| {
+            let (device, raised): (BoxId, UtcMicros) = (row.take(2)?, row.take(6)?);
+            let ended: Option<UtcMicros> = row.take(7)?;
+            Ok(ListedAlert {
+                id: row.take(0)?,
+                subject: row.take(1)?,
+                box_id: device.to_string(),
+                rule: row.take(3)?,
+                priority: row.take(4)?,
+                technical: row.take(5)?,
+                raised: crate::clock::rfc3339(raised),
+                age_s: now.0.saturating_sub(raised.0) / 1_000_000,
+                ended: ended.map(crate::clock::rfc3339),
+                text_fr: row.take(8)?,
+                text_en: row.take(9)?,
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -407,15 +397,8 @@ mod tests {
     use cardio_alert::{Engine, RuleSet};
     use cardio_core::clock::UtcMicros;
     use cardio_core::ids::BoxId;
-    use rusqlite::Connection;
 
-    fn record() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        for step in crate::record::STEPS {
-            connection.execute_batch(step).unwrap();
-        }
-        connection
-    }
+    use crate::db::testing::Fresh;
 
     fn silent(seconds: f64) -> [BoxReading; 1] {
         [BoxReading {
@@ -427,30 +410,32 @@ mod tests {
 
     #[test]
     fn a_box_that_is_not_heard_of_is_a_technical_alert_once_and_over_when_it_returns() {
-        let record = record();
-        let mut engine = Engine::new(RuleSet::standard().unwrap());
-        let at = |seconds: i64| UtcMicros(1_790_000_000_000_000 + seconds * 1_000_000);
-        let day = 27.0 * 3_600.0;
-        assert_eq!(
-            watch(&record, &silent(5.0), &mut engine, "Group/duty", at(0)).unwrap(),
-            0
-        );
-        assert_eq!(
-            watch(&record, &silent(day), &mut engine, "Group/duty", at(15)).unwrap(),
-            1
-        );
-        save(&record, engine.state()).unwrap();
-        // A restart in between neither forgets nor repeats.
-        let mut engine = Engine::with_state(RuleSet::standard().unwrap(), load(&record).unwrap());
-        assert_eq!(
-            watch(&record, &silent(day), &mut engine, "Group/duty", at(30)).unwrap(),
-            0
-        );
-        let alerts = list(&record, at(40)).unwrap();
-        assert_eq!(alerts.len(), 1);
-        assert!(alerts[0].technical && alerts[0].ended.is_none());
-        watch(&record, &silent(0.0), &mut engine, "Group/duty", at(600)).unwrap();
-        watch(&record, &silent(0.0), &mut engine, "Group/duty", at(1_200)).unwrap();
-        assert!(list(&record, at(1_300)).unwrap()[0].ended.is_some());
+        Fresh::on(crate::record::STEPS, |record| {
+            let mut engine = Engine::new(RuleSet::standard().unwrap());
+            let at = |seconds: i64| UtcMicros(1_790_000_000_000_000 + seconds * 1_000_000);
+            let day = 27.0 * 3_600.0;
+            assert_eq!(
+                watch(record, &silent(5.0), &mut engine, "Group/duty", at(0)).unwrap(),
+                0
+            );
+            assert_eq!(
+                watch(record, &silent(day), &mut engine, "Group/duty", at(15)).unwrap(),
+                1
+            );
+            save(record, engine.state()).unwrap();
+            // A restart in between neither forgets nor repeats.
+            let mut engine =
+                Engine::with_state(RuleSet::standard().unwrap(), load(record).unwrap());
+            assert_eq!(
+                watch(record, &silent(day), &mut engine, "Group/duty", at(30)).unwrap(),
+                0
+            );
+            let alerts = list(record, at(40)).unwrap();
+            assert_eq!(alerts.len(), 1);
+            assert!(alerts[0].technical && alerts[0].ended.is_none());
+            watch(record, &silent(0.0), &mut engine, "Group/duty", at(600)).unwrap();
+            watch(record, &silent(0.0), &mut engine, "Group/duty", at(1_200)).unwrap();
+            assert!(list(record, at(1_300)).unwrap()[0].ended.is_some());
+        });
     }
 }

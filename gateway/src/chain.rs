@@ -8,16 +8,13 @@
 //!
 //! Reads, and changes nothing. Deliberately absent: opening frames.
 
-use std::path::Path;
-
 use cardio_wire::chain::ChainWalk;
 use cardio_wire::envelope;
 use cardio_wire::keys::VerifyingKey;
-use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use crate::db::{DbError, Readers, during, from_sql, to_sql};
-use crate::inbox::{LaneRow, boxes_of, lane_rows};
+use crate::db::{Connection, DbError, Place, Readers, values};
+use crate::inbox::{LaneRow, boxes_of, checkpoint, lane_rows};
 use crate::keys::hex;
 
 /// Frames that are held in memory at once.
@@ -76,7 +73,7 @@ impl ChainProof {
 ///
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
-pub fn verify(inbox: &Path, of: Option<&str>) -> Result<Vec<ChainProof>, DbError> {
+pub fn verify(inbox: &Place, of: Option<&str>) -> Result<Vec<ChainProof>, DbError> {
     Readers::of(inbox).read(|connection| {
         let boxes = boxes_of(connection)?;
         let mut proofs = Vec::new();
@@ -108,7 +105,7 @@ fn walk(
         walk: ChainWalk::new(key),
         row,
         missing: &missing,
-        last: 0,
+        last: checkpoint(connection, row.key())?.map_or(0, |cut| cut.upto),
         frames: 0,
     };
     let fault = steps.run(connection)?;
@@ -215,55 +212,36 @@ fn frames(
     row: &LaneRow,
     after: u64,
 ) -> Result<Vec<(u64, Vec<u8>)>, DbError> {
-    let act = "read frames";
-    let head = &row.head;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT seq, bytes FROM frames
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 ORDER BY seq LIMIT ?5",
-        )
-        .map_err(during(act))?;
-    let found = statement
-        .query_map(
-            params![
-                row.device.0,
-                head.lane.number(),
-                head.chain.0,
-                to_sql(after),
-                BATCH
-            ],
-            |row| Ok((from_sql(row.get(0)?), row.get(1)?)),
-        )
-        .map_err(during(act))?;
-    found.collect::<Result<_, _>>().map_err(during(act))
+    let found = connection.rows(
+        "read frames",
+        "SELECT seq, bytes FROM frames
+         WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 ORDER BY seq LIMIT ?5",
+        values![row.device, row.head.lane, row.head.chain, after, BATCH],
+    )?;
+    found
+        .into_iter()
+        .map(|mut row| Ok((row.take(0)?, row.take(1)?)))
+        .collect()
 }
 
 fn missing(connection: &Connection, row: &LaneRow) -> Result<Vec<(u64, u64)>, DbError> {
-    let act = "read what is missing";
-    let head = &row.head;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT from_seq, to_seq FROM missing
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 ORDER BY from_seq",
-        )
-        .map_err(during(act))?;
-    let found = statement
-        .query_map(
-            params![row.device.0, head.lane.number(), head.chain.0],
-            |row| Ok((from_sql(row.get(0)?), from_sql(row.get(1)?))),
-        )
-        .map_err(during(act))?;
-    found.collect::<Result<_, _>>().map_err(during(act))
+    let found = connection.rows(
+        "read what is missing",
+        "SELECT from_seq, to_seq FROM missing
+         WHERE box = ?1 AND lane = ?2 AND chain = ?3 ORDER BY from_seq",
+        values![row.device, row.head.lane, row.head.chain],
+    )?;
+    found
+        .into_iter()
+        .map(|mut row| Ok((row.take(0)?, row.take(1)?)))
+        .collect()
 }
 
 fn conflicts(connection: &Connection, row: &LaneRow) -> Result<u64, DbError> {
-    let head = &row.head;
-    connection
-        .query_row(
-            "SELECT count(*) FROM conflicts WHERE box = ?1 AND lane = ?2 AND chain = ?3",
-            params![row.device.0, head.lane.number(), head.chain.0],
-            |row| row.get(0),
-        )
-        .map(from_sql)
-        .map_err(during("count the conflicts of a chain"))
+    let count = connection.cell(
+        "count the conflicts of a chain",
+        "SELECT count(*) FROM conflicts WHERE box = ?1 AND lane = ?2 AND chain = ?3",
+        values![row.device, row.head.lane, row.head.chain],
+    )?;
+    Ok(count.unwrap_or(0))
 }

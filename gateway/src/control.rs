@@ -26,7 +26,7 @@ use crate::gateway::RunError;
 use crate::inbox::{BoxRow, Inbox};
 use crate::keys::GatewayKeys;
 use crate::keys::ring::Purpose;
-use crate::{alerting, clock, enrol, filing, record};
+use crate::{alerting, backup, clock, enrol, filing, record};
 
 const REQUEST_MAX_BYTES: u64 = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -91,6 +91,11 @@ pub enum Request {
     },
     /// The alerts.
     AlertsList,
+    /// A copy of inbox and record as they are now.
+    Backup {
+        /// A folder that does not exist yet.
+        folder: std::path::PathBuf,
+    },
     /// Acquisitions.
     RecordsFind {
         /// Logical id of a patient.
@@ -230,6 +235,14 @@ impl Control {
                 let alerts = self.read(move |c| alerting::list(c, now)).await?;
                 Ok(json!({"schema": "alerts/1", "alerts": alerts}))
             }
+            Request::Backup { folder } => {
+                let (inbox, record) = (self.inbox.readers().clone(), self.readers.clone());
+                let work = move || backup::copy(&inbox, &record, &folder);
+                let copied = tokio::task::spawn_blocking(work).await;
+                let copied = copied.map_err(|error| Refused::of(&error, "backup.stopped"))?;
+                copied.map_err(|error| Refused::of(&error, error.code()))?;
+                Ok(json!({"schema": "backup/1"}))
+            }
             Request::RecordsFind { patient } => {
                 let found = self
                     .read(move |c| filing::find(c, patient.as_deref()))
@@ -245,7 +258,7 @@ impl Control {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&rusqlite::Connection) -> Result<T, crate::db::DbError> + Send + 'static,
+        work: impl FnOnce(&crate::db::Connection) -> Result<T, crate::db::DbError> + Send + 'static,
     ) -> Result<T, Refused> {
         self.readers
             .read_async(work)
@@ -259,8 +272,9 @@ impl Control {
         let record = self.read(filing::counts).await?;
         let quarantine = self.read(filing::quarantined).await?;
         let healthy = inbox.conflicts == 0
-            && inbox.missing == 0
+            && inbox.missing == inbox.named_in_gaps
             && inbox.broken_lanes == 0
+            && inbox.forked_lanes == 0
             && record.quarantined == 0;
         let now = self.clock.read();
         let [mqtt, https, enrol] = self.addresses;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::envelope;
-use cardio_wire::intake::{AckPace, AckPlan, DueAck, LaneHead, Receipt, Stored};
+use cardio_wire::intake::{AckPace, AckPlan, DueAck, Greeting, LaneHead, Receipt, Stored};
 use cardio_wire::keys::TrustedKeyIds;
 use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::message::{Ack, CommandAction, Hello};
@@ -68,7 +68,7 @@ pub(crate) enum Answer {
     /// Its hello is being compared with what is stored.
     Comparing(
         Box<Hello>,
-        oneshot::Receiver<Result<Vec<LaneHead>, DbError>>,
+        oneshot::Receiver<Result<Vec<Greeting>, DbError>>,
     ),
     /// It is decided.
     Decided(PubAckReason),
@@ -95,7 +95,7 @@ pub(crate) enum Outcome {
     /// Of its frame.
     Stored(Result<Receipt, DbError>),
     /// Of its hello.
-    Compared(Box<Hello>, Result<Vec<LaneHead>, DbError>),
+    Compared(Box<Hello>, Result<Vec<Greeting>, DbError>),
     /// It was decided before.
     Decided(PubAckReason),
 }
@@ -159,7 +159,9 @@ impl Conversation {
 
     /// Signature, then store.
     async fn on_frame(&self, lane: Lane, payload: Bytes) -> Answer {
-        let verified = match envelope::verify(&payload, &self.known.frame_key) {
+        // A frame of a later version is stored too; filing sets it aside until an upgrade.
+        let verified = envelope::verify_to_store(&payload, &self.known.frame_key);
+        let (header, fingerprint) = match verified {
             Ok(verified) => verified,
             Err(error) => {
                 self.shared.counters.frames_refused.add_one();
@@ -172,7 +174,6 @@ impl Conversation {
                 return Answer::Decided(PubAckReason::PayloadFormatInvalid);
             }
         };
-        let header = &verified.header;
         if header.device != self.known.id || header.lane != lane || header.seq == 0 {
             self.shared.counters.frames_refused.add_one();
             tracing::warn!(event = "InboxFrameRefused", code = "inbox.header", box_name = %self.known.name);
@@ -186,7 +187,7 @@ impl Conversation {
                 seq: header.seq,
             },
             prev: header.prev,
-            fingerprint: verified.fingerprint,
+            fingerprint,
             bytes: payload,
             at: self.shared.clock.read().utc,
         };
@@ -277,16 +278,26 @@ impl Conversation {
         PubAckReason::Success
     }
 
-    fn on_compared(&mut self, hello: &Hello, heads: &[LaneHead]) {
+    fn on_compared(&mut self, hello: &Hello, greetings: &[Greeting]) {
+        let heads: Vec<LaneHead> = greetings.iter().map(|greeting| greeting.head).collect();
         self.shared.counters.hellos.add_one();
         self.pinned = Some(hello.keys);
         self.shared.boxes.note_pins(self.known.id, hello.keys);
-        for action in orders::owed(&self.shared.keys, hello, heads) {
+        for action in orders::owed(&self.shared.keys, hello, &heads) {
             self.order(action);
         }
         let now_us = self.shared.now_us();
-        for head in heads {
-            self.plan.answer(*head, hello.at.box_instant.micros, now_us);
+        for greeting in greetings {
+            self.plan
+                .answer(greeting.head, hello.at.box_instant.micros, now_us);
+            if greeting.forked {
+                tracing::error!(
+                    event = "InboxChainForked",
+                    code = "inbox.chain.forked",
+                    box_name = %self.known.name,
+                    lane = %greeting.head.lane
+                );
+            }
         }
     }
 
@@ -297,7 +308,7 @@ impl Conversation {
             let trusted = self.shared.keys.trusted().ok();
             trusted.map(|keys| keys.ids())
         });
-        let number = self.shared.inbox.counter().next(now);
+        let number = self.shared.inbox.counter().next(self.known.id, now);
         let signed = pinned.and_then(|pinned| {
             orders::command(
                 &self.shared.keys,
@@ -365,7 +376,7 @@ impl Conversation {
             head: due.head.head?,
             gateway_utc: now,
             echo_us: due.echo_us,
-            counter: self.shared.inbox.counter().next(now),
+            counter: self.shared.inbox.counter().next(self.known.id, now),
         };
         Some(ack.sign(&self.shared.keys.control().ok()?))
     }

@@ -17,15 +17,16 @@ use tokio::task::JoinHandle;
 
 use crate::boxes::Boxes;
 use crate::broker::{self, Broker, BrokerError};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::control::{self, Control};
 use crate::conversation::Shared;
 use crate::counters::Counters;
-use crate::db::{DbError, Readers, Schema, Writer};
+use crate::db::{DbError, Place, Readers, Schema, Writer};
 use crate::enrol::desk::{Desk, DeskParts};
 use crate::enrol::http::Entrance;
 use crate::enrol::{self, Meeting};
 use crate::filing::Filer;
+use crate::follow::follow;
 use crate::http::{self, Web};
 use crate::inbox::Inbox;
 use crate::keys::{GatewayKeys, KeyError};
@@ -80,6 +81,9 @@ pub enum RunError {
     /// TLS cannot be offered.
     #[error("TLS cannot be offered")]
     Tls(#[source] TlsError),
+    /// The configuration names what cannot be used.
+    #[error("the store cannot be used")]
+    Config(#[source] ConfigError),
     /// A database cannot be used.
     #[error("the {what} cannot be used")]
     Store {
@@ -123,6 +127,7 @@ impl RunError {
             Self::Listen { .. } => "listen.refused",
             Self::Keys(error) => error.code(),
             Self::Tls(error) => error.code(),
+            Self::Config(error) => error.code(),
             Self::Store { source, .. } => source.code(),
             Self::Broker(error) => error.code(),
             Self::Rules { .. } => "alerts.rules",
@@ -260,6 +265,7 @@ impl Gateway {
             recipient: config.alerts.recipient.as_str().into(),
             boxes: Arc::clone(&boxes),
             started: now,
+            keep_frames: config.retention.frames.map(|span| span.0),
         };
         let desk = open_desk(
             &config,
@@ -282,6 +288,12 @@ impl Gateway {
             config: config.enrol.clone(),
             turnstile: Arc::default(),
         };
+        let following = stores
+            .inbox
+            .readers()
+            .place()
+            .is_shared()
+            .then(|| follow(stores.inbox.clone(), Arc::clone(&boxes), stopped.clone()));
         let control = Control {
             desk,
             inbox: stores.inbox,
@@ -319,6 +331,7 @@ impl Gateway {
             tokio::spawn(control::listen(control_listener, control, stopped)),
         ];
         tasks.extend(from_broker.map(tokio::spawn));
+        tasks.extend(following.map(tokio::spawn));
         tracing::info!(event = "GatewayStarted", mqtt = %mqtt, https = %https);
         Ok(Self {
             mqtt,
@@ -378,8 +391,9 @@ impl Gateway {
 }
 
 async fn open_desk(config: &Config, parts: DeskParts) -> Result<Desk, RunError> {
-    let (path, limits) = (config.desk_file(), config.enrol.clone());
-    let opening = tokio::task::spawn_blocking(move || Desk::open(&path, &limits, parts)).await;
+    let place = config.desk_place().map_err(RunError::Config)?;
+    let limits = config.enrol.clone();
+    let opening = tokio::task::spawn_blocking(move || Desk::open(&place, &limits, parts)).await;
     let failed = |source| RunError::Store {
         what: "desk of invitations",
         source,
@@ -397,13 +411,16 @@ struct Stores {
 impl Stores {
     fn open(config: &Config, now: UtcMicros) -> Result<Self, RunError> {
         let failed = |what| move |source| RunError::Store { what, source };
-        let inbox =
-            Inbox::open(&config.inbox_file(), config.mqtt.queue, now).map_err(failed("inbox"))?;
+        let place = |found: Result<Place, ConfigError>| found.map_err(RunError::Config);
+        let (inbox_place, record_place) =
+            (place(config.inbox_place())?, place(config.record_place())?);
+        let inbox = Inbox::open(&inbox_place, config.mqtt.queue, now).map_err(failed("inbox"))?;
         let schema = Schema {
-            path: config.record_file(),
+            place: record_place.clone(),
+            part: "record",
             steps: record::STEPS,
         };
-        let record = Writer::start(schema, "record", RECORD_QUEUE).map_err(failed("record"))?;
+        let record = Writer::start(schema, RECORD_QUEUE).map_err(failed("record"))?;
         let admitted = inbox
             .boxes()
             .map_err(failed("inbox"))?
@@ -414,7 +431,7 @@ impl Stores {
         Ok(Self {
             inbox,
             record,
-            readers: Readers::of(&config.record_file()),
+            readers: Readers::of(&record_place),
             admitted,
         })
     }

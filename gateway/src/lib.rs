@@ -20,9 +20,11 @@
 //! | [`chain`] | the proof that what is stored is whole |
 //! | [`gateway`], [`control`], [`config`] | the program as a whole, and its operator |
 //! | [`hygiene`] | no core dumps, no files for others |
-//! | [`db`], [`clock`], [`counters`] | one SQLite file, the clocks, what is counted |
+//! | [`db`], `follow` | SQLite or PostgreSQL, and what other programs changed there |
+//! | [`clock`], [`counters`] | the clocks, what is counted |
 
 pub mod alerting;
+pub mod backup;
 pub mod boxes;
 pub mod broker;
 pub mod chain;
@@ -34,6 +36,7 @@ pub mod counters;
 pub mod db;
 pub mod enrol;
 pub mod filing;
+mod follow;
 pub mod gateway;
 pub mod http;
 pub mod hygiene;

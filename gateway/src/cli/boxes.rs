@@ -214,7 +214,10 @@ fn refused(error: EnrolError) -> Failure {
 fn offline(config: &Config) -> Result<(StateLock, Inbox), Failure> {
     let lock = StateLock::take(&config.state).map_err(|error| Failure::of(&error, error.code()))?;
     let now = SystemClock::new().read().utc;
-    let inbox = Inbox::open(&config.inbox_file(), config.mqtt.queue, now)
+    let place = config
+        .inbox_place()
+        .map_err(|error| Failure::of(&error, error.code()))?;
+    let inbox = Inbox::open(&place, config.mqtt.queue, now)
         .map_err(|error| Failure::of(&error, error.code()))?;
     Ok((lock, inbox))
 }

@@ -27,8 +27,11 @@ pub(super) enum Verb {
 pub(super) fn run(verb: &Verb, config: Option<&Path>) -> Result<u8, Failure> {
     let Verb::Verify { of, json } = verb;
     let config = configured(config)?;
-    let proofs = chain::verify(&config.inbox_file(), of.as_deref())
+    let place = config
+        .inbox_place()
         .map_err(|error| Failure::of(&error, error.code()))?;
+    let proofs =
+        chain::verify(&place, of.as_deref()).map_err(|error| Failure::of(&error, error.code()))?;
     let whole = proofs.iter().all(ChainProof::is_whole);
     let verdict = if whole { "WHOLE" } else { "BROKEN" };
     let document = json!({

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod ask;
+mod backup;
 mod boxes;
 mod chain;
 mod config;
@@ -77,6 +78,8 @@ enum Verb {
     Inspect(files::Inspect),
     /// The same recording in another format.
     Convert(files::Convert),
+    /// Copy inbox and record of the running gateway.
+    Backup(backup::Arguments),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Verb),
@@ -117,6 +120,7 @@ impl Verb {
             Self::Records(verb) => records::run(verb, config),
             Self::Inspect(arguments) => files::inspect(&arguments),
             Self::Convert(arguments) => files::convert(&arguments),
+            Self::Backup(arguments) => backup::run(&arguments, config),
             Self::Config(verb) => config::run(&verb, config),
         }
     }

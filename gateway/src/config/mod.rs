@@ -4,6 +4,7 @@
 //! they live in the key folder below the state directory and are never written here.
 
 mod broker;
+mod store;
 mod units;
 
 use std::net::SocketAddr;
@@ -14,7 +15,10 @@ use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
 
+use crate::db::Place;
+
 pub use broker::{Address, AddressError, BrokerConfig};
+pub use store::{RetentionConfig, StoreConfig};
 pub use units::{Size, Span, UnitError};
 
 /// The commented default configuration, as `config default` prints it.
@@ -28,6 +32,10 @@ pub struct Config {
     pub state: PathBuf,
     /// Names under which boxes and readers reach this gateway, for its certificate.
     pub names: Vec<String>,
+    /// Where inbox and record are kept.
+    pub store: StoreConfig,
+    /// How long sealed frames stay.
+    pub retention: RetentionConfig,
     /// The listener for boxes.
     pub mqtt: MqttConfig,
     /// An external broker that boxes connect to.
@@ -290,18 +298,27 @@ impl Config {
     }
 
     /// Where the inbox is.
-    pub fn inbox_file(&self) -> PathBuf {
-        self.state.join("inbox.sqlite")
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a server is named that cannot be used.
+    pub fn inbox_place(&self) -> Result<Place, ConfigError> {
+        self.store.place(&self.state.join("inbox.sqlite"))
     }
 
     /// Where the invitations of boxes are.
-    pub fn desk_file(&self) -> PathBuf {
-        self.state.join("enrol.sqlite")
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a server is named that cannot be used.
+    pub fn desk_place(&self) -> Result<Place, ConfigError> {
+        self.store.place(&self.state.join("enrol.sqlite"))
     }
 
     /// Where the patient record is.
-    pub fn record_file(&self) -> PathBuf {
-        self.state.join("record.sqlite")
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a server is named that cannot be used.
+    pub fn record_place(&self) -> Result<Place, ConfigError> {
+        self.store.place(&self.state.join("record.sqlite"))
     }
 
     /// Where the running program listens for its own command line.

@@ -16,7 +16,6 @@
 
 mod rows;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use cardio_core::clock::{Clock, UtcMicros};
@@ -24,13 +23,12 @@ use cardio_core::ids::BoxId;
 use cardio_wire::enrol::{Answer, Ask, ClaimCode, Grant, Posted, Session};
 use cardio_wire::topic::Topic;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use rusqlite::Connection;
 
 use self::rows::{Claimed, State};
 use super::{Meeting, check_name};
 use crate::boxes::{Boxes, KnownBox};
 use crate::config::EnrolConfig;
-use crate::db::{DbError, Readers, Schema, Writer};
+use crate::db::{Connection, DbError, Place, Readers, Schema, Writer};
 use crate::inbox::{EnrolError, Inbox, NewBox};
 use crate::keys::{GatewayKeys, KeyError, Requested};
 
@@ -245,14 +243,15 @@ impl Desk {
     ///
     /// # Errors
     /// [`DbError`] when the file cannot be used.
-    pub fn open(path: &Path, config: &EnrolConfig, parts: DeskParts) -> Result<Self, DbError> {
+    pub fn open(place: &Place, config: &EnrolConfig, parts: DeskParts) -> Result<Self, DbError> {
         let schema = Schema {
-            path: path.to_owned(),
+            place: place.clone(),
+            part: "desk",
             steps: STEPS,
         };
         Ok(Self {
-            writer: Writer::start(schema, "desk", QUEUE)?,
-            readers: Readers::of(path),
+            writer: Writer::start(schema, QUEUE)?,
+            readers: Readers::of(place),
             inbox: parts.inbox,
             boxes: parts.boxes,
             keys: parts.keys,

@@ -14,19 +14,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BootId, BoxId};
 use cardio_wire::lane::{ChainId, Lane};
-use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::exam::Exam;
 use super::open::Opened;
 use crate::clock::boots::{BoxTimes, Sighting, VOUCHED_MAX_US, claimed};
 use crate::clock::tie::{BootTie, Fact};
-use crate::db::{DbError, during, fixed, from_sql, to_sql};
+use crate::db::{Connection, DbError, Row, values};
 use crate::inbox::BoxLore;
 
 /// An acquisition dated this well is not dated anew for the sake of a smaller error.
 const DATED_WELL_US: u64 = 1_000_000;
 /// Boots of a box that are looked at to date its records.
-const SIGHTINGS_RECENT: u32 = 256;
+const SIGHTINGS_RECENT: u64 = 256;
 
 /// How the times of one boot of an acquisition are reckoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,35 +109,24 @@ fn read_seen(
     connection: &Connection,
     (device, boot, lane, chain): &(BoxId, BootId, Lane, ChainId),
 ) -> Result<Seen, DbError> {
-    let row: Option<(i64, i64, Vec<u8>)> = connection
-        .prepare_cached(
-            "SELECT first_seq, last_us, facts FROM sightings
-             WHERE box = ?1 AND boot = ?2 AND lane = ?3 AND chain = ?4",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![device.0, boot.0, lane.number(), chain.0], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()
-        })
-        .map_err(during("read where a boot was seen"))?;
-    row.map_or_else(
-        || {
-            Ok(Seen {
-                first_seq: u64::MAX,
-                last_micros: 0,
-                tie: BootTie::default(),
-            })
-        },
-        |(first_seq, last_us, facts)| {
-            Ok(Seen {
-                first_seq: from_sql(first_seq),
-                last_micros: from_sql(last_us),
-                tie: read_tie(&facts)?,
-            })
-        },
-    )
+    let row = connection.row(
+        "read where a boot was seen",
+        "SELECT first_seq, last_us, facts FROM sightings
+         WHERE box = ?1 AND boot = ?2 AND lane = ?3 AND chain = ?4",
+        values![device, boot, lane, chain],
+    )?;
+    let Some(mut row) = row else {
+        return Ok(Seen {
+            first_seq: u64::MAX,
+            last_micros: 0,
+            tie: BootTie::default(),
+        });
+    };
+    Ok(Seen {
+        first_seq: row.take(0)?,
+        last_micros: row.take(1)?,
+        tie: read_tie(&row.take::<Vec<u8>>(2)?)?,
+    })
 }
 
 fn write_seen(
@@ -147,23 +135,23 @@ fn write_seen(
     seen: &Seen,
 ) -> Result<(), DbError> {
     connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO sightings (box, boot, lane, chain, first_seq, last_us, facts)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                device.0,
-                boot.0,
-                lane.number(),
-                chain.0,
-                to_sql(seen.first_seq),
-                to_sql(seen.last_micros),
+        .execute(
+            "note where a boot was seen",
+            "INSERT INTO sightings (box, boot, lane, chain, first_seq, last_us, facts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (box, boot, lane, chain) DO UPDATE SET
+             first_seq = excluded.first_seq, last_us = excluded.last_us, facts = excluded.facts",
+            values![
+                device,
+                boot,
+                lane,
+                chain,
+                seen.first_seq,
+                seen.last_micros,
                 seen.tie.to_bytes()
-            ])
-        })
+            ],
+        )
         .map(|_| ())
-        .map_err(during("note where a boot was seen"))
 }
 
 fn read_tie(facts: &[u8]) -> Result<BootTie, DbError> {
@@ -176,30 +164,23 @@ pub(super) fn times(
     lore: &BoxLore,
     device: BoxId,
 ) -> Result<BoxTimes, DbError> {
-    let act = "read where the boots of a box were seen";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT boot, lane, chain, first_seq, last_us, facts FROM sightings WHERE box = ?1
-             ORDER BY first_seq DESC LIMIT ?2",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![device.0, SIGHTINGS_RECENT])
-        .map_err(during(act))?;
+    let rows = connection.rows(
+        "read where the boots of a box were seen",
+        "SELECT boot, lane, chain, first_seq, last_us, facts FROM sightings WHERE box = ?1
+         ORDER BY first_seq DESC LIMIT ?2",
+        values![device, SIGHTINGS_RECENT],
+    )?;
     let (mut sightings, mut recorded) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes = |column: usize| row.get::<_, Vec<u8>>(column).map_err(during(act));
-        let number = |column: usize| row.get::<_, i64>(column).map_err(during(act));
-        let boot = BootId(fixed(&bytes(0)?, "boot id")?);
-        let lane = row.get(1).map_err(during(act))?;
+    for mut row in rows {
+        let boot = row.take(0)?;
         sightings.push(Sighting {
             boot,
-            lane: Lane::from_number(lane).ok_or(DbError::Damaged { what: "lane" })?,
-            chain: ChainId(fixed(&bytes(2)?, "chain")?),
-            first_seq: from_sql(number(3)?),
-            last_micros: from_sql(number(4)?),
+            lane: row.take(1)?,
+            chain: row.take(2)?,
+            first_seq: row.take(3)?,
+            last_micros: row.take(4)?,
         });
-        recorded.push((boot, read_tie(&bytes(5)?)?));
+        recorded.push((boot, read_tie(&row.take::<Vec<u8>>(5)?)?));
     }
     let exchanged = lore.ties.get(&device).cloned().unwrap_or_default();
     Ok(BoxTimes::of(exchanged, recorded, &sightings))
@@ -210,17 +191,14 @@ pub(super) fn reckonings(
     connection: &Connection,
     acquisition: AcquisitionId,
 ) -> Result<BTreeMap<BootId, Reckoning>, DbError> {
-    let act = "read how an acquisition was dated";
-    let mut statement = connection
-        .prepare_cached("SELECT boot, micros, utc_us, error_us FROM dated WHERE acquisition = ?1")
-        .map_err(during(act))?;
-    let mut rows = statement.query([acquisition.0]).map_err(during(act))?;
-    let mut found = BTreeMap::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let (boot, reckoning) = read_reckoning(row)?;
-        found.insert(boot, reckoning);
-    }
-    Ok(found)
+    let rows = connection.rows(
+        "read how an acquisition was dated",
+        "SELECT boot, micros, utc_us, error_us FROM dated WHERE acquisition = ?1",
+        values![acquisition],
+    )?;
+    rows.into_iter()
+        .map(|mut row| read_reckoning(&mut row))
+        .collect()
 }
 
 /// Keeps how an acquisition was dated, and when it began and ended by that.
@@ -230,38 +208,34 @@ pub(super) fn keep(connection: &Connection, exam: &Exam) -> Result<(), DbError> 
     let ended = exam
         .ended
         .as_ref()
-        .map(|ended| exam.wall(&ended.head.at).at.0);
+        .map(|ended| exam.wall(&ended.head.at).at);
     let Some(reckonings) = exam.new_reckonings() else {
         return Ok(());
     };
-    let id = exam.id().0;
-    connection
-        .prepare_cached("DELETE FROM dated WHERE acquisition = ?1")
-        .and_then(|mut statement| statement.execute([id]))
-        .map_err(during(act))?;
+    let id = exam.id();
+    connection.execute(act, "DELETE FROM dated WHERE acquisition = ?1", values![id])?;
     for (boot, reckoning) in reckonings {
-        connection
-            .prepare_cached(
-                "INSERT INTO dated (acquisition, boot, box, micros, utc_us, error_us)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )
-            .and_then(|mut statement| {
-                statement.execute(params![
-                    id,
-                    boot.0,
-                    exam.device.0,
-                    to_sql(reckoning.micros),
-                    reckoning.at.0,
-                    reckoning.error_us.map(to_sql)
-                ])
-            })
-            .map_err(during(act))?;
+        connection.execute(
+            act,
+            "INSERT INTO dated (acquisition, boot, box, micros, utc_us, error_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            values![
+                id,
+                boot,
+                exam.device,
+                reckoning.micros,
+                reckoning.at,
+                reckoning.error_us
+            ],
+        )?;
     }
     connection
-        .prepare_cached("UPDATE acquisitions SET started_us = ?2, ended_us = ?3 WHERE id = ?1")
-        .and_then(|mut statement| statement.execute(params![id, started.0, ended]))
+        .execute(
+            act,
+            "UPDATE acquisitions SET started_us = ?2, ended_us = ?3 WHERE id = ?1",
+            values![id, started, ended],
+        )
         .map(|_| ())
-        .map_err(during(act))
 }
 
 /// The acquisitions of a box of whose times more is known by now.
@@ -270,50 +244,51 @@ pub(super) fn outdated(
     lore: &BoxLore,
     device: BoxId,
 ) -> Result<BTreeSet<AcquisitionId>, DbError> {
-    let act = "look for acquisitions to date anew";
     let times = times(connection, lore, device)?;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT boot, micros, utc_us, error_us, acquisition FROM dated WHERE box = ?1",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([device.0]).map_err(during(act))?;
+    let rows = connection.rows(
+        "look for acquisitions to date anew",
+        "SELECT boot, micros, utc_us, error_us, acquisition FROM dated WHERE box = ?1",
+        values![device],
+    )?;
     let mut outdated = BTreeSet::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let (boot, was) = read_reckoning(row)?;
+    for mut row in rows {
+        let (boot, was) = read_reckoning(&mut row)?;
         if was.is_outdone(&times, boot) {
-            let id: Vec<u8> = row.get(4).map_err(during(act))?;
-            outdated.insert(AcquisitionId(fixed(&id, "acquisition id")?));
+            outdated.insert(row.take(4)?);
         }
     }
     Ok(outdated)
 }
 
-fn read_reckoning(row: &rusqlite::Row<'_>) -> Result<(BootId, Reckoning), DbError> {
-    let act = "read how an acquisition was dated";
-    let boot: Vec<u8> = row.get(0).map_err(during(act))?;
-    let micros = row.get(1).map_err(during(act))?;
-    let at = row.get(2).map_err(during(act))?;
-    let error: Option<i64> = row.get(3).map_err(during(act))?;
+fn read_reckoning(row: &mut Row) -> Result<(BootId, Reckoning), DbError> {
     let reckoning = Reckoning {
-        micros: from_sql(micros),
-        at: UtcMicros(at),
-        error_us: error.map(from_sql),
+        micros: row.take(1)?,
+        at: row.take(2)?,
+        error_us: row.take(3)?,
     };
-    Ok((BootId(fixed(&boot, "boot id")?), reckoning))
+    Ok((row.take(0)?, reckoning))
 }
 
-/// Up to where the inbox's news of clocks has been taken in.
-pub(super) fn mark(connection: &Connection) -> Result<i64, DbError> {
-    connection
-        .query_row("SELECT mark FROM clock_mark", [], |row| row.get(0))
-        .map_err(during("read how far news of clocks is taken in"))
+/// Up to where the inbox's news of the clock of each box has been taken in.
+pub(super) fn marks(connection: &Connection) -> Result<BTreeMap<BoxId, i64>, DbError> {
+    let rows = connection.rows(
+        "read how far news of clocks is taken in",
+        "SELECT box, mark FROM clock_marks",
+        values![],
+    )?;
+    rows.into_iter()
+        .map(|mut row| Ok((row.take(0)?, row.take(1)?)))
+        .collect()
 }
 
-/// Moves the mark.
-pub(super) fn set_mark(connection: &Connection, mark: i64) -> Result<(), DbError> {
+/// Moves the mark of a box.
+pub(super) fn set_mark(connection: &Connection, device: BoxId, mark: i64) -> Result<(), DbError> {
     connection
-        .execute("UPDATE clock_mark SET mark = ?1", [mark])
+        .execute(
+            "note how far news of clocks is taken in",
+            "INSERT INTO clock_marks (box, mark) VALUES (?1, ?2)
+             ON CONFLICT (box) DO UPDATE SET mark = excluded.mark",
+            values![device, mark],
+        )
         .map(|_| ())
-        .map_err(during("note how far news of clocks is taken in"))
 }

@@ -11,19 +11,21 @@ use cardio_core::lead::Lead;
 use cardio_fhir::report::ExamKind;
 use cardio_fhir::time::Effective;
 use cardio_fhir::waveform::Context;
-use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
+use cardio_wire::lane::FrameIdentity;
 use cardio_wire::record::{AcquisitionEndedV1, AcquisitionStartedV1, Record};
-use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::clocks::{self, Reckoning};
 use super::open::OpenedRecord;
 use crate::clock::boots::{BoxTimes, Dated};
 use crate::clock::tie::drift_over;
-use crate::db::{DbError, during, fixed, from_sql};
+use crate::db::{Connection, DbError, values};
 use crate::inbox::BoxLore;
 
 /// Media type of an acquisition's original: its records as a sequence of CBOR (RFC 8742).
 pub const ORIGINAL_MEDIA_TYPE: &str = "application/cbor-seq";
+
+/// Records that are held in memory at once to read them all.
+const RECORDS_AT_ONCE: u64 = 256;
 
 const DAMAGED: DbError = DbError::Damaged { what: "record" };
 
@@ -99,49 +101,31 @@ pub(crate) fn load(
     acquisition: AcquisitionId,
     lore: &BoxLore,
 ) -> Result<Option<Exam>, DbError> {
-    let act = "read the start of an acquisition";
-    let row = connection
-        .prepare_cached(
-            "SELECT r.bytes, r.box, r.lane, r.chain, r.seq, r.received_us
-             FROM records r JOIN acquisitions a ON a.id = r.acquisition AND a.box = r.box
-             WHERE r.acquisition = ?1 AND r.kind = 'acquisition-started'
-             ORDER BY r.received_us, r.seq LIMIT 1",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row([acquisition.0], |row| {
-                    Ok((
-                        row.get::<_, Vec<u8>>(0)?,
-                        row.get::<_, Vec<u8>>(1)?,
-                        row.get::<_, u8>(2)?,
-                        row.get::<_, Vec<u8>>(3)?,
-                        row.get::<_, i64>(4)?,
-                        row.get::<_, i64>(5)?,
-                    ))
-                })
-                .optional()
-        })
-        .map_err(during(act))?;
-    let Some((bytes, device, lane, chain, seq, received)) = row else {
+    let row = connection.row(
+        "read the start of an acquisition",
+        "SELECT r.bytes, r.box, r.lane, r.chain, r.seq, r.received_us
+         FROM records r JOIN acquisitions a ON a.id = r.acquisition AND a.box = r.box
+         WHERE r.acquisition = ?1 AND r.kind = 'acquisition-started'
+         ORDER BY r.received_us, r.seq LIMIT 1",
+        values![acquisition],
+    )?;
+    let Some(mut row) = row else {
         return Ok(None);
     };
-    let Ok(Record::AcquisitionStarted(started)) = Record::decode(&bytes) else {
+    let Ok(Record::AcquisitionStarted(started)) = Record::decode(&row.take::<Vec<u8>>(0)?) else {
         return Err(DAMAGED);
     };
-    let device = BoxId(fixed(&device, "box id")?);
+    let device: BoxId = row.take(1)?;
     let context = context(connection, device, &started.acquisition)?;
     Ok(Some(Exam {
         ended: ended(connection, acquisition, device)?,
         origin: FrameIdentity {
             device,
-            lane: Lane::from_number(lane).ok_or(DbError::Damaged { what: "lane" })?,
-            chain: ChainId(fixed(&chain, "chain")?),
-            seq: from_sql(seq),
+            lane: row.take(2)?,
+            chain: row.take(3)?,
+            seq: row.take(4)?,
         },
-        received: (
-            UtcMicros(received),
-            newest(connection, acquisition, device)?,
-        ),
+        received: (row.take(5)?, newest(connection, acquisition, device)?),
         agent_version: lore
             .agent_versions
             .get(&device)
@@ -161,18 +145,13 @@ fn ended(
     acquisition: AcquisitionId,
     device: BoxId,
 ) -> Result<Option<AcquisitionEndedV1>, DbError> {
-    let bytes: Option<Vec<u8>> = connection
-        .prepare_cached(
-            "SELECT bytes FROM records
-             WHERE acquisition = ?1 AND kind = 'acquisition-ended' AND box = ?2
-             ORDER BY first DESC LIMIT 1",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![acquisition.0, device.0], |row| row.get(0))
-                .optional()
-        })
-        .map_err(during("read the end of an acquisition"))?;
+    let bytes: Option<Vec<u8>> = connection.cell(
+        "read the end of an acquisition",
+        "SELECT bytes FROM records
+         WHERE acquisition = ?1 AND kind = 'acquisition-ended' AND box = ?2
+         ORDER BY first DESC LIMIT 1",
+        values![acquisition, device],
+    )?;
     bytes
         .map(|bytes| match Record::decode(&bytes) {
             Ok(Record::AcquisitionEnded(ended)) => Ok(ended),
@@ -186,13 +165,12 @@ fn newest(
     acquisition: AcquisitionId,
     device: BoxId,
 ) -> Result<UtcMicros, DbError> {
-    connection
-        .prepare_cached("SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2")
-        .and_then(|mut statement| {
-            statement.query_row(params![acquisition.0, device.0], |row| row.get(0))
-        })
-        .map(|at: Option<i64>| UtcMicros(at.unwrap_or(0)))
-        .map_err(during("find the newest record of an acquisition"))
+    let at: Option<Option<UtcMicros>> = connection.cell(
+        "find the newest record of an acquisition",
+        "SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2",
+        values![acquisition, device],
+    )?;
+    Ok(at.flatten().unwrap_or(UtcMicros(0)))
 }
 
 /// Who and what it is about. Data counts as simulated when its patient is a test identity.
@@ -204,12 +182,13 @@ fn context(
     let simulated = match &acquisition.subject {
         None => false,
         Some(subject) => connection
-            .prepare_cached(
+            .row(
+                "look for a test identity",
                 "SELECT 1 FROM index_tokens WHERE kind = 'Patient' AND id = ?1
-                 AND param = '_security' AND code = 'HTEST'",
-            )
-            .and_then(|mut statement| statement.exists([subject.as_str()]))
-            .map_err(during("look for a test identity"))?,
+                 AND param = '_security' AND code = 'HTEST' LIMIT 1",
+                values![subject.as_str()],
+            )?
+            .is_some(),
     };
     Ok(Context {
         patient: acquisition.subject.clone(),
@@ -228,18 +207,24 @@ pub(crate) fn each_record(
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), DbError> {
     let act = "read the records of an acquisition";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT r.bytes FROM records r JOIN acquisitions a ON a.id = r.acquisition
-             AND a.box = r.box WHERE r.acquisition = ?1 ORDER BY r.lane, r.chain, r.seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([acquisition]).map_err(during(act))?;
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes = row.get_ref(0).map_err(during(act))?;
-        each(bytes.as_blob().map_err(|_| DAMAGED)?);
+    let mut place = (-1_i64, Vec::new(), -1_i64);
+    loop {
+        let rows = connection.rows(
+            act,
+            "SELECT r.bytes, r.lane, r.chain, r.seq FROM records r
+             JOIN acquisitions a ON a.id = r.acquisition AND a.box = r.box
+             WHERE r.acquisition = ?1 AND (r.lane, r.chain, r.seq) > (?2, ?3, ?4)
+             ORDER BY r.lane, r.chain, r.seq LIMIT ?5",
+            values![acquisition, place.0, place.1, place.2, RECORDS_AT_ONCE],
+        )?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for mut row in rows {
+            each(&row.take::<Vec<u8>>(0)?);
+            place = (row.take(1)?, row.take(2)?, row.take(3)?);
+        }
     }
-    Ok(())
 }
 
 impl Exam {

@@ -1,22 +1,22 @@
 //! The exam as a whole: its report, its original, its origin.
 
 use cardio_core::clock::UtcMicros;
-use cardio_core::gap::Gap;
+use cardio_core::gap::{Gap, GapCause};
+use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_fhir::ids;
 use cardio_fhir::report::{
     ChainStretch, DocumentFacts, ProvenanceFacts, ReportFacts, ReportStatus, diagnostic_report,
     document_reference, provenance,
 };
 use cardio_fhir::time::Effective;
+use cardio_wire::lane::{ChainId, Lane};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
-use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
 use super::resources::{anchors, gaps, named, with_error};
 use crate::clock::boots::Dated;
-use crate::db::{DbError, during, fixed};
-use crate::keys::hex;
+use crate::db::{Connection, DbError, values};
 use crate::record;
 
 /// Writes the report, and at the end of the acquisition the original and its origin.
@@ -66,15 +66,14 @@ fn put_report(
     (effective, dated): (Effective, Dated),
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let act = "list the results of an acquisition";
-    let mut statement = connection
-        .prepare_cached("SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id")
-        .map_err(during(act))?;
-    let results: Vec<String> = statement
-        .query_map([exam.id().0], |row| row.get(0))
-        .and_then(Iterator::collect)
-        .map_err(during(act))?;
-    let gaps: Vec<Gap> = gaps(connection, exam)?.iter().map(|g| g.gap).collect();
+    let results: Vec<String> = connection.cells(
+        "list the results of an acquisition",
+        "SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id",
+        values![exam.id()],
+    )?;
+    let mut gaps: Vec<Gap> = gaps(connection, exam)?.iter().map(|g| g.gap).collect();
+    gaps.extend(holes(connection, exam)?);
+    gaps.sort_by_key(|gap| gap.from);
     let (status, issued) = match exam.ended {
         Some(_) => (ReportStatus::Preliminary, exam.received.1),
         None => (ReportStatus::Partial, exam.received.0),
@@ -144,11 +143,11 @@ fn put_original(
     record::put(connection, &head, now)?;
     connection
         .execute(
-            "INSERT OR IGNORE INTO binaries (id, acquisition) VALUES (?1, ?2)",
-            params![binary, exam.id().0],
+            "note what a document is made of",
+            "INSERT INTO binaries (id, acquisition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            values![binary, exam.id()],
         )
         .map(|_| ())
-        .map_err(during("note what a document is made of"))
 }
 
 fn put_origin(
@@ -176,35 +175,80 @@ fn put_origin(
     record::put(connection, &origin, now).map(|_| ())
 }
 
+/// Stretches that no segment and no gap record covers: their frames never came, or cannot be
+/// read. Frames of an acquisition are filed in order, so what comes later does not fill them;
+/// if it does after all, they are gone with the next report.
+fn holes(connection: &Connection, exam: &Exam) -> Result<Vec<Gap>, DbError> {
+    let rows = connection.rows(
+        "look for samples that never came",
+        "SELECT first, len FROM records WHERE acquisition = ?1 AND box = ?2
+         AND kind IN ('segment', 'gap') ORDER BY first, len",
+        values![exam.id(), exam.device],
+    )?;
+    let mut stretches = Vec::new();
+    for mut row in rows {
+        stretches.push((row.take(0)?, row.take(1)?));
+    }
+    if let Some(ended) = &exam.ended {
+        stretches.push((ended.end.0, 0));
+    }
+    Ok(uncovered(&stretches))
+}
+
+/// What lies between stretches (first sample, length) in the order of their first samples.
+fn uncovered(stretches: &[(u64, u64)]) -> Vec<Gap> {
+    let mut reached = stretches.first().map_or(0, |(first, _)| *first);
+    let mut holes = Vec::new();
+    for &(first, len) in stretches {
+        if first > reached {
+            holes.push(Gap {
+                from: SampleIndex(reached),
+                len: SampleCount(first - reached),
+                uncertainty: SampleCount(0),
+                cause: GapCause::NotStored,
+            });
+        }
+        reached = reached.max(first.saturating_add(len));
+    }
+    holes
+}
+
 /// Where in the box's chains the acquisition's records stand.
 fn stretches(connection: &Connection, exam: &Exam) -> Result<Vec<ChainStretch>, DbError> {
     let act = "find the chains of an acquisition";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT lane, chain, min(seq), max(seq) FROM records
-             WHERE acquisition = ?1 AND box = ?2 GROUP BY lane, chain ORDER BY lane, chain",
-        )
-        .map_err(during(act))?;
-    let rows: Vec<(u8, Vec<u8>, i64, i64)> = statement
-        .query_map(params![exam.id().0, exam.device.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .and_then(Iterator::collect)
-        .map_err(during(act))?;
+    let rows = connection.rows(
+        act,
+        "SELECT lane, chain, min(seq), max(seq) FROM records
+         WHERE acquisition = ?1 AND box = ?2 GROUP BY lane, chain ORDER BY lane, chain",
+        values![exam.id(), exam.device],
+    )?;
     let mut stretches = Vec::new();
-    for (lane, chain, from, to) in rows {
-        let head: Vec<u8> = connection
-            .query_row(
-                "SELECT fingerprint FROM records
-                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
-                params![exam.device.0, lane, chain, to],
-                |row| row.get(0),
-            )
-            .map_err(during(act))?;
+    for mut row in rows {
+        let (lane, chain): (Lane, ChainId) = (row.take(0)?, row.take(1)?);
+        let (from, to): (u64, u64) = (row.take(2)?, row.take(3)?);
+        let head = connection.cell(
+            act,
+            "SELECT fingerprint FROM records
+             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
+            values![exam.device, lane, chain, to],
+        )?;
         stretches.push(ChainStretch {
-            position: format!("{}/{lane}/{}/{from}-{to}", exam.device, hex(&chain)),
-            head: fixed(&head, "fingerprint")?,
+            position: format!("{}/{}/{chain}/{from}-{to}", exam.device, lane.number()),
+            head: head.ok_or(DbError::Damaged { what: act })?,
         });
     }
     Ok(stretches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uncovered;
+
+    #[test]
+    fn what_no_record_covers_is_a_gap_of_the_report() {
+        let holes = uncovered(&[(5, 10), (12, 3), (15, 5), (30, 10), (50, 0)]);
+        let found: Vec<_> = holes.iter().map(|gap| (gap.from.0, gap.len.0)).collect();
+        assert_eq!(found, [(20, 10), (40, 10)]);
+        assert!(uncovered(&[]).is_empty());
+    }
 }

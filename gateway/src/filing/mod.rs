@@ -7,6 +7,12 @@
 //! * A frame that cannot be opened or read goes to quarantine, by name and reason, and the
 //!   lane goes on. A newer program tries those again.
 //!
+//! * A signed gap record is taken at its word before it is filed: what it names and what never
+//!   came is missing, and the lane goes on behind it. A missing frame that comes after all is
+//!   filed when it comes.
+//! * Where several programs share the databases, one files at a time: what it remembers is
+//!   read again in the transaction that files, and what another has filed is passed over.
+//!
 //! Deliberately absent: acknowledging. A frame is acknowledged when it is stored, which is
 //! before it is filed.
 
@@ -25,14 +31,16 @@ use std::time::Duration;
 use cardio_alert::{Engine, EngineState, RuleSet};
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::{AcquisitionId, BoxId};
-use rusqlite::Savepoint;
+use cardio_wire::intake::ChainKey;
+use cardio_wire::lane::FrameIdentity;
+use cardio_wire::record::Record;
 use tokio::sync::watch;
 
 use crate::alerting::{self, BoxReading};
 use crate::boxes::Boxes;
 use crate::counters::Counters;
-use crate::db::{DbError, Readers, Writer};
-use crate::inbox::{BoxLore, Inbox, frames_between, lane_rows};
+use crate::db::{Connection, DbError, Readers, Writer};
+use crate::inbox::{BoxLore, Inbox, LaneRow, ToldGap, frames_between, lane_rows, late_frames};
 use crate::keys::GatewayKeys;
 use open::Opened;
 
@@ -43,6 +51,10 @@ pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
 
 /// Frames filed in one transaction.
 const GROUP_MAX: usize = 64;
+/// Late frames filed in one transaction.
+const LATE_MAX: u64 = 64;
+/// How often frames are looked for that another program stored.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the rules are shown how the boxes are.
 const WATCH_EVERY: Duration = Duration::from_secs(15);
 /// Pause after a failure of the store.
@@ -71,12 +83,23 @@ pub struct Filer {
     pub boxes: Arc<Boxes>,
     /// When the program started.
     pub started: UtcMicros,
+    /// How long frames stay after they came, if not for ever.
+    pub keep_frames: Option<Duration>,
 }
 
 impl std::fmt::Debug for Filer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Filer").finish_non_exhaustive()
     }
+}
+
+/// What one transaction of filing needs.
+struct How {
+    lore: BoxLore,
+    recipient: Arc<str>,
+    now: UtcMicros,
+    /// The rules, when another program may have filed meanwhile.
+    shared: Option<RuleSet>,
 }
 
 /// What one transaction of filing did.
@@ -113,6 +136,7 @@ impl Filer {
             let watching = std::mem::take(&mut due);
             let work = tokio::task::spawn_blocking(move || {
                 let engine = if watching {
+                    filer.delete_old()?;
                     Some(filer.watch(engine)?)
                 } else {
                     engine
@@ -142,9 +166,11 @@ impl Filer {
                     Some(RETRY_AFTER)
                 }
             };
+            let shared = self.is_shared();
             let wake = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
+                    None if shared => tokio::time::sleep(LOOK_EVERY).await,
                     None => {
                         // Closed only when the inbox is gone; then `stop` ends the loop.
                         if arrivals.changed().await.is_err() {
@@ -183,37 +209,50 @@ impl Filer {
     /// [`DbError`] when a store fails.
     pub fn retry_quarantine(&self) -> Result<u64, DbError> {
         let frames = self.readers.read(rows::quarantined_by_others)?;
-        let boxes = self.inbox.boxes()?;
-        let mut group = Vec::new();
-        for row in frames {
-            let key = boxes
-                .iter()
-                .find(|known| known.known.id == row.device)
-                .map(|known| known.known.frame_key);
-            let before = row.head.upto.saturating_sub(1);
-            let found = self
-                .inbox
-                .readers()
-                .read(|c| frames_between(c, &row, before, 1))?;
-            group.extend(
-                found
-                    .into_iter()
-                    .map(|frame| open::open(&row, frame, key.as_ref(), &self.keys))
-                    .filter(|opened| opened.outcome.is_ok()),
-            );
-        }
+        let mut group = self.opened(&frames)?;
+        group.retain(|opened| opened.outcome.is_ok());
         if group.is_empty() {
             return Ok(0);
         }
-        let (lore, engine) = (self.inbox.lore(&boxes_in(&group))?, self.remembered()?);
-        let now = self.clock.read().utc;
-        let recipient = Arc::clone(&self.recipient);
+        let (how, engine) = (self.how(&group)?, self.remembered()?);
         let done = self.record.write_blocking(move |tx| {
             rows::release(tx, &group)?;
-            file(tx, &group, &lore, engine, &recipient, now)
+            file(tx, &group, &how, engine)
         })?;
         self.counters.records_filed.add(done.filed);
         Ok(done.filed)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.readers.place().is_shared()
+    }
+
+    /// Single frames, each given as the lane that ends with it.
+    fn opened(&self, frames: &[LaneRow]) -> Result<Vec<Opened>, DbError> {
+        let mut group = Vec::new();
+        for row in frames {
+            let before = row.head.upto.saturating_sub(1);
+            group.extend(self.read_group(row, before, 1)?);
+        }
+        Ok(group)
+    }
+
+    /// Frames of a lane after a number, opened.
+    fn read_group(&self, row: &LaneRow, after: u64, limit: usize) -> Result<Vec<Opened>, DbError> {
+        let frames = self
+            .inbox
+            .readers()
+            .read(|connection| frames_between(connection, row, after, limit))?;
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        let boxes = self.inbox.boxes()?;
+        let known = boxes.iter().find(|known| known.known.id == row.device);
+        let key = known.map(|known| known.known.frame_key);
+        Ok(frames
+            .into_iter()
+            .map(|frame| open::open(row, frame, key.as_ref(), &self.keys))
+            .collect())
     }
 
     /// Files one group.
@@ -223,17 +262,35 @@ impl Filer {
             None => self.remembered()?,
         };
         self.date_anew()?;
-        let group = self.next_group()?;
-        let taken = u64::try_from(group.len()).unwrap_or(u64::MAX);
-        if group.is_empty() {
+        let late = self
+            .inbox
+            .readers()
+            .read(|connection| late_frames(connection, LATE_MAX))?;
+        let (group, ends) = match late.is_empty() {
+            true => self.next_group()?,
+            false => (self.opened(&late)?, Vec::new()),
+        };
+        let taken = u64::try_from(group.len().max(ends.len()).max(late.len())).unwrap_or(u64::MAX);
+        if taken == 0 {
             return Ok((engine, 0));
         }
-        let lore = self.inbox.lore(&boxes_in(&group))?;
-        let now = self.clock.read().utc;
-        let recipient = Arc::clone(&self.recipient);
-        let done = self
-            .record
-            .write_blocking(move |tx| file(tx, &group, &lore, engine, &recipient, now))?;
+        self.name_gaps(&group)?;
+        let how = self.how(&group)?;
+        let (done, late) = self.record.write_blocking(move |tx| {
+            let group = match late.is_empty() {
+                true => unfiled(tx, group)?,
+                false => group,
+            };
+            let done = file(tx, &group, &how, engine)?;
+            for end in &ends {
+                rows::advance(tx, end)?;
+            }
+            Ok((done, late))
+        })?;
+        if !late.is_empty() {
+            let frames = late.iter().map(LaneRow::last_frame).collect();
+            self.inbox.filed_late(frames)?;
+        }
         self.counters.records_filed.add(done.filed);
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
@@ -242,19 +299,78 @@ impl Filer {
 
     /// Dates anew what the inbox has learnt more about.
     fn date_anew(&self) -> Result<(), DbError> {
-        let mark = self.readers.read(clocks::mark)?;
-        let (latest, boxes) = self.inbox.clock_news(mark)?;
-        if boxes.is_empty() {
+        let marks = self.readers.read(clocks::marks)?;
+        let mut news = self.inbox.clock_news()?;
+        news.retain(|(device, number)| marks.get(device) != Some(number));
+        if news.is_empty() {
             return Ok(());
         }
+        let boxes: Vec<BoxId> = news.iter().map(|(device, _)| *device).collect();
         let lore = self.inbox.lore(&boxes)?;
         let now = self.clock.read().utc;
         self.record.write_blocking(move |tx| {
-            for device in boxes {
+            for (device, number) in news {
                 refresh_outdated(tx, device, &lore, now)?;
+                clocks::set_mark(tx, device, number)?;
             }
-            clocks::set_mark(tx, latest)
+            Ok(())
         })
+    }
+
+    fn how(&self, group: &[Opened]) -> Result<How, DbError> {
+        Ok(How {
+            lore: self.inbox.lore(&boxes_in(group))?,
+            recipient: Arc::clone(&self.recipient),
+            now: self.clock.read().utc,
+            shared: self.is_shared().then(|| self.rules.clone()),
+        })
+    }
+
+    /// Takes the signed gap records of a group at their word, before they are filed.
+    fn name_gaps(&self, group: &[Opened]) -> Result<(), DbError> {
+        let told = group.iter().filter_map(|frame| match &frame.outcome {
+            Ok(opened) => match &opened.record {
+                Record::LaneGap(gap) => Some(ToldGap {
+                    told_by: frame.identity,
+                    gap: gap.clone(),
+                }),
+                _ => None,
+            },
+            Err(_) => None,
+        });
+        let told: Vec<ToldGap> = told.collect();
+        match told.is_empty() {
+            true => Ok(()),
+            false => self.inbox.name_gaps(told, self.clock.read().utc),
+        }
+    }
+
+    /// Deletes frames that were filed and are older than they need to be; answers how many.
+    fn delete_old(&self) -> Result<u64, DbError> {
+        let Some(keep) = self.keep_frames else {
+            return Ok(0);
+        };
+        let keep_us = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        let before = UtcMicros(self.clock.read().utc.0.saturating_sub(keep_us));
+        let filed = self.readers.read(rows::cursors)?;
+        let aside = self.readers.read(rows::first_quarantined)?;
+        let mut deleted = 0;
+        for (key, filed) in filed {
+            let limit = aside
+                .get(&key)
+                .map_or(filed, |seq| filed.min(seq.saturating_sub(1)));
+            loop {
+                let some = self.inbox.delete_filed(key, limit, before)?;
+                deleted += some;
+                if some == 0 {
+                    break;
+                }
+            }
+        }
+        if deleted > 0 {
+            tracing::info!(event = "FramesDeleted", deleted);
+        }
+        Ok(deleted)
     }
 
     /// Shows the technical rules how every box is.
@@ -288,7 +404,11 @@ impl Filer {
             return Ok(engine);
         }
         let recipient = Arc::clone(&self.recipient);
+        let shared = self.is_shared().then(|| self.rules.clone());
         let (engine, raised) = self.record.write_blocking(move |tx| {
+            if let Some(rules) = shared {
+                engine = Engine::with_state(rules, alerting::load(tx)?);
+            }
             let raised = alerting::watch(tx, &readings, &mut engine, &recipient, now)?;
             alerting::save(tx, engine.state())?;
             Ok((engine, raised))
@@ -302,36 +422,28 @@ impl Filer {
         Ok(Engine::with_state(self.rules.clone(), state))
     }
 
-    /// The next frames to file: lane by lane, most urgent lane first, in chain order.
-    fn next_group(&self) -> Result<Vec<Opened>, DbError> {
-        let mut lanes = self.inbox.readers().read(lane_rows)?;
-        lanes.sort_by_key(|row| (row.head.lane, row.device, row.head.chain));
-        let boxes = self.inbox.boxes()?;
-        let mut group = Vec::new();
+    /// The next frames to file, lane by lane, most urgent lane first, in chain order; and
+    /// how far lanes are filed of which no frame is left.
+    fn next_group(&self) -> Result<(Vec<Opened>, Vec<FrameIdentity>), DbError> {
+        let lanes = self.inbox.readers().read(lane_rows)?;
+        let filed = self.readers.read(rows::cursors)?;
+        let (mut group, mut ends) = (Vec::new(), Vec::new());
         for row in lanes {
             let room = GROUP_MAX.saturating_sub(group.len());
             if room == 0 {
                 break;
             }
-            let filed = self.readers.read(|c| rows::cursor(c, &row))?;
+            let filed = filed.get(&row.key()).copied().unwrap_or(0);
             if filed >= row.head.upto {
                 continue;
             }
-            let key = boxes
-                .iter()
-                .find(|known| known.known.id == row.device)
-                .map(|known| known.known.frame_key);
-            let frames = self
-                .inbox
-                .readers()
-                .read(|c| frames_between(c, &row, filed, room))?;
-            group.extend(
-                frames
-                    .into_iter()
-                    .map(|frame| open::open(&row, frame, key.as_ref(), &self.keys)),
-            );
+            let frames = self.read_group(&row, filed, room)?;
+            if frames.len() < room {
+                ends.push(row.last_frame());
+            }
+            group.extend(frames);
         }
-        Ok(group)
+        Ok((group, ends))
     }
 }
 
@@ -343,7 +455,7 @@ fn boxes_in(group: &[Opened]) -> Vec<BoxId> {
 
 /// Writes the resources of a box's acquisitions again whose times are known better by now.
 fn refresh_outdated(
-    tx: &mut Savepoint<'_>,
+    tx: &Connection,
     device: BoxId,
     lore: &BoxLore,
     now: UtcMicros,
@@ -368,12 +480,30 @@ fn refresh_outdated(
     Ok(())
 }
 
+/// What of a group no other program has filed meanwhile.
+fn unfiled(tx: &Connection, group: Vec<Opened>) -> Result<Vec<Opened>, DbError> {
+    let mut left = Vec::new();
+    let mut at: Option<(ChainKey, u64)> = None;
+    for frame in group {
+        let key = ChainKey::of(&frame.identity);
+        let filed = match at {
+            Some((of, filed)) if of == key => filed,
+            _ => rows::cursor(tx, key)?,
+        };
+        at = Some((key, filed));
+        if frame.identity.seq > filed {
+            left.push(frame);
+        }
+    }
+    Ok(left)
+}
+
 /// Brings every acquisition of a patient up to date after the patient changed.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
 pub(crate) fn refresh_subject(
-    tx: &mut Savepoint<'_>,
+    tx: &Connection,
     subject: &str,
     lore: &BoxLore,
     now: UtcMicros,
@@ -391,43 +521,38 @@ pub(crate) fn refresh_subject(
 }
 
 /// One transaction: rows, cursors, alerts, resources.
-fn file(
-    tx: &mut Savepoint<'_>,
-    group: &[Opened],
-    lore: &BoxLore,
-    mut engine: Engine,
-    recipient: &str,
-    now: UtcMicros,
-) -> Result<Done, DbError> {
+fn file(tx: &Connection, group: &[Opened], how: &How, mut engine: Engine) -> Result<Done, DbError> {
+    if let Some(rules) = &how.shared {
+        engine = Engine::with_state(rules.clone(), alerting::load(tx)?);
+    }
     let (mut filed, mut quarantined, mut raised) = (0, 0, 0);
     let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
     for frame in group {
         match &frame.outcome {
             Ok(record) => {
-                rows::insert(tx, frame, record)?;
+                filed += u64::from(rows::insert(tx, frame, record)?);
                 exam::touch(&mut touched, record);
-                filed += 1;
             }
             Err(refused) => {
-                rows::quarantine(tx, frame, refused.code, &refused.why, now)?;
+                rows::quarantine(tx, frame, refused.code, &refused.why, how.now)?;
                 quarantined += 1;
             }
         }
-        rows::advance(tx, frame)?;
+        rows::advance(tx, &frame.identity)?;
     }
     for device in clocks::note(tx, group)? {
-        refresh_outdated(tx, device, lore, now)?;
+        refresh_outdated(tx, device, &how.lore, how.now)?;
     }
     for (acquisition, touched) in touched {
-        let Some(exam) = exam::load(tx, acquisition, lore)? else {
+        let Some(exam) = exam::load(tx, acquisition, &how.lore)? else {
             continue;
         };
-        match refresh(tx, &exam, &touched, &mut engine, recipient, now) {
+        match refresh(tx, &exam, &touched, &mut engine, &how.recipient, how.now) {
             Ok(count) => raised += count,
             Err(error @ DbError::Damaged { .. }) => {
                 // What is stored stays stored; the acquisition's resources are not all there.
                 quarantined += 1;
-                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), now)?;
+                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), how.now)?;
             }
             Err(error) => return Err(error),
         }
@@ -442,7 +567,7 @@ fn file(
 }
 
 fn refresh(
-    tx: &mut Savepoint<'_>,
+    tx: &Connection,
     exam: &exam::Exam,
     touched: &exam::Touched,
     engine: &mut Engine,

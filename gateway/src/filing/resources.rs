@@ -15,13 +15,12 @@ use cardio_fhir::measure::{
 use cardio_fhir::time::{self, Effective};
 use cardio_fhir::waveform::{SpanError, SpanFacts, ecg_observation};
 use cardio_wire::record::{AssessmentV1, GapV1, Record};
-use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, Touched};
 use super::spans::{Piece, pieces, reached, slot_of, slot_start, slots};
 use crate::clock::boots::Dated;
-use crate::db::{DbError, during, to_sql};
+use crate::db::{Connection, DbError, values};
 use crate::record;
 
 /// The longest window that is scored.
@@ -83,12 +82,13 @@ fn put_result(
     record::put(connection, &observation, now)?;
     let id = observation.get("id").and_then(Value::as_str);
     connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO results (acquisition, id, first) VALUES (?1, ?2, ?3)",
+        .execute(
+            "note a result",
+            "INSERT INTO results (acquisition, id, first) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING",
+            values![exam.id(), id, first.0],
         )
-        .and_then(|mut statement| statement.execute(params![exam.id().0, id, to_sql(first.0)]))
         .map(|_| ())
-        .map_err(during("note a result"))
 }
 
 /// Says how well the time of a resource is known: its error when it is filed as a time, what
@@ -348,53 +348,34 @@ fn assessments(
     exam: &Exam,
     (after, upto): (u64, u64),
 ) -> Result<Vec<AssessmentV1>, DbError> {
-    let act = "read the assessments of an acquisition";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
-             AND box = ?2 AND first + len > ?3 AND first + len <= ?4 ORDER BY first + len, seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![
-            exam.id().0,
-            exam.device.0,
-            to_sql(after),
-            to_sql(upto)
-        ])
-        .map_err(during(act))?;
-    let mut windows = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
-        match Record::decode(&bytes) {
-            Ok(Record::Assessment(window)) => windows.push(window),
-            _ => return Err(DbError::Damaged { what: "assessment" }),
-        }
-    }
-    Ok(windows)
+    let rows: Vec<Vec<u8>> = connection.cells(
+        "read the assessments of an acquisition",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
+         AND box = ?2 AND first + len > ?3 AND first + len <= ?4 ORDER BY first + len, seq",
+        values![exam.id(), exam.device, after, upto],
+    )?;
+    rows.iter()
+        .map(|bytes| match Record::decode(bytes) {
+            Ok(Record::Assessment(window)) => Ok(window),
+            _ => Err(DbError::Damaged { what: "assessment" }),
+        })
+        .collect()
 }
 
 /// The gaps of an acquisition, in order.
 pub(crate) fn gaps(connection: &Connection, exam: &Exam) -> Result<Vec<GapV1>, DbError> {
-    let act = "read the gaps of an acquisition";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'gap' AND box = ?2
-             ORDER BY first, seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![exam.id().0, exam.device.0])
-        .map_err(during(act))?;
-    let mut gaps = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
-        match Record::decode(&bytes) {
-            Ok(Record::Gap(gap)) => gaps.push(gap),
-            _ => return Err(DbError::Damaged { what: "gap" }),
-        }
-    }
-    Ok(gaps)
+    let rows: Vec<Vec<u8>> = connection.cells(
+        "read the gaps of an acquisition",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'gap' AND box = ?2
+         ORDER BY first, seq",
+        values![exam.id(), exam.device],
+    )?;
+    rows.iter()
+        .map(|bytes| match Record::decode(bytes) {
+            Ok(Record::Gap(gap)) => Ok(gap),
+            _ => Err(DbError::Damaged { what: "gap" }),
+        })
+        .collect()
 }
 
 /// Anchors of the first and the last segment.
@@ -404,18 +385,14 @@ pub(crate) fn anchors(
 ) -> Result<Option<(TimeAnchor, SampleIndex, TimeAnchor, SampleIndex)>, DbError> {
     let end_of =
         |order: &'static str| -> Result<Option<(TimeAnchor, SampleIndex, SampleIndex)>, DbError> {
-            use rusqlite::OptionalExtension as _;
-            let bytes: Option<Vec<u8>> = connection
-                .prepare_cached(&format!(
+            let bytes: Option<Vec<u8>> = connection.cell(
+                "read the ends of an acquisition",
+                &format!(
                     "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment'
-                 AND box = ?2 AND len > 0 ORDER BY first {order} LIMIT 1"
-                ))
-                .and_then(|mut statement| {
-                    statement
-                        .query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
-                        .optional()
-                })
-                .map_err(during("read the ends of an acquisition"))?;
+                     AND box = ?2 AND len > 0 ORDER BY first {order} LIMIT 1"
+                ),
+                values![exam.id(), exam.device],
+            )?;
             match bytes.map(|bytes| Record::decode(&bytes)) {
                 None => Ok(None),
                 Some(Ok(Record::Segment(s))) => {

@@ -9,10 +9,9 @@ use cardio_core::index::SampleIndex;
 use cardio_core::rate::SamplingRate;
 use cardio_core::sample::{Adu, SampleBlock};
 use cardio_wire::record::Record;
-use rusqlite::{Connection, params};
 
 use super::exam::Exam;
-use crate::db::{DbError, during, from_sql, to_sql};
+use crate::db::{Connection, DbError, values};
 
 const SLOT_SECONDS: u128 = 10;
 
@@ -54,30 +53,20 @@ pub(crate) fn pieces(
     exam: &Exam,
     slot: u64,
 ) -> Result<Vec<Piece>, DbError> {
-    let act = "read the samples of a span";
     let rate = exam.acquisition().rate;
     let (from, to) = (
         slot_start(rate, slot),
         slot_start(rate, slot.saturating_add(1)),
     );
     let reached = reached(connection, exam)?;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
-             AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![
-            exam.id().0,
-            exam.device.0,
-            to_sql(from),
-            to_sql(to)
-        ])
-        .map_err(during(act))?;
+    let segments: Vec<Vec<u8>> = connection.cells(
+        "read the samples of a span",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
+         AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
+        values![exam.id(), exam.device, from, to],
+    )?;
     let mut pieces: Vec<Piece> = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let bytes: Vec<u8> = row.get(0).map_err(during(act))?;
+    for bytes in segments {
         let Ok(Record::Segment(segment)) = Record::decode(&bytes) else {
             return Err(DbError::Damaged { what: "segment" });
         };
@@ -128,35 +117,27 @@ fn clipped(block: &SampleBlock, from: u64, to: u64) -> Option<SampleBlock> {
 
 /// The instant up to which segments and gaps are filed.
 pub(crate) fn reached(connection: &Connection, exam: &Exam) -> Result<u64, DbError> {
-    connection
-        .prepare_cached(
-            "SELECT max(first + len) FROM records
-             WHERE acquisition = ?1 AND kind IN ('segment', 'gap') AND box = ?2",
-        )
-        .and_then(|mut statement| {
-            statement.query_row(params![exam.id().0, exam.device.0], |row| row.get(0))
-        })
-        .map(|end: Option<i64>| end.map_or(0, from_sql))
-        .map_err(during("find the end of what is filed"))
+    let end: Option<Option<u64>> = connection.cell(
+        "find the end of what is filed",
+        "SELECT max(first + len) FROM records
+         WHERE acquisition = ?1 AND kind IN ('segment', 'gap') AND box = ?2",
+        values![exam.id(), exam.device],
+    )?;
+    Ok(end.flatten().unwrap_or(0))
 }
 
 /// Every slot that holds samples.
 pub(crate) fn slots(connection: &Connection, exam: &Exam) -> Result<Vec<u64>, DbError> {
-    let act = "list the spans of an acquisition";
     let rate = exam.acquisition().rate;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT first, len FROM records
-             WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2 AND len > 0 ORDER BY first",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![exam.id().0, exam.device.0])
-        .map_err(during(act))?;
+    let rows = connection.rows(
+        "list the spans of an acquisition",
+        "SELECT first, len FROM records
+         WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2 AND len > 0 ORDER BY first",
+        values![exam.id(), exam.device],
+    )?;
     let mut slots = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let first = from_sql(row.get(0).map_err(during(act))?);
-        let len = from_sql(row.get(1).map_err(during(act))?);
+    for mut row in rows {
+        let (first, len): (u64, u64) = (row.take(0)?, row.take(1)?);
         let last = first.saturating_add(len.saturating_sub(1));
         for slot in slot_of(rate, first)..=slot_of(rate, last) {
             if slots.last() != Some(&slot) {

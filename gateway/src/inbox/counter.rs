@@ -1,72 +1,134 @@
-//! Numbers of acknowledgements: strictly rising for ever.
+//! Numbers of acknowledgements and commands: for each box strictly rising for ever.
+//!
+//! * One program on its own database: numbers follow the wall clock, above the last one and
+//!   below what is reserved on disk, so that a number costs nothing.
+//! * Several programs on one database: every transaction that changes what a box is told
+//!   draws a number for that box, above all that were drawn before, by the server's clock.
+//!   What is told because of that transaction carries that number or one just above it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use cardio_core::clock::UtcMicros;
-use rusqlite::Connection;
+use cardio_core::ids::BoxId;
 
-use crate::db::{DbError, during, from_sql, to_sql};
+use crate::db::{Connection, DbError, values};
 
 /// How far ahead of the last number the reservation on disk stands when it is raised.
 const AHEAD: u64 = 60_000_000;
+/// Numbers that one program may give between two that it draws.
+const STRIDE: u64 = 1_000;
 
-/// Gives numbers that follow the wall clock in microseconds, always above the last one, never
-/// above what is reserved on disk.
+/// Gives numbers.
 #[derive(Debug)]
-pub struct AckCounter {
+pub enum AckCounter {
+    /// For the only program on a database.
+    Alone(Reserved),
+    /// For one of several programs on a database.
+    Shared(Mutex<HashMap<BoxId, u64>>),
+}
+
+/// Numbers of the only program on a database.
+#[derive(Debug)]
+pub struct Reserved {
     last: AtomicU64,
-    reserved: AtomicU64,
-}
-
-/// What the file reserves: numbers up to `to`, of which those up to `from` may be in use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reservation {
-    from: u64,
-    to: u64,
-}
-
-/// Reads the reservation of the last run and raises it for this one.
-pub(crate) fn open(connection: &Connection, now: UtcMicros) -> Result<Reservation, DbError> {
-    let from = connection
-        .query_row("SELECT reserved FROM ack_counter", [], |row| row.get(0))
-        .map(from_sql)
-        .map_err(during("read the acknowledgement counter"))?;
-    let to = from.max(from_sql(now.0)).saturating_add(AHEAD);
-    raise(connection, to)?;
-    Ok(Reservation { from, to })
-}
-
-fn raise(connection: &Connection, to: u64) -> Result<(), DbError> {
-    connection
-        .execute("UPDATE ack_counter SET reserved = ?1", [to_sql(to)])
-        .map(|_| ())
-        .map_err(during("raise the acknowledgement counter"))
+    upto: AtomicU64,
 }
 
 impl AckCounter {
-    pub(crate) const fn from_reserved(reservation: Reservation) -> Self {
-        Self {
-            last: AtomicU64::new(reservation.from),
-            reserved: AtomicU64::new(reservation.to),
+    /// Reads the reservation of the last run and raises it for this one.
+    pub(super) fn open(
+        connection: &Connection,
+        shared: bool,
+        now: UtcMicros,
+    ) -> Result<Self, DbError> {
+        if shared {
+            return Ok(Self::Shared(Mutex::default()));
+        }
+        let act = "read the acknowledgement counter";
+        let from: u64 = connection
+            .cell(act, "SELECT reserved FROM ack_counter", values![])?
+            .unwrap_or(0);
+        let upto = from.max(unsigned(now)).saturating_add(AHEAD);
+        raise(connection, upto)?;
+        Ok(Self::Alone(Reserved {
+            last: AtomicU64::new(from),
+            upto: AtomicU64::new(upto),
+        }))
+    }
+
+    /// Makes sure that numbers for a box may be given. Called inside the transaction that
+    /// precedes every acknowledgement.
+    pub(super) fn reserve(
+        &self,
+        connection: &Connection,
+        device: BoxId,
+        now: UtcMicros,
+    ) -> Result<(), DbError> {
+        match self {
+            Self::Alone(reserved) => reserved.reserve(connection, now),
+            Self::Shared(given) => {
+                let drawn = draw(connection, device)?;
+                let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = given.entry(device).or_default();
+                *last = drawn.saturating_sub(1).max(*last);
+                Ok(())
+            }
         }
     }
 
-    /// Raises the reservation when it is nearly used up. Called inside the transaction that
-    /// precedes every acknowledgement.
-    pub(crate) fn reserve(&self, connection: &Connection, now: UtcMicros) -> Result<(), DbError> {
-        let wanted = self.last.load(Ordering::Acquire).max(from_sql(now.0));
-        if wanted.saturating_add(AHEAD / 2) > self.reserved.load(Ordering::Acquire) {
-            let to = wanted.saturating_add(AHEAD);
-            raise(connection, to)?;
-            self.reserved.fetch_max(to, Ordering::AcqRel);
+    /// The next number for a box.
+    pub fn next(&self, device: BoxId, now: UtcMicros) -> u64 {
+        match self {
+            Self::Alone(reserved) => reserved.next(now),
+            Self::Shared(given) => {
+                let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = given.entry(device).or_default();
+                *last = last.saturating_add(1);
+                *last
+            }
+        }
+    }
+}
+
+/// Draws a number for a box, whose key this transaction holds.
+fn draw(connection: &Connection, device: BoxId) -> Result<u64, DbError> {
+    let act = "draw the number of an acknowledgement";
+    let drawn: Option<u64> = connection.cell(
+        act,
+        "UPDATE boxes SET number = GREATEST(
+           number + ?2, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
+         WHERE id = ?1 RETURNING number",
+        values![device, STRIDE],
+    )?;
+    drawn.ok_or(DbError::Damaged { what: act })
+}
+
+fn raise(connection: &Connection, upto: u64) -> Result<(), DbError> {
+    let act = "raise the acknowledgement counter";
+    connection
+        .execute(act, "UPDATE ack_counter SET reserved = ?1", values![upto])
+        .map(|_| ())
+}
+
+fn unsigned(now: UtcMicros) -> u64 {
+    u64::try_from(now.0).unwrap_or(0)
+}
+
+impl Reserved {
+    fn reserve(&self, connection: &Connection, now: UtcMicros) -> Result<(), DbError> {
+        let wanted = self.last.load(Ordering::Acquire).max(unsigned(now));
+        if wanted.saturating_add(AHEAD / 2) > self.upto.load(Ordering::Acquire) {
+            let upto = wanted.saturating_add(AHEAD);
+            raise(connection, upto)?;
+            self.upto.fetch_max(upto, Ordering::AcqRel);
         }
         Ok(())
     }
 
-    /// The next number.
-    pub fn next(&self, now: UtcMicros) -> u64 {
-        let ceiling = self.reserved.load(Ordering::Acquire);
-        let wall = from_sql(now.0).min(ceiling);
+    fn next(&self, now: UtcMicros) -> u64 {
+        let wall = unsigned(now).min(self.upto.load(Ordering::Acquire));
         let step = |last: u64| Some(last.saturating_add(1).max(wall));
         match self
             .last
@@ -79,24 +141,24 @@ impl AckCounter {
 
 #[cfg(test)]
 mod tests {
-    use super::{AckCounter, Reservation, UtcMicros};
+    use super::{AtomicU64, Reserved, UtcMicros};
+
+    fn reserved() -> Reserved {
+        Reserved {
+            last: AtomicU64::new(10),
+            upto: AtomicU64::new(1_000),
+        }
+    }
 
     #[test]
     fn numbers_rise_although_the_clock_goes_back() {
-        let counter = AckCounter::from_reserved(Reservation {
-            from: 10,
-            to: 1_000,
-        });
+        let counter = reserved();
         assert_eq!(counter.next(UtcMicros(500)), 500);
         assert_eq!(counter.next(UtcMicros(20)), 501);
     }
 
     #[test]
     fn a_clock_far_ahead_does_not_pass_the_reservation() {
-        let counter = AckCounter::from_reserved(Reservation {
-            from: 10,
-            to: 1_000,
-        });
-        assert_eq!(counter.next(UtcMicros(9_000_000)), 1_000);
+        assert_eq!(reserved().next(UtcMicros(9_000_000)), 1_000);
     }
 }

@@ -6,11 +6,10 @@ use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
 use cardio_wire::keys::VerifyingKey;
 use cardio_wire::message::Hello;
-use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::ties::{self, Ties};
 use crate::boxes::KnownBox;
-use crate::db::{DbError, during, fixed, from_sql, to_sql};
+use crate::db::{Connection, DbError, Row, values};
 
 /// What boxes said of themselves.
 #[derive(Clone, Debug, Default)]
@@ -88,74 +87,58 @@ impl EnrolError {
     }
 }
 
-pub(crate) fn enrol(
+pub(super) fn enrol(
     connection: &Connection,
     new: &NewBox,
 ) -> Result<Result<(), EnrolError>, DbError> {
-    let taken: Option<i64> = connection
-        .query_row(
-            "SELECT 1 FROM boxes WHERE name = ?1",
-            [&new.known.name],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(during("look for the name of a box"))?;
+    let taken: Option<i64> = connection.cell(
+        "look for the name of a box",
+        "SELECT 1 FROM boxes WHERE name = ?1",
+        values![new.known.name],
+    )?;
     if taken.is_some() {
         return Ok(Err(EnrolError::NameTaken {
             name: new.known.name.clone(),
         }));
     }
-    connection
-        .execute(
-            "INSERT INTO boxes (id, name, cert_key_hash, frame_key, enrolled_us)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                new.known.id.0,
-                new.known.name,
-                new.known.cert_key_hash,
-                new.known.frame_key.0,
-                new.at.0
-            ],
-        )
-        .map_err(during("enrol a box"))?;
+    connection.execute(
+        "enrol a box",
+        "INSERT INTO boxes (id, name, cert_key_hash, frame_key, enrolled_us)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![
+            new.known.id,
+            new.known.name,
+            new.known.cert_key_hash,
+            new.known.frame_key.0,
+            new.at
+        ],
+    )?;
     Ok(Ok(()))
 }
 
-pub(crate) fn revoke(
+pub(super) fn revoke(
     connection: &Connection,
     name: &str,
     now: UtcMicros,
 ) -> Result<Result<BoxId, EnrolError>, DbError> {
-    let id: Option<Vec<u8>> = connection
-        .query_row(
-            "UPDATE boxes SET revoked_us = ?2 WHERE name = ?1 AND revoked_us IS NULL
-             RETURNING id",
-            params![name, now.0],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(during("revoke a box"))?;
-    match id {
-        Some(id) => Ok(Ok(BoxId(fixed(&id, "box id")?))),
-        None => Ok(Err(EnrolError::UnknownName {
-            name: name.to_owned(),
-        })),
-    }
+    let id = connection.cell(
+        "revoke a box",
+        "UPDATE boxes SET revoked_us = ?2 WHERE name = ?1 AND revoked_us IS NULL RETURNING id",
+        values![name, now],
+    )?;
+    Ok(id.ok_or_else(|| EnrolError::UnknownName {
+        name: name.to_owned(),
+    }))
 }
 
-pub(crate) fn heard(connection: &Connection, hello: &Hello, now: UtcMicros) -> Result<(), DbError> {
+pub(super) fn heard(connection: &Connection, hello: &Hello, now: UtcMicros) -> Result<(), DbError> {
     connection
         .execute(
+            "note a hello",
             "UPDATE boxes SET heard_us = ?2, agent_version = ?3, free_bytes = ?4 WHERE id = ?1",
-            params![
-                hello.device.0,
-                now.0,
-                hello.agent_version,
-                to_sql(hello.free_bytes)
-            ],
+            values![hello.device, now, hello.agent_version, hello.free_bytes],
         )
         .map(|_| ())
-        .map_err(during("note a hello"))
 }
 
 /// What boxes said of themselves.
@@ -177,36 +160,27 @@ pub(crate) fn read_lore(connection: &Connection, devices: &[BoxId]) -> Result<Bo
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
 pub fn list(connection: &Connection) -> Result<Vec<BoxRow>, DbError> {
-    let act = "list the boxes";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT id, name, cert_key_hash, frame_key, enrolled_us, revoked_us, heard_us,
-                    agent_version, free_bytes FROM boxes ORDER BY name",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([]).map_err(during(act))?;
-    let mut boxes = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        boxes.push(read(row)?);
-    }
-    Ok(boxes)
+    let rows = connection.rows(
+        "list the boxes",
+        "SELECT id, name, cert_key_hash, frame_key, enrolled_us, revoked_us, heard_us,
+                agent_version, free_bytes FROM boxes ORDER BY name",
+        values![],
+    )?;
+    rows.into_iter().map(read).collect()
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<BoxRow, DbError> {
-    let act = "read a box";
-    let bytes = |column: usize| row.get::<_, Vec<u8>>(column).map_err(during(act));
-    let time = |column: usize| row.get::<_, Option<i64>>(column).map_err(during(act));
+fn read(mut row: Row) -> Result<BoxRow, DbError> {
     Ok(BoxRow {
         known: KnownBox {
-            id: BoxId(fixed(&bytes(0)?, "box id")?),
-            name: row.get(1).map_err(during(act))?,
-            cert_key_hash: fixed(&bytes(2)?, "certificate hash")?,
-            frame_key: VerifyingKey(fixed(&bytes(3)?, "frame key")?),
+            id: row.take(0)?,
+            name: row.take(1)?,
+            cert_key_hash: row.take(2)?,
+            frame_key: VerifyingKey(row.take(3)?),
         },
-        enrolled: UtcMicros(row.get(4).map_err(during(act))?),
-        revoked: time(5)?.map(UtcMicros),
-        heard: time(6)?.map(UtcMicros),
-        agent_version: row.get(7).map_err(during(act))?,
-        free_bytes: time(8)?.map(from_sql),
+        enrolled: row.take(4)?,
+        revoked: row.take(5)?,
+        heard: row.take(6)?,
+        agent_version: row.take(7)?,
+        free_bytes: row.take(8)?,
     })
 }

@@ -1,21 +1,21 @@
-//! Frames and where each lane stands.
+//! Frames, where each lane stands, and what is missing.
 
+use bytes::Bytes;
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
-use cardio_wire::intake::{LaneHead, Receipt, Stored};
-use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
+use cardio_wire::intake::{
+    self, Arrival, ChainKey, Greeting, Holdings as _, LaneHead, NamedGap, Receipt,
+};
+use cardio_wire::lane::FrameIdentity;
 use cardio_wire::message::Hello;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use cardio_wire::record::LaneGapV1;
 
 use super::InboxCounts;
-use crate::db::{DbError, during, fixed, from_sql, to_sql};
+use super::held::Held;
+use crate::db::{Connection, DbError, Row, values};
 
-/// How far a frame's number may lie beyond the last acknowledged one.
-const AHEAD_MAX: u64 = 65_536;
-/// Chains of one lane of a box; a box starts a new one when its database is new.
-const CHAINS_MAX: i64 = 64;
-/// Frames kept per box that claim the identity of a stored one.
-const CONFLICTS_MAX: i64 = 1_000;
+/// Why a box ends a chain: its database was damaged and set aside.
+const DATABASE_DAMAGED: &str = "database.damaged";
 
 /// A frame whose signature was verified.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Arrived {
     /// Its own fingerprint.
     pub fingerprint: [u8; 32],
     /// The whole frame.
-    pub bytes: bytes::Bytes,
+    pub bytes: Bytes,
     /// When it arrived.
     pub at: UtcMicros,
 }
@@ -41,6 +41,22 @@ pub struct LaneRow {
     pub head: LaneHead,
 }
 
+impl LaneRow {
+    /// Its chain.
+    pub const fn key(&self) -> ChainKey {
+        ChainKey {
+            device: self.device,
+            lane: self.head.lane,
+            chain: self.head.chain,
+        }
+    }
+
+    /// The last frame before the first hole.
+    pub const fn last_frame(&self) -> FrameIdentity {
+        self.key().frame(self.head.upto)
+    }
+}
+
 /// A stored frame.
 #[derive(Clone, Debug)]
 pub struct StoredFrame {
@@ -52,277 +68,98 @@ pub struct StoredFrame {
     pub bytes: Vec<u8>,
 }
 
-pub(crate) fn store(connection: &Connection, frame: &Arrived) -> Result<Receipt, DbError> {
-    let id = frame.identity;
-    let before = lane(connection, id.device, id.lane, id.chain)?;
-    let head = before.unwrap_or_else(|| LaneHead::start(id.lane, id.chain));
-    let refused = |stored| Ok(Receipt { stored, head });
-    if before.is_none() && chains(connection, id)? >= CHAINS_MAX {
-        return refused(Stored::TooManyChains);
-    }
-    if id.seq > head.upto.saturating_add(AHEAD_MAX) {
-        return refused(Stored::TooFarAhead);
-    }
-    let known: Option<Vec<u8>> = connection
-        .prepare_cached(
-            "SELECT fingerprint FROM frames
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(
-                    params![id.device.0, id.lane.number(), id.chain.0, to_sql(id.seq)],
-                    |row| row.get(0),
-                )
-                .optional()
-        })
-        .map_err(during("look for a frame"))?;
-    match known {
-        Some(fingerprint) if fingerprint == frame.fingerprint => refused(Stored::Duplicate),
-        Some(_) => {
-            keep_conflict(connection, frame)?;
-            refused(Stored::Conflict)
-        }
-        None => {
-            insert(connection, frame)?;
-            let head = advance(connection, id.device, head)?;
-            put_lane(connection, id.device, &head)?;
-            Ok(Receipt {
-                stored: Stored::New,
-                head,
-            })
-        }
-    }
+/// A gap record that was opened, and the frame that held it.
+#[derive(Clone, Debug)]
+pub struct ToldGap {
+    /// The frame that held it.
+    pub told_by: FrameIdentity,
+    /// What it says.
+    pub gap: LaneGapV1,
 }
 
-fn chains(connection: &Connection, id: FrameIdentity) -> Result<i64, DbError> {
-    connection
-        .query_row(
-            "SELECT count(*) FROM lanes WHERE box = ?1 AND lane = ?2",
-            params![id.device.0, id.lane.number()],
-            |row| row.get(0),
-        )
-        .map_err(during("count the chains of a lane"))
+pub(super) fn store(connection: &Connection, frame: &Arrived) -> Result<Receipt, DbError> {
+    let arrival = Arrival {
+        identity: frame.identity,
+        prev: frame.prev,
+        fingerprint: frame.fingerprint,
+        frame: &frame.bytes,
+    };
+    let at = frame.at;
+    intake::take(&mut Held { connection, at }, &arrival)
 }
 
-fn insert(connection: &Connection, frame: &Arrived) -> Result<(), DbError> {
-    let id = frame.identity;
-    connection
-        .prepare_cached(
-            "INSERT INTO frames (box, lane, chain, seq, prev, fingerprint, received_us, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                id.device.0,
-                id.lane.number(),
-                id.chain.0,
-                to_sql(id.seq),
-                frame.prev,
-                frame.fingerprint,
-                frame.at.0,
-                frame.bytes.as_ref()
-            ])
-        })
-        .map(|_| ())
-        .map_err(during("store a frame"))
-}
-
-fn keep_conflict(connection: &Connection, frame: &Arrived) -> Result<(), DbError> {
-    let id = frame.identity;
-    let kept: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM conflicts WHERE box = ?1",
-            [id.device.0],
-            |row| row.get(0),
-        )
-        .map_err(during("count the conflicts of a box"))?;
-    if kept >= CONFLICTS_MAX {
-        return Ok(());
-    }
-    connection
-        .execute(
-            "INSERT OR IGNORE INTO conflicts
-               (box, lane, chain, seq, fingerprint, received_us, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                id.device.0,
-                id.lane.number(),
-                id.chain.0,
-                to_sql(id.seq),
-                frame.fingerprint,
-                frame.at.0,
-                frame.bytes.as_ref()
-            ],
-        )
-        .map(|_| ())
-        .map_err(during("keep a conflicting frame"))
-}
-
-/// Walks from where the lane stands along matching hashes to the first hole.
-fn advance(connection: &Connection, device: BoxId, from: LaneHead) -> Result<LaneHead, DbError> {
-    let act = "follow a chain";
-    let mut head = from;
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT seq, prev, fingerprint FROM frames
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 ORDER BY seq",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement
-        .query(params![
-            device.0,
-            head.lane.number(),
-            head.chain.0,
-            to_sql(head.upto)
-        ])
-        .map_err(during(act))?;
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let seq = from_sql(row.get(0).map_err(during(act))?);
-        if seq != head.upto.saturating_add(1) {
-            break;
-        }
-        let prev: Vec<u8> = row.get(1).map_err(during(act))?;
-        if head.head.is_some_and(|expected| prev != expected) {
-            head.broken_at = Some(seq);
-            break;
-        }
-        let fingerprint: Vec<u8> = row.get(2).map_err(during(act))?;
-        head.upto = seq;
-        head.head = Some(fixed(&fingerprint, "fingerprint")?);
-    }
-    Ok(head)
-}
-
-/// Compares what a box holds with what is stored; answers every lane that it named.
-pub(crate) fn compare(
+/// Compares what a box holds with what is stored; answers for every lane that it named.
+pub(super) fn compare(
     connection: &Connection,
     hello: &Hello,
-    now: UtcMicros,
-) -> Result<Vec<LaneHead>, DbError> {
-    let mut heads = Vec::new();
+    at: UtcMicros,
+) -> Result<Vec<Greeting>, DbError> {
+    let mut greetings = Vec::new();
     for said in &hello.lanes {
-        let known = lane(connection, hello.device, said.lane, said.chain)?;
-        let stands = known.unwrap_or_else(|| LaneHead::start(said.lane, said.chain));
-        let lost_to = said
-            .oldest
-            .saturating_sub(1)
-            .min(said.next.saturating_sub(1));
-        if lost_to <= stands.upto {
-            heads.push(stands);
+        let mut held = Held { connection, at };
+        let Some(greeting) = intake::greet(&mut held, hello.device, said)? else {
             continue;
-        }
-        let id = FrameIdentity {
-            device: hello.device,
-            lane: said.lane,
-            chain: said.chain,
-            seq: 0,
         };
-        if known.is_none() && chains(connection, id)? >= CHAINS_MAX {
-            continue;
+        if greeting.forked {
+            connection.execute(
+                "note a forked chain",
+                "INSERT INTO forks (box, lane, chain, noticed_us) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO NOTHING",
+                values![hello.device, said.lane, said.chain, at],
+            )?;
         }
-        heads.push(skip_lost(connection, hello.device, stands, lost_to, now)?);
+        greetings.push(greeting);
     }
-    Ok(heads)
+    Ok(greetings)
 }
 
-/// The box no longer has the frames up to `lost_to`: notes those that never arrived and goes
-/// on after them.
-fn skip_lost(
+/// Takes a signed gap record at its word. Doing it again changes nothing.
+pub(super) fn name_gap(
     connection: &Connection,
-    device: BoxId,
-    stands: LaneHead,
-    lost_to: u64,
-    now: UtcMicros,
-) -> Result<LaneHead, DbError> {
-    connection
-        .execute(
-            "INSERT OR IGNORE INTO missing (box, lane, chain, from_seq, to_seq, noticed_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                device.0,
-                stands.lane.number(),
-                stands.chain.0,
-                to_sql(stands.upto.saturating_add(1)),
-                to_sql(lost_to),
-                now.0
-            ],
-        )
-        .map_err(during("note missing frames"))?;
-    let after = LaneHead {
-        upto: lost_to,
-        head: None,
-        broken_at: None,
-        ..stands
+    told: &ToldGap,
+    at: UtcMicros,
+) -> Result<(), DbError> {
+    let (by, gap) = (&told.told_by, &told.gap);
+    connection.execute(
+        "note a gap record",
+        "INSERT INTO gaps (box, told_lane, told_chain, told_seq, lane, chain, from_seq, to_seq,
+                           records, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+        values![
+            by.device,
+            by.lane,
+            by.chain,
+            by.seq,
+            gap.lane,
+            gap.chain,
+            gap.from_seq,
+            gap.to_seq,
+            gap.records.min(intake::SEQ_MAX),
+            gap.reason
+        ],
+    )?;
+    let key = ChainKey {
+        device: by.device,
+        lane: gap.lane,
+        chain: gap.chain,
     };
-    let head = advance(connection, device, after)?;
-    put_lane(connection, device, &head)?;
-    Ok(head)
+    let mut held = Held { connection, at };
+    let named = NamedGap {
+        from_seq: gap.from_seq,
+        to_seq: gap.to_seq,
+        ends_chain: gap.reason == DATABASE_DAMAGED,
+    };
+    // Of a chain that nobody has heard of only its own frames can be told to be missing.
+    if held.head(key)?.is_none() && (gap.to_seq < gap.from_seq || gap.to_seq > intake::SEQ_MAX) {
+        return Ok(());
+    }
+    intake::name_gap(&mut held, key, &named)
 }
 
-fn put_lane(connection: &Connection, device: BoxId, head: &LaneHead) -> Result<(), DbError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO lanes (box, lane, chain, upto, head, broken_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (box, lane, chain)
-             DO UPDATE SET upto = ?4, head = ?5, broken_at = ?6",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                device.0,
-                head.lane.number(),
-                head.chain.0,
-                to_sql(head.upto),
-                head.head,
-                head.broken_at.map(to_sql)
-            ])
-        })
-        .map(|_| ())
-        .map_err(during("note where a lane stands"))
-}
-
-fn lane(
-    connection: &Connection,
-    device: BoxId,
-    lane: Lane,
-    chain: ChainId,
-) -> Result<Option<LaneHead>, DbError> {
-    let found: Option<(i64, Option<Vec<u8>>, Option<i64>)> = connection
-        .prepare_cached(
-            "SELECT upto, head, broken_at FROM lanes WHERE box = ?1 AND lane = ?2 AND chain = ?3",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![device.0, lane.number(), chain.0], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()
-        })
-        .map_err(during("read where a lane stands"))?;
-    found
-        .map(|(upto, head, broken_at)| {
-            Ok(LaneHead {
-                lane,
-                chain,
-                upto: from_sql(upto),
-                head: head.map(|h| fixed(&h, "lane head")).transpose()?,
-                broken_at: broken_at.map(from_sql),
-            })
-        })
-        .transpose()
-}
-
-pub(crate) fn head(
-    connection: &Connection,
-    device: BoxId,
-    in_lane: Lane,
-    chain: ChainId,
-) -> Result<LaneHead, DbError> {
-    Ok(
-        lane(connection, device, in_lane, chain)?
-            .unwrap_or_else(|| LaneHead::start(in_lane, chain)),
-    )
+pub(super) fn head(connection: &Connection, key: ChainKey) -> Result<LaneHead, DbError> {
+    let at = UtcMicros(0);
+    let head = Held { connection, at }.head(key)?;
+    Ok(head.unwrap_or_else(|| LaneHead::start(key.lane, key.chain)))
 }
 
 /// Every lane that is stored.
@@ -330,34 +167,28 @@ pub(crate) fn head(
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
 pub fn lane_rows(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {
-    let act = "list the lanes";
-    let mut statement = connection
-        .prepare_cached("SELECT box, lane, chain, upto, head, broken_at FROM lanes")
-        .map_err(during(act))?;
-    let mut rows = statement.query([]).map_err(during(act))?;
-    let mut lanes = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let device: Vec<u8> = row.get(0).map_err(during(act))?;
-        let chain: Vec<u8> = row.get(2).map_err(during(act))?;
-        let head: Option<Vec<u8>> = row.get(4).map_err(during(act))?;
-        let broken_at: Option<i64> = row.get(5).map_err(during(act))?;
-        let lane = Lane::from_number(row.get(1).map_err(during(act))?)
-            .ok_or(DbError::Damaged { what: "lane" })?;
-        lanes.push(LaneRow {
-            device: BoxId(fixed(&device, "box id")?),
-            head: LaneHead {
-                lane,
-                chain: ChainId(fixed(&chain, "chain")?),
-                upto: from_sql(row.get(3).map_err(during(act))?),
-                head: head.map(|h| fixed(&h, "lane head")).transpose()?,
-                broken_at: broken_at.map(from_sql),
-            },
-        });
-    }
-    Ok(lanes)
+    let rows = connection.rows(
+        "list the lanes",
+        "SELECT box, lane, chain, upto, head, broken_at FROM lanes ORDER BY lane, box, chain",
+        values![],
+    )?;
+    rows.into_iter()
+        .map(|mut row| {
+            Ok(LaneRow {
+                device: row.take(0)?,
+                head: LaneHead {
+                    lane: row.take(1)?,
+                    chain: row.take(2)?,
+                    upto: row.take(3)?,
+                    head: row.take(4)?,
+                    broken_at: row.take(5)?,
+                },
+            })
+        })
+        .collect()
 }
 
-/// Stored frames of a lane after one number and up to another, at most `limit`.
+/// Stored frames of a lane after one number and up to where the lane stands, at most `limit`.
 ///
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
@@ -367,65 +198,149 @@ pub fn frames_between(
     after: u64,
     limit: usize,
 ) -> Result<Vec<StoredFrame>, DbError> {
-    let act = "read frames";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT seq, received_us, bytes FROM frames
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 AND seq <= ?5
-             ORDER BY seq LIMIT ?6",
-        )
-        .map_err(during(act))?;
-    let rows = statement
-        .query_map(
-            params![
-                row.device.0,
-                row.head.lane.number(),
-                row.head.chain.0,
-                to_sql(after),
-                to_sql(row.head.upto),
-                i64::try_from(limit).unwrap_or(i64::MAX)
-            ],
-            |row| {
-                Ok(StoredFrame {
-                    seq: from_sql(row.get(0)?),
-                    received: UtcMicros(row.get(1)?),
-                    bytes: row.get(2)?,
-                })
-            },
-        )
-        .map_err(during(act))?;
-    rows.collect::<Result<_, _>>().map_err(during(act))
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let rows = connection.rows(
+        "read frames",
+        "SELECT seq, received_us, bytes FROM frames
+         WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 AND seq <= ?5
+         ORDER BY seq LIMIT ?6",
+        values![
+            row.device,
+            row.head.lane,
+            row.head.chain,
+            after,
+            row.head.upto,
+            limit
+        ],
+    )?;
+    rows.into_iter().map(read_frame).collect()
 }
 
-/// Frames of a box that do not fit its chains.
+fn read_frame(mut row: Row) -> Result<StoredFrame, DbError> {
+    Ok(StoredFrame {
+        seq: row.take(0)?,
+        received: row.take(1)?,
+        bytes: row.take(2)?,
+    })
+}
+
+/// Frames that came late and may not be filed yet, each as the lane that ends with it.
+///
+/// # Errors
+/// [`DbError`] when the inbox cannot be read.
+pub fn late_frames(connection: &Connection, limit: u64) -> Result<Vec<LaneRow>, DbError> {
+    let rows = connection.rows(
+        "list late frames",
+        "SELECT box, lane, chain, seq FROM late ORDER BY lane, box, chain, seq LIMIT ?1",
+        values![limit],
+    )?;
+    rows.into_iter().map(lane_ending_with).collect()
+}
+
+/// A frame as the lane that ends with it, from a row of box, lane, chain and number.
+pub(crate) fn lane_ending_with(mut row: Row) -> Result<LaneRow, DbError> {
+    Ok(LaneRow {
+        device: row.take(0)?,
+        head: LaneHead {
+            lane: row.take(1)?,
+            chain: row.take(2)?,
+            upto: row.take(3)?,
+            head: None,
+            broken_at: None,
+        },
+    })
+}
+
+/// Forgets that a frame came late: it is filed.
+pub(super) fn no_longer_late(connection: &Connection, id: &FrameIdentity) -> Result<(), DbError> {
+    connection
+        .execute(
+            "forget a late frame",
+            "DELETE FROM late WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
+            values![id.device, id.lane, id.chain, id.seq],
+        )
+        .map(|_| ())
+}
+
+/// Whether frames are missing that no signed gap record names, or chains are broken.
 ///
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
 pub fn chain_breaks(connection: &Connection, device: BoxId) -> Result<u32, DbError> {
-    connection
-        .prepare_cached(
-            "SELECT (SELECT count(*) FROM conflicts WHERE box = ?1)
-                  + (SELECT count(*) FROM lanes WHERE box = ?1 AND broken_at IS NOT NULL)",
-        )
-        .and_then(|mut statement| statement.query_row([device.0], |row| row.get(0)))
-        .map_err(during("count what does not fit a chain"))
+    let breaks: Option<u32> = connection.cell(
+        "count what does not fit a chain",
+        "SELECT (SELECT count(*) FROM conflicts WHERE box = ?1)
+              + (SELECT count(*) FROM forks WHERE box = ?1)
+              + (SELECT count(*) FROM lanes WHERE box = ?1 AND broken_at IS NOT NULL)",
+        values![device],
+    )?;
+    let unnamed = unnamed(connection, Some(device))?;
+    let unnamed = u32::try_from(unnamed).unwrap_or(u32::MAX);
+    Ok(breaks.unwrap_or(0).saturating_add(unnamed))
 }
 
-pub(crate) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
-    connection
-        .query_row(
-            "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM conflicts),
-                    (SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM missing),
-                    (SELECT count(*) FROM lanes WHERE broken_at IS NOT NULL)",
-            [],
-            |row| {
-                Ok(InboxCounts {
-                    frames: from_sql(row.get(0)?),
-                    conflicts: from_sql(row.get(1)?),
-                    missing: from_sql(row.get(2)?),
-                    broken_lanes: from_sql(row.get(3)?),
-                })
-            },
-        )
-        .map_err(during("count the inbox"))
+type Stretches = std::collections::BTreeMap<ChainKey, (Vec<(u64, u64)>, Vec<(u64, u64)>)>;
+
+/// Missing frames that no signed gap record names, of one box or of all.
+fn unnamed(connection: &Connection, device: Option<BoxId>) -> Result<u64, DbError> {
+    let act = "compare what is missing with what is named";
+    let read = |table: &str| {
+        let sql = format!(
+            "SELECT box, lane, chain, from_seq, to_seq FROM {table}
+             WHERE CAST(?1 AS INTEGER) = 1 OR box = ?2"
+        );
+        let all = device.is_none();
+        connection.rows(act, &sql, values![all, device.unwrap_or(BoxId([0; 16]))])
+    };
+    let mut stretches = Stretches::new();
+    for mut row in read("missing")? {
+        let (key, stretch) = read_stretch(&mut row)?;
+        stretches.entry(key).or_default().0.push(stretch);
+    }
+    for mut row in read("gaps")? {
+        let (key, stretch) = read_stretch(&mut row)?;
+        stretches.entry(key).or_default().1.push(stretch);
+    }
+    let count = |(missing, named): &(Vec<_>, Vec<_>)| intake::unnamed(missing, named);
+    Ok(stretches
+        .values()
+        .map(count)
+        .fold(0, |sum, of| sum.saturating_add(of)))
+}
+
+fn read_stretch(row: &mut Row) -> Result<(ChainKey, (u64, u64)), DbError> {
+    let key = ChainKey {
+        device: row.take(0)?,
+        lane: row.take(1)?,
+        chain: row.take(2)?,
+    };
+    Ok((key, (row.take(3)?, row.take(4)?)))
+}
+
+pub(super) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
+    let act = "count the inbox";
+    let row = connection.row(
+        act,
+        "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM conflicts),
+                (SELECT CAST(coalesce(sum(to_seq - from_seq + 1), 0) AS BIGINT) FROM missing),
+                (SELECT count(*) FROM lanes WHERE broken_at IS NOT NULL),
+                (SELECT count(*) FROM forks),
+                (SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM gaps
+                 WHERE to_seq < from_seq),
+                (SELECT CAST(coalesce(sum(frames), 0) AS BIGINT) FROM checkpoints)",
+        values![],
+    )?;
+    let mut row = row.ok_or(DbError::Damaged { what: act })?;
+    let missing: u64 = row.take(2)?;
+    let unnamed = unnamed(connection, None)?;
+    Ok(InboxCounts {
+        frames: row.take(0)?,
+        conflicts: row.take(1)?,
+        missing,
+        named_in_gaps: missing.saturating_sub(unnamed),
+        refused: row.take(5)?,
+        broken_lanes: row.take(3)?,
+        forked_lanes: row.take(4)?,
+        deleted: row.take(6)?,
+    })
 }

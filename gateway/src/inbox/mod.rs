@@ -2,49 +2,64 @@
 //!
 //! * Order on arrival: authenticated connection, topic of that box, signature, then
 //!   [`Inbox::store`], then PUBACK. `store` answers after COMMIT.
-//! * Identity of a frame is (box, lane, chain, number). The same identity with another
-//!   fingerprint is kept beside the first, raises an alarm and is never acknowledged.
-//! * A lane is acknowledged up to its last frame before the first hole, and only along
-//!   matching hashes: a frame whose `prev` is not the fingerprint before it stops the lane.
-//! * Numbers of acknowledgements rise for ever, across restarts, restored backups and clocks
-//!   that go back: they follow the wall clock but never below what is reserved on disk.
+//! * What becomes of a frame, how far a lane is acknowledged and what a hello changes is
+//!   decided in [`cardio_wire::intake`]; here is what it decides over.
+//! * Numbers of acknowledgements rise for ever, across restarts, restored backups, clocks that
+//!   go back and, on a database that several programs share, across programs.
 //!
 //! Deliberately absent: opening frames. [`crate::filing`] reads what is stored here.
 
 mod counter;
 mod enrolled;
 mod frames;
+mod held;
+mod retention;
 mod ties;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
-use cardio_wire::intake::{LaneHead, Receipt};
-use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::intake::{ChainKey, Greeting, LaneHead, Receipt};
+use cardio_wire::lane::FrameIdentity;
 use cardio_wire::message::Hello;
 use tokio::sync::{oneshot, watch};
 
-use crate::db::{DbError, Readers, Schema, Writer};
+use crate::db::{DbError, Place, Readers, Schema, Writer};
 pub use counter::AckCounter;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of};
-pub use frames::{Arrived, LaneRow, StoredFrame, chain_breaks, frames_between, lane_rows};
+pub(crate) use frames::lane_ending_with;
+pub use frames::{
+    Arrived, LaneRow, StoredFrame, ToldGap, chain_breaks, frames_between, lane_rows, late_frames,
+};
+pub use retention::{Checkpoint, checkpoint};
 pub use ties::Ties;
 
-const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("clocks.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("clocks.sql"),
+    include_str!("schema_2.sql"),
+];
 
 /// Numbers of the inbox for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct InboxCounts {
     /// Frames stored.
     pub frames: u64,
-    /// Frames that claim the identity of a stored one.
+    /// Frames that conflict with stored ones.
     pub conflicts: u64,
-    /// Frames that boxes lost before sending them.
+    /// Frames that never came and will not come.
     pub missing: u64,
+    /// How many of those a signed gap record names.
+    pub named_in_gaps: u64,
+    /// Records that boxes say they refused before they were frames.
+    pub refused: u64,
     /// Lanes that stopped at a hash that does not match.
     pub broken_lanes: u64,
+    /// Lanes of which box and gateway hold different frames.
+    pub forked_lanes: u64,
+    /// Frames that retention has deleted after they were filed.
+    pub deleted: u64,
 }
 
 /// Handle to the inbox.
@@ -59,22 +74,24 @@ impl Inbox {
     /// Opens or creates the inbox.
     ///
     /// # Errors
-    /// [`DbError`] when the file cannot be used.
-    pub fn open(path: &Path, queue: usize, now: UtcMicros) -> Result<Self, DbError> {
+    /// [`DbError`] when the database cannot be used.
+    pub fn open(place: &Place, queue: usize, now: UtcMicros) -> Result<Self, DbError> {
         let schema = Schema {
-            path: path.to_owned(),
+            place: place.clone(),
+            part: "inbox",
             steps: STEPS,
         };
-        let writer = Writer::start(schema, "inbox", queue)?;
-        let reserved = writer.write_blocking(move |tx| counter::open(tx, now))?;
+        let shared = place.is_shared();
+        let writer = Writer::start(schema, queue)?;
+        let counter = writer.write_blocking(move |tx| AckCounter::open(tx, shared, now))?;
         Ok(Self {
             writer,
-            readers: Readers::of(path),
-            counter: Arc::new(AckCounter::from_reserved(reserved)),
+            readers: Readers::of(place),
+            counter: Arc::new(counter),
         })
     }
 
-    /// The numbers of acknowledgements.
+    /// The numbers of acknowledgements and commands.
     pub fn counter(&self) -> &AckCounter {
         &self.counter
     }
@@ -92,32 +109,76 @@ impl Inbox {
     /// Stores a frame whose signature was verified. The answer comes after COMMIT.
     pub async fn store(&self, frame: Arrived) -> oneshot::Receiver<Result<Receipt, DbError>> {
         let counter = Arc::clone(&self.counter);
+        let device = frame.identity.device;
         self.writer
-            .submit(move |tx| {
-                counter.reserve(tx, frame.at)?;
+            .submit(&device.0, move |tx| {
+                counter.reserve(tx, device, frame.at)?;
                 frames::store(tx, &frame)
             })
             .await
     }
 
-    /// Notes what a box says it holds and answers where each of its lanes stands here. The
-    /// answer comes after COMMIT. `greeted` is when this connection was answered, if that is
-    /// known: the hello was made after it.
+    /// Notes what a box says it holds and answers for each of its lanes, after COMMIT.
+    /// `greeted` is when this connection was answered, if that is known: the hello was made
+    /// after it.
     pub async fn hello(
         &self,
         hello: Hello,
         greeted: Option<UtcMicros>,
         now: UtcMicros,
-    ) -> oneshot::Receiver<Result<Vec<LaneHead>, DbError>> {
+    ) -> oneshot::Receiver<Result<Vec<Greeting>, DbError>> {
         let counter = Arc::clone(&self.counter);
+        let device = hello.device;
         self.writer
-            .submit(move |tx| {
-                counter.reserve(tx, now)?;
+            .submit(&device.0, move |tx| {
+                counter.reserve(tx, device, now)?;
                 enrolled::heard(tx, &hello, now)?;
                 ties::note(tx, &hello, greeted, now)?;
                 frames::compare(tx, &hello, now)
             })
             .await
+    }
+
+    /// Takes signed gap records at their word. For threads outside the runtime; doing it
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be stored.
+    pub fn name_gaps(&self, told: Vec<ToldGap>, now: UtcMicros) -> Result<(), DbError> {
+        for told in told {
+            let device = told.told_by.device;
+            self.writer
+                .write_of_blocking(&device.0, move |tx| frames::name_gap(tx, &told, now))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets that frames came late: they are filed. For threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be stored.
+    pub fn filed_late(&self, frames: Vec<FrameIdentity>) -> Result<(), DbError> {
+        self.writer.write_blocking(move |tx| {
+            frames
+                .iter()
+                .try_for_each(|frame| frames::no_longer_late(tx, frame))
+        })
+    }
+
+    /// Deletes frames of a lane that were filed and came before `before`; answers how many.
+    /// For threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be done.
+    pub fn delete_filed(
+        &self,
+        key: ChainKey,
+        filed: u64,
+        before: UtcMicros,
+    ) -> Result<u64, DbError> {
+        self.writer.write_of_blocking(&key.device.0, move |tx| {
+            retention::delete(tx, key, filed, before)
+        })
     }
 
     /// Enrols a box: stores its public parts under a new name.
@@ -169,14 +230,13 @@ impl Inbox {
             .await
     }
 
-    /// The boxes of whose clocks something was learnt after `mark`, and the mark for the next
-    /// time.
+    /// The boxes of whose clocks something is known, each with a number that is another one
+    /// when more was learnt.
     ///
     /// # Errors
     /// [`DbError`] when the inbox cannot be read.
-    pub fn clock_news(&self, mark: i64) -> Result<(i64, Vec<BoxId>), DbError> {
-        self.readers
-            .read(|connection| ties::changed_since(connection, mark))
+    pub fn clock_news(&self) -> Result<Vec<(BoxId, i64)>, DbError> {
+        self.readers.read(ties::news)
     }
 
     /// Numbers for `status`.
@@ -191,15 +251,16 @@ impl Inbox {
     ///
     /// # Errors
     /// [`DbError`] when the inbox cannot be read.
-    pub fn lane_head(
-        &self,
-        device: BoxId,
-        lane: Lane,
-        chain: ChainId,
-    ) -> Result<LaneHead, DbError> {
+    pub fn lane_head(&self, key: ChainKey) -> Result<LaneHead, DbError> {
         self.readers
-            .read(|connection| frames::head(connection, device, lane, chain))
+            .read(|connection| frames::head(connection, key))
     }
+}
+
+#[cfg(test)]
+fn chain_breaks_of(inbox: &Inbox, device: BoxId) -> u32 {
+    let breaks = inbox.readers.read(|c| chain_breaks(c, device));
+    breaks.unwrap()
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ CREATE TABLE missing (
 
 -- The highest number that an acknowledgement may carry before it must be raised here.
 CREATE TABLE ack_counter (
-  only     INTEGER PRIMARY KEY CHECK (only = 1),
+  "only"   INTEGER PRIMARY KEY CHECK ("only" = 1),
   reserved INTEGER NOT NULL
 ) STRICT;
 INSERT INTO ack_counter VALUES (1, 0);

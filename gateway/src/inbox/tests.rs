@@ -1,13 +1,15 @@
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::{BootId, BoxId};
-use cardio_wire::intake::Stored;
+use cardio_wire::intake::{ChainKey, Greeting, Receipt, Stored};
 use cardio_wire::keys::{KeyId, TrustedKeyIds, VerifyingKey};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Hello, LaneState};
+use cardio_wire::record::{LaneGapV1, RecordHead};
 use proptest::prelude::*;
 
-use super::{Arrived, EnrolError, Inbox, NewBox, Receipt};
+use super::{Arrived, EnrolError, Inbox, InboxCounts, NewBox, ToldGap};
 use crate::boxes::KnownBox;
+use crate::db::testing::Fresh;
 
 const BOX: BoxId = BoxId([5; 16]);
 const CHAIN: ChainId = ChainId([6; 8]);
@@ -49,12 +51,16 @@ fn frame(seq: u64) -> Arrived {
     }
 }
 
-async fn enrolled(dir: &tempfile::TempDir) -> Inbox {
-    let path = dir.path().join("inbox.sqlite");
-    let inbox = tokio::task::spawn_blocking(move || Inbox::open(&path, 64, NOW))
+async fn opened(fresh: &Fresh, now: UtcMicros) -> Inbox {
+    let place = fresh.place();
+    tokio::task::spawn_blocking(move || Inbox::open(&place, 64, now))
         .await
         .unwrap()
-        .unwrap();
+        .unwrap()
+}
+
+async fn enrolled(fresh: &Fresh) -> Inbox {
+    let inbox = opened(fresh, NOW).await;
     match inbox.enrol(new_box()).await {
         Ok(()) | Err(EnrolError::NameTaken { .. }) => inbox,
         Err(error) => panic!("{error}"),
@@ -63,6 +69,10 @@ async fn enrolled(dir: &tempfile::TempDir) -> Inbox {
 
 async fn store(inbox: &Inbox, frame: Arrived) -> Receipt {
     inbox.store(frame).await.await.unwrap().unwrap()
+}
+
+async fn said(inbox: &Inbox, hello: Hello) -> Greeting {
+    inbox.hello(hello, None, NOW).await.await.unwrap().unwrap()[0]
 }
 
 fn hello(oldest: u64, next: u64) -> Hello {
@@ -98,8 +108,8 @@ fn hello(oldest: u64, next: u64) -> Hello {
 
 #[tokio::test]
 async fn a_lane_is_acknowledged_up_to_the_first_hole() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = enrolled(&dir).await;
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
     assert_eq!(store(&inbox, frame(1)).await.head.upto, 1);
     assert_eq!(store(&inbox, frame(3)).await.head.upto, 1);
     let receipt = store(&inbox, frame(2)).await;
@@ -109,8 +119,8 @@ async fn a_lane_is_acknowledged_up_to_the_first_hole() {
 
 #[tokio::test]
 async fn a_hash_that_does_not_match_stops_the_lane_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = enrolled(&dir).await;
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
     store(&inbox, frame(1)).await;
     let mut odd = frame(2);
     odd.prev = [0xEE; 32];
@@ -122,16 +132,11 @@ async fn a_hash_that_does_not_match_stops_the_lane_there() {
 
 #[tokio::test]
 async fn frames_that_a_box_has_lost_are_named_and_the_lane_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = enrolled(&dir).await;
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
     store(&inbox, frame(1)).await;
-    let heads = inbox
-        .hello(hello(5, 8), None, NOW)
-        .await
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((heads[0].upto, heads[0].head), (4, None));
+    let greeting = said(&inbox, hello(5, 8)).await;
+    assert_eq!((greeting.head.upto, greeting.head.head), (4, None));
     let receipt = store(&inbox, frame(5)).await;
     assert_eq!(receipt.head.upto, 5);
     assert_eq!(inbox.counts().unwrap().missing, 3);
@@ -139,8 +144,8 @@ async fn frames_that_a_box_has_lost_are_named_and_the_lane_goes_on() {
 
 #[tokio::test]
 async fn a_number_far_beyond_the_lane_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = enrolled(&dir).await;
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
     let receipt = store(&inbox, frame(1_000_000)).await;
     assert_eq!(receipt.stored, Stored::TooFarAhead);
     assert_eq!(inbox.counts().unwrap().frames, 0);
@@ -148,24 +153,32 @@ async fn a_number_far_beyond_the_lane_is_refused() {
 
 #[tokio::test]
 async fn numbers_of_acknowledgements_rise_across_openings() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = enrolled(&dir).await;
-    let high = first.counter().next(NOW);
-    drop(first);
-    // The clock went back a day meanwhile.
-    let path = dir.path().join("inbox.sqlite");
-    let back = UtcMicros(NOW.0 - 86_400_000_000);
-    let second = tokio::task::spawn_blocking(move || Inbox::open(&path, 64, back))
+    let fresh = Fresh::new();
+    let first = enrolled(&fresh).await;
+    first
+        .hello(hello(1, 1), None, NOW)
+        .await
         .await
         .unwrap()
         .unwrap();
-    assert!(second.counter().next(back) > high);
+    let high = first.counter().next(BOX, NOW);
+    drop(first);
+    // The clock went back a day meanwhile.
+    let back = UtcMicros(NOW.0 - 86_400_000_000);
+    let second = opened(&fresh, back).await;
+    second
+        .hello(hello(1, 1), None, back)
+        .await
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(second.counter().next(BOX, back) > high);
 }
 
 #[tokio::test]
 async fn a_name_is_given_once_and_revoked_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = enrolled(&dir).await;
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
     let mut other = new_box();
     other.known.id = BoxId([9; 16]);
     other.known.cert_key_hash = [9; 32];
@@ -174,6 +187,156 @@ async fn a_name_is_given_once_and_revoked_once() {
     assert_eq!(inbox.revoke("FR75-012".to_owned(), NOW).await.unwrap(), BOX);
     let err = inbox.revoke("FR75-012".to_owned(), NOW).await.unwrap_err();
     assert_eq!(err.code(), "boxes.name.unknown");
+}
+
+fn told(from_seq: u64, to_seq: u64, reason: &str) -> ToldGap {
+    let alert = ChainKey {
+        device: BOX,
+        lane: Lane::Alert,
+        chain: CHAIN,
+    };
+    ToldGap {
+        told_by: alert.frame(1),
+        gap: LaneGapV1 {
+            head: RecordHead {
+                id: cardio_core::ids::RecordId([3; 16]),
+                at: hello(1, 1).at,
+            },
+            lane: Lane::Routine,
+            chain: CHAIN,
+            from_seq,
+            to_seq,
+            records: (to_seq + 1).saturating_sub(from_seq),
+            reason: reason.to_owned(),
+        },
+    }
+}
+
+async fn named(inbox: &Inbox, told: ToldGap) -> InboxCounts {
+    let inbox = inbox.clone();
+    tokio::task::spawn_blocking(move || {
+        inbox.name_gaps(vec![told], NOW).unwrap();
+        inbox.counts().unwrap()
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_signed_gap_names_what_is_missing_and_once_it_came_nothing_is() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    store(&inbox, frame(1)).await;
+    store(&inbox, frame(4)).await;
+    let counts = named(&inbox, told(2, 3, "database.damaged")).await;
+    assert_eq!((counts.missing, counts.named_in_gaps), (2, 2));
+    let key = ChainKey {
+        device: BOX,
+        lane: Lane::Routine,
+        chain: CHAIN,
+    };
+    assert_eq!(inbox.lane_head(key).unwrap().upto, 4);
+    assert_eq!(super::chain_breaks_of(&inbox, BOX), 0);
+    // The frames come after all, over another way.
+    store(&inbox, frame(3)).await;
+    store(&inbox, frame(2)).await;
+    let counts = inbox.counts().unwrap();
+    assert_eq!((counts.missing, counts.named_in_gaps), (0, 0));
+    let late = inbox.readers().read(|c| super::late_frames(c, 10)).unwrap();
+    assert_eq!(late.len(), 2);
+}
+
+#[tokio::test]
+async fn frames_that_no_gap_names_break_the_chain() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    said(&inbox, hello(3, 4)).await;
+    assert_eq!(super::chain_breaks_of(&inbox, BOX), 2);
+    let counts = named(&inbox, told(1, 2, "retention.deleted")).await;
+    assert_eq!((counts.missing, counts.named_in_gaps), (2, 2));
+    assert_eq!(super::chain_breaks_of(&inbox, BOX), 0);
+}
+
+#[tokio::test]
+async fn records_that_a_box_refused_are_counted() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    let mut refused = told(5, 4, "space.refused");
+    refused.gap.records = 7;
+    let counts = named(&inbox, refused).await;
+    assert_eq!((counts.refused, counts.missing), (7, 0));
+}
+
+#[tokio::test]
+async fn filed_frames_are_deleted_and_still_count_as_stored() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    for seq in 1..=5 {
+        store(&inbox, frame(seq)).await;
+    }
+    let key = ChainKey {
+        device: BOX,
+        lane: Lane::Routine,
+        chain: CHAIN,
+    };
+    let later = UtcMicros(NOW.0 + 1);
+    let cleaning = inbox.clone();
+    let (early, deleted) = tokio::task::spawn_blocking(move || {
+        let early = cleaning.delete_filed(key, 5, NOW).unwrap();
+        (early, cleaning.delete_filed(key, 3, later).unwrap())
+    })
+    .await
+    .unwrap();
+    assert_eq!((early, deleted), (0, 3));
+    let cut = inbox.readers().read(|c| super::checkpoint(c, key)).unwrap();
+    let cut = cut.unwrap();
+    assert_eq!(
+        (cut.upto, cut.fingerprint, cut.frames),
+        (3, fingerprint(3), 3)
+    );
+    assert_eq!(store(&inbox, frame(2)).await.stored, Stored::Duplicate);
+    assert_eq!(store(&inbox, frame(6)).await.head.upto, 6);
+    let counts = inbox.counts().unwrap();
+    assert_eq!((counts.frames, counts.deleted, counts.missing), (3, 3, 0));
+}
+
+/// Two programs need a server; on files the state directory's lock keeps the second out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_share_a_server_store_each_frame_once_and_number_upwards() {
+    let fresh = Fresh::new();
+    let first = enrolled(&fresh).await;
+    let second = match fresh.place().is_shared() {
+        true => enrolled(&fresh).await,
+        false => first.clone(),
+    };
+    let both = |seq: u64| {
+        let (first, second) = (first.clone(), second.clone());
+        tokio::spawn(async move {
+            let (a, b) = tokio::join!(first.store(frame(seq)), second.store(frame(seq)));
+            (a.await.unwrap().unwrap(), b.await.unwrap().unwrap())
+        })
+    };
+    let racing: Vec<_> = (1..=40).rev().map(both).collect();
+    for race in racing {
+        let (a, b) = race.await.unwrap();
+        let stored = [a.stored, b.stored];
+        assert!(
+            stored.contains(&Stored::New) && stored.contains(&Stored::Duplicate),
+            "{stored:?}"
+        );
+    }
+    let head = store(&second, frame(40)).await.head;
+    assert_eq!((head.upto, head.head), (40, Some(fingerprint(40))));
+    assert_eq!(first.counts().unwrap().frames, 40);
+    let mut last = 0;
+    for inbox in [&first, &second, &first, &second] {
+        said(inbox, hello(1, 41)).await;
+        for _ in 0..3 {
+            let number = inbox.counter().next(BOX, NOW);
+            assert!(number > last);
+            last = number;
+        }
+    }
 }
 
 proptest! {
@@ -187,12 +350,12 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let dir = tempfile::tempdir().unwrap();
-            let mut inbox = enrolled(&dir).await;
+            let fresh = Fresh::new();
+            let mut inbox = enrolled(&fresh).await;
             let mut seen = std::collections::BTreeSet::new();
             for (step, seq) in order.iter().chain(&repeats).copied().enumerate() {
                 if step == reopen_after {
-                    inbox = enrolled(&dir).await;
+                    inbox = enrolled(&fresh).await;
                 }
                 let receipt = store(&inbox, frame(seq)).await;
                 let fresh = seen.insert(seq);

@@ -27,7 +27,7 @@ CREATE INDEX dated_of_box ON dated (box);
 
 -- Up to where the inbox's news of clocks has been taken in.
 CREATE TABLE clock_mark (
-  only INTEGER PRIMARY KEY CHECK (only = 1),
+  "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
   mark INTEGER NOT NULL
 ) STRICT;
 INSERT INTO clock_mark VALUES (1, 0);

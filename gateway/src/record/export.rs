@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::store::{binary_bytes, read};
-use crate::db::{DbError, during};
+use crate::db::{Connection, DbError, values};
 
 /// Most resources of one export.
 const EXPORT_MAX: usize = 200_000;
@@ -62,23 +61,17 @@ fn attachments(document: &Value) -> Vec<String> {
 }
 
 fn referred(connection: &Connection, kind: &str, id: &str) -> Result<Vec<String>, DbError> {
-    let act = "follow the references of a resource";
-    let mut statement = connection
-        .prepare_cached("SELECT DISTINCT target FROM index_references WHERE kind = ?1 AND id = ?2")
-        .map_err(during(act))?;
-    let rows = statement
-        .query_map(params![kind, id], |row| row.get(0))
-        .map_err(during(act))?;
-    rows.collect::<Result<_, _>>().map_err(during(act))
+    connection.cells(
+        "follow the references of a resource",
+        "SELECT DISTINCT target FROM index_references WHERE kind = ?1 AND id = ?2",
+        values![kind, id],
+    )
 }
 
 fn referring(connection: &Connection, target: &str) -> Result<Vec<String>, DbError> {
-    let act = "find what refers to a resource";
-    let mut statement = connection
-        .prepare_cached("SELECT DISTINCT kind || '/' || id FROM index_references WHERE target = ?1")
-        .map_err(during(act))?;
-    let rows = statement
-        .query_map([target], |row| row.get(0))
-        .map_err(during(act))?;
-    rows.collect::<Result<_, _>>().map_err(during(act))
+    connection.cells(
+        "find what refers to a resource",
+        "SELECT DISTINCT kind || '/' || id FROM index_references WHERE target = ?1",
+        values![target],
+    )
 }

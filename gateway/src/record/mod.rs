@@ -19,7 +19,11 @@ pub use search::{Page, search};
 pub use store::{BinaryBytes, Put, Versioned, binary_bytes, history, put, read, read_version};
 
 /// Statements of each schema version.
-pub const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("clocks.sql")];
+pub const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("clocks.sql"),
+    include_str!("clocks_2.sql"),
+];
 
 /// The types that are kept, with what can be done with them over HTTP.
 pub const KINDS: [&str; 10] = [

@@ -129,6 +129,6 @@ CREATE TABLE alerts (
 ) STRICT;
 
 CREATE TABLE alert_state (
-  only  INTEGER PRIMARY KEY CHECK (only = 1),
+  "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
   state TEXT NOT NULL
 ) STRICT;

@@ -2,10 +2,9 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_fhir::index::{IndexValue, index_of};
-use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 
-use crate::db::{DbError, during, from_sql};
+use crate::db::{Connection, DbError, Row, values};
 
 /// What writing a resource did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,53 +49,63 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
         return Err(DAMAGED);
     };
     let body = resource.to_string();
-    let old: Option<(i64, i64, String)> = connection
-        .prepare_cached(
+    let old = connection
+        .row(
+            "look for a resource",
             "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![kind, id], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()
-        })
-        .map_err(during("look for a resource"))?;
+            values![kind, id],
+        )?
+        .map(Stored::of)
+        .transpose()?;
     let (put, version) = match old {
-        Some((_, _, same)) if same == body => return Ok(Put::Unchanged),
-        Some((version, updated, old)) => {
-            keep(connection, kind, id, version, updated, &old)?;
-            (Put::Updated, version.saturating_add(1))
+        Some(old) if old.body == body => return Ok(Put::Unchanged),
+        Some(old) => {
+            keep(connection, kind, id, &old)?;
+            (Put::Updated, old.version.saturating_add(1))
         }
         None => (Put::Created, 1),
     };
-    connection
-        .prepare_cached(
-            "INSERT INTO resources (kind, id, version, updated_us, body) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (kind, id) DO UPDATE SET version = ?3, updated_us = ?4, body = ?5",
-        )
-        .and_then(|mut statement| statement.execute(params![kind, id, version, now.0, body]))
-        .map_err(during("write a resource"))?;
+    connection.execute(
+        "write a resource",
+        "INSERT INTO resources (kind, id, version, updated_us, body) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version,
+           updated_us = excluded.updated_us, body = excluded.body",
+        values![kind, id, version, now, body],
+    )?;
     index(connection, kind, id, resource, now)?;
     Ok(put)
 }
 
-fn keep(
-    connection: &Connection,
-    kind: &str,
-    id: &str,
-    version: i64,
-    updated: i64,
-    body: &str,
-) -> Result<(), DbError> {
+/// A version as it is stored.
+struct Stored {
+    version: u64,
+    updated: UtcMicros,
+    body: String,
+}
+
+impl Stored {
+    fn of(mut row: Row) -> Result<Self, DbError> {
+        Ok(Self {
+            version: row.take(0)?,
+            updated: row.take(1)?,
+            body: row.take(2)?,
+        })
+    }
+
+    fn versioned(&self) -> Result<Versioned, DbError> {
+        dressed(self.version, self.updated, &self.body)
+    }
+}
+
+fn keep(connection: &Connection, kind: &str, id: &str, old: &Stored) -> Result<(), DbError> {
     connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO history (kind, id, version, updated_us, body)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+        .execute(
+            "keep the version before",
+            "INSERT INTO history (kind, id, version, updated_us, body)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            values![kind, id, old.version, old.updated, old.body],
         )
-        .and_then(|mut statement| statement.execute(params![kind, id, version, updated, body]))
         .map(|_| ())
-        .map_err(during("keep the version before"))
 }
 
 fn index(
@@ -106,64 +115,56 @@ fn index(
     resource: &Value,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    for table in [
+    for sql in [
         "DELETE FROM index_tokens WHERE kind = ?1 AND id = ?2",
         "DELETE FROM index_references WHERE kind = ?1 AND id = ?2",
         "DELETE FROM index_dates WHERE kind = ?1 AND id = ?2",
     ] {
-        connection
-            .prepare_cached(table)
-            .and_then(|mut statement| statement.execute(params![kind, id]))
-            .map_err(during("clear the index of a resource"))?;
+        connection.execute("clear the index of a resource", sql, values![kind, id])?;
     }
-    insert_date(connection, kind, "_lastUpdated", (now.0, now.0), id)?;
+    insert_date(connection, kind, "_lastUpdated", (now, now), id)?;
+    let act = "index a resource";
     for entry in index_of(resource) {
         match &entry.value {
-            IndexValue::Token { system, code } => insert_text(
-                connection,
-                "INSERT OR IGNORE INTO index_tokens (kind, param, code, system, id)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![kind, entry.param, code, system.as_deref().unwrap_or(""), id],
-            )?,
-            IndexValue::Reference(target) => insert_text(
-                connection,
-                "INSERT OR IGNORE INTO index_references (kind, param, target, id)
-                 VALUES (?1, ?2, ?3, ?4)",
-                params![kind, entry.param, target, id],
-            )?,
+            IndexValue::Token { system, code } => connection
+                .execute(
+                    act,
+                    "INSERT INTO index_tokens (kind, param, code, system, id)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                    values![kind, entry.param, code, system.as_deref().unwrap_or(""), id],
+                )
+                .map(|_| ())?,
+            IndexValue::Reference(target) => connection
+                .execute(
+                    act,
+                    "INSERT INTO index_references (kind, param, target, id)
+                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                    values![kind, entry.param, target, id],
+                )
+                .map(|_| ())?,
             IndexValue::Date { from, to } => {
-                insert_date(connection, kind, entry.param, (from.0, to.0), id)?;
+                insert_date(connection, kind, entry.param, (*from, *to), id)?;
             }
         }
     }
     Ok(())
 }
 
-fn insert_text(
-    connection: &Connection,
-    sql: &str,
-    values: &[&dyn rusqlite::ToSql],
-) -> Result<(), DbError> {
-    connection
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.execute(values))
-        .map(|_| ())
-        .map_err(during("index a resource"))
-}
-
 fn insert_date(
     connection: &Connection,
     kind: &str,
     param: &str,
-    (from, to): (i64, i64),
+    (from, to): (UtcMicros, UtcMicros),
     id: &str,
 ) -> Result<(), DbError> {
-    insert_text(
-        connection,
-        "INSERT OR IGNORE INTO index_dates (kind, param, from_us, to_us, id)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![kind, param, from, to, id],
-    )
+    connection
+        .execute(
+            "index a resource",
+            "INSERT INTO index_dates (kind, param, from_us, to_us, id)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            values![kind, param, from, to, id],
+        )
+        .map(|_| ())
 }
 
 /// Reads the newest version.
@@ -171,20 +172,12 @@ fn insert_date(
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn read(connection: &Connection, kind: &str, id: &str) -> Result<Option<Versioned>, DbError> {
-    let row: Option<(i64, i64, String)> = connection
-        .prepare_cached(
-            "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![kind, id], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()
-        })
-        .map_err(during("read a resource"))?;
-    row.map(|(version, updated, body)| dressed(version, updated, &body))
-        .transpose()
+    let row = connection.row(
+        "read a resource",
+        "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2",
+        values![kind, id],
+    )?;
+    row.map(|row| Stored::of(row)?.versioned()).transpose()
 }
 
 /// Reads one version.
@@ -207,32 +200,22 @@ pub fn read_version(
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn history(connection: &Connection, kind: &str, id: &str) -> Result<Vec<Versioned>, DbError> {
-    let act = "read the history of a resource";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2
-             UNION ALL
-             SELECT version, updated_us, body FROM history WHERE kind = ?1 AND id = ?2
-             ORDER BY 1 DESC",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query(params![kind, id]).map_err(during(act))?;
-    let mut versions = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        let body: String = row.get(2).map_err(during(act))?;
-        versions.push(dressed(
-            row.get(0).map_err(during(act))?,
-            row.get(1).map_err(during(act))?,
-            &body,
-        )?);
-    }
-    Ok(versions)
+    let rows = connection.rows(
+        "read the history of a resource",
+        "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2
+         UNION ALL
+         SELECT version, updated_us, body FROM history WHERE kind = ?1 AND id = ?2
+         ORDER BY 1 DESC",
+        values![kind, id],
+    )?;
+    rows.into_iter()
+        .map(|row| Stored::of(row)?.versioned())
+        .collect()
 }
 
 /// Writes version and time into the resource's `meta`.
-pub(super) fn dressed(version: i64, updated: i64, body: &str) -> Result<Versioned, DbError> {
+pub(super) fn dressed(version: u64, updated: UtcMicros, body: &str) -> Result<Versioned, DbError> {
     let mut resource: Value = serde_json::from_str(body).map_err(|_| DAMAGED)?;
-    let updated = UtcMicros(updated);
     let object = resource.as_object_mut().ok_or(DAMAGED)?;
     let meta = object.entry("meta").or_insert_with(|| json!({}));
     if let Some(meta) = meta.as_object_mut() {
@@ -243,7 +226,7 @@ pub(super) fn dressed(version: i64, updated: i64, body: &str) -> Result<Versione
         );
     }
     Ok(Versioned {
-        version: from_sql(version),
+        version,
         updated,
         resource,
     })
@@ -254,15 +237,11 @@ pub(super) fn dressed(version: i64, updated: i64, body: &str) -> Result<Versione
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn binary_bytes(connection: &Connection, id: &str) -> Result<Option<BinaryBytes>, DbError> {
-    let act = "read the bytes of a document";
-    let acquisition: Option<Vec<u8>> = connection
-        .query_row(
-            "SELECT acquisition FROM binaries WHERE id = ?1",
-            [id],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(during(act))?;
+    let acquisition: Option<Vec<u8>> = connection.cell(
+        "read the bytes of a document",
+        "SELECT acquisition FROM binaries WHERE id = ?1",
+        values![id],
+    )?;
     let Some(acquisition) = acquisition else {
         return Ok(None);
     };

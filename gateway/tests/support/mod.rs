@@ -1,6 +1,8 @@
 //! A gateway in this process, and a box that speaks to it over real TLS on loopback.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+mod server;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use rumqttc::mqttbytes::v5::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+pub(crate) use server::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -38,13 +41,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) gateway: Gateway,
+    server: Option<Server>,
 }
 
-fn config(dir: &tempfile::TempDir) -> Config {
+fn config(dir: &tempfile::TempDir, server: Option<&Server>) -> Config {
     let text = format!(
         "state = \"{}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"50ms\"\n\
-         [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n",
-        dir.path().join("state").display()
+         [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n{}",
+        dir.path().join("state").display(),
+        server.map_or_else(String::new, Server::config)
     );
     Config::from_toml(&text, "test").unwrap()
 }
@@ -57,18 +62,27 @@ impl Bench {
     /// As [`Bench::start`], by a clock of the test's own.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::open(dir, clock).await
+        Self::open(dir, Server::fresh(), clock).await
     }
 
-    async fn open(dir: tempfile::TempDir, clock: Arc<dyn Clock>) -> Self {
-        let gateway = Gateway::start(config(&dir), clock).await.unwrap();
-        Self { dir, gateway }
+    async fn open(dir: tempfile::TempDir, server: Option<Server>, clock: Arc<dyn Clock>) -> Self {
+        let config = config(&dir, server.as_ref());
+        let gateway = Gateway::start(config, clock).await.unwrap();
+        Self {
+            dir,
+            gateway,
+            server,
+        }
     }
 
     pub(crate) async fn restart(self) -> Self {
-        let Self { dir, gateway } = self;
+        let Self {
+            dir,
+            gateway,
+            server,
+        } = self;
         gateway.stop().await;
-        Self::open(dir, Arc::new(SystemClock::new())).await
+        Self::open(dir, server, Arc::new(SystemClock::new())).await
     }
 
     pub(crate) async fn asked(&self, request: Value) -> Value {
@@ -91,6 +105,11 @@ impl Bench {
             .asked(serde_json::json!({"verb": "boxes-add", "name": name, "endpoint": null}))
             .await;
         TestBox::from_file(answer["ok"]["file"].as_str().expect("an enrolment file"))
+    }
+
+    /// Whether its databases are on a server, not in files of the state directory.
+    pub(crate) const fn is_on_a_server(&self) -> bool {
+        self.server.is_some()
     }
 
     pub(crate) fn fhir(&self) -> Fhir {
@@ -385,7 +404,10 @@ impl Client {
         Self::tls_at(bench.gateway.mqtt, of).await
     }
 
-    async fn tls_at(address: std::net::SocketAddr, of: &TestBox) -> std::io::Result<Self> {
+    pub(crate) async fn tls_at(
+        address: std::net::SocketAddr,
+        of: &TestBox,
+    ) -> std::io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = tokio_rustls::TlsConnector::from(Arc::clone(&of.tls))
@@ -396,6 +418,12 @@ impl Client {
             buffer: BytesMut::new(),
             packet_id: 0,
         })
+    }
+
+    /// Whether the peer answers CONNECT; one that does not know the box closes instead.
+    pub(crate) async fn hears(mut self) -> Option<()> {
+        self.send(&connect(30)).await;
+        matches!(self.next().await, Some(Packet::ConnAck(_))).then_some(())
     }
 
     /// TLS, CONNECT, SUBSCRIBE.

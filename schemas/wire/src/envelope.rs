@@ -24,7 +24,7 @@ pub use crate::cose::SignedError;
 pub use crate::lane::FrameIdentity;
 
 use crate::MAX_SEALED_BYTES;
-use crate::cbor::{self, CborError, Field};
+use crate::cbor::{self, CborError, Field, Items};
 use crate::cose::{self, Unchecked};
 use crate::keys::{
     KeyId, RecipientPublicKey, RecipientSecretKey, SigningKey, SuiteKem, VerifyingKey,
@@ -385,6 +385,39 @@ pub fn verify(frame: &[u8], key: &VerifyingKey) -> Result<VerifiedFrame, FrameEr
     })
 }
 
+/// Checks the signature of a frame of any version, as far as it must be understood to be
+/// stored: who made it, its place in which chain, the frame before it, its fingerprint.
+///
+/// Every version begins its header with `[version, suite, recipient, device, lane, chain, seq,
+/// prev]` under the same signature; what follows may change. A frame of this version and suite
+/// must be readable whole.
+///
+/// # Errors
+/// [`FrameError`] when that much cannot be read, or is not signed with `key`.
+pub fn verify_to_store(
+    frame: &[u8],
+    key: &VerifyingKey,
+) -> Result<(FrameHeader, [u8; 32]), FrameError> {
+    let payload = Unchecked::parse(frame)
+        .and_then(|unchecked| unchecked.verify(PURPOSE, key))
+        .map_err(FrameError::Signed)?;
+    let prefix = || {
+        let value = cbor::decode(&payload)?;
+        let header = Field::new("frame", value).items()?.required("hdr")?;
+        let mut items = header.items()?;
+        items.required("version")?.u64()?;
+        read_prefix(&mut items)
+    };
+    let header = match parts(&payload) {
+        Ok((header, _, _)) => header,
+        Err(FrameError::Version { .. } | FrameError::Suite { .. }) => {
+            prefix().map_err(FrameError::Unreadable)?
+        }
+        Err(error) => return Err(error),
+    };
+    Ok((header, fingerprint(frame)))
+}
+
 /// Opens a frame: the record as the box wrote it.
 ///
 /// # Errors
@@ -419,18 +452,18 @@ pub fn fingerprint(frame: &[u8]) -> [u8; 32] {
 
 fn parts(payload: &[u8]) -> Result<(FrameHeader, Vec<u8>, Vec<u8>), FrameError> {
     let value = cbor::decode(payload).map_err(FrameError::Unreadable)?;
-    let read = || {
-        let mut items = Field::new("frame", value).items()?;
-        let (header, enc, ct) = (
-            items.required("hdr")?,
-            items.required("enc")?,
-            items.required("ct")?,
-        );
+    let mut items = Field::new("frame", value)
+        .items()
+        .map_err(FrameError::Unreadable)?;
+    let header = items.required("hdr").map_err(FrameError::Unreadable)?;
+    let header = read_header(header)?;
+    let rest = || {
+        let (enc, ct) = (items.required("enc")?, items.required("ct")?);
         items.finish()?;
-        Ok((header, enc.bytes()?, ct.bytes()?))
+        Ok((enc.bytes()?, ct.bytes()?))
     };
-    let (header, enc, ct) = read().map_err(FrameError::Unreadable)?;
-    Ok((read_header(header)?, enc, ct))
+    let (enc, ct) = rest().map_err(FrameError::Unreadable)?;
+    Ok((header, enc, ct))
 }
 
 fn read_header(field: Field) -> Result<FrameHeader, FrameError> {
@@ -440,23 +473,27 @@ fn read_header(field: Field) -> Result<FrameHeader, FrameError> {
     if version != u64::from(FRAME_VERSION) {
         return Err(FrameError::Version { version });
     }
-    let mut read = || {
-        Ok(FrameHeader {
-            suite: items.required("suite")?.u8()?,
-            recipient: KeyId(items.required("recipient")?.array("a key id of 8 bytes")?),
-            device: BoxId(items.required("device")?.array("a box id of 16 bytes")?),
-            lane: read_lane(&items.required("lane")?)?,
-            chain: ChainId(items.required("chain")?.array("a chain of 8 bytes")?),
-            seq: items.required("seq")?.u64()?,
-            prev: items.required("prev")?.array("32 bytes")?,
-        })
-    };
-    let header = read().map_err(FrameError::Unreadable)?;
-    items.finish().map_err(FrameError::Unreadable)?;
-    match header.suite {
-        SUITE_X25519_CHACHA => Ok(header),
-        suite => Err(FrameError::Suite { suite }),
+    let header = read_prefix(&mut items).map_err(FrameError::Unreadable)?;
+    if header.suite != SUITE_X25519_CHACHA {
+        return Err(FrameError::Suite {
+            suite: header.suite,
+        });
     }
+    items.finish().map_err(FrameError::Unreadable)?;
+    Ok(header)
+}
+
+/// What the headers of all versions have in common, after the version.
+fn read_prefix(items: &mut Items) -> Result<FrameHeader, CborError> {
+    Ok(FrameHeader {
+        suite: items.required("suite")?.u8()?,
+        recipient: KeyId(items.required("recipient")?.array("a key id of 8 bytes")?),
+        device: BoxId(items.required("device")?.array("a box id of 16 bytes")?),
+        lane: read_lane(&items.required("lane")?)?,
+        chain: ChainId(items.required("chain")?.array("a chain of 8 bytes")?),
+        seq: items.required("seq")?.u64()?,
+        prev: items.required("prev")?.array("32 bytes")?,
+    })
 }
 
 #[cfg(test)]

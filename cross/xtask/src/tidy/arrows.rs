@@ -61,7 +61,9 @@ const DEV_ARROWS: [(&str, &[&str]); 2] = [
 ];
 
 /// Libraries that only the named crates may use, with the reason in one word.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 10] = [
+    // Several gateways share one server: behind the same statements as the file.
+    ("postgres", &["cardio-gateway"]),
     ("rusqlite", &["cardio-store", "cardio-gateway"]),
     ("serialport", &["cardio-agent"]),
     ("tokio-serial", &["cardio-agent"]),

@@ -6,10 +6,9 @@ use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
 use cardio_wire::enrol::{Answer, ClaimKey, Posted, Session};
 use cardio_wire::keys::VerifyingKey;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{DeskError, INVITATIONS_MAX, TurnedAway, Visitor, WRONG_MAX};
-use crate::db::{DbError, during, fixed};
+use crate::db::{Connection, DbError, Row, values};
 use crate::keys::Requested;
 
 struct Found {
@@ -67,50 +66,45 @@ pub(super) fn invite(
     until: UtcMicros,
 ) -> Result<Result<(), DeskError>, DbError> {
     let act = "note an invitation";
-    let holds: Option<bool> = connection
-        .query_row(
-            "SELECT state IN ('open', 'pending') AND until_us >= ?2 FROM invitations
-             WHERE name = ?1",
-            params![name, now.0],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(during(act))?;
+    let holds: Option<bool> = connection.cell(
+        act,
+        "SELECT state IN ('open', 'pending') AND until_us >= ?2 FROM invitations WHERE name = ?1",
+        values![name, now],
+    )?;
     if holds == Some(true) {
         let name = name.to_owned();
         return Ok(Err(DeskError::Invited { name }));
     }
-    let kept: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM invitations
-             WHERE state IN ('open', 'pending') AND until_us >= ?1",
-            [now.0],
-            |row| row.get(0),
-        )
-        .map_err(during(act))?;
+    let kept: Option<i64> = connection.cell(
+        act,
+        "SELECT count(*) FROM invitations
+         WHERE state IN ('open', 'pending') AND until_us >= ?1",
+        values![now],
+    )?;
+    let kept = kept.unwrap_or(0);
     if kept >= INVITATIONS_MAX {
         return Ok(Err(DeskError::Crowded));
     }
-    connection
-        .execute("DELETE FROM invitations WHERE name = ?1", [name])
-        .map_err(during(act))?;
-    connection
-        .execute(
-            "INSERT INTO invitations (name, number, claim, made_us, until_us, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'open')",
-            params![name, number, claim.0, now.0, until.0],
-        )
-        .map_err(during(act))?;
+    connection.execute(
+        act,
+        "DELETE FROM invitations WHERE name = ?1",
+        values![name],
+    )?;
+    connection.execute(
+        act,
+        "INSERT INTO invitations (name, number, claim, made_us, until_us, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open')",
+        values![name, number, claim.0, now, until],
+    )?;
     // the oldest that are over make room
-    connection
-        .execute(
-            "DELETE FROM invitations WHERE name IN (
-               SELECT name FROM invitations
-               WHERE state NOT IN ('open', 'pending') OR until_us < ?1
-               ORDER BY made_us DESC LIMIT -1 OFFSET ?2)",
-            params![now.0, INVITATIONS_MAX - 1 - kept],
-        )
-        .map_err(during(act))?;
+    connection.execute(
+        act,
+        "DELETE FROM invitations WHERE name IN (
+           SELECT name FROM invitations
+           WHERE state NOT IN ('open', 'pending') OR until_us < ?1
+           ORDER BY made_us DESC LIMIT 1000000 OFFSET ?2)",
+        values![now, INVITATIONS_MAX - 1 - kept],
+    )?;
     Ok(Ok(()))
 }
 
@@ -169,28 +163,22 @@ impl Claimed {
     }
 
     fn find(&self, connection: &Connection) -> Result<Option<Found>, DbError> {
-        let act = "look for an invitation";
-        let mut statement = connection
-            .prepare_cached(
-                "SELECT name, claim, state, until_us, frame_key, key_hash FROM invitations
-                 WHERE number = ?1",
-            )
-            .map_err(during(act))?;
-        let mut rows = statement
-            .query([&self.posted.request.invitation])
-            .map_err(during(act))?;
-        let Some(row) = rows.next().map_err(during(act))? else {
+        let row = connection.row(
+            "look for an invitation",
+            "SELECT name, claim, state, until_us, frame_key, key_hash FROM invitations
+             WHERE number = ?1",
+            values![self.posted.request.invitation],
+        )?;
+        let Some(mut row) = row else {
             return Ok(None);
         };
-        let claim: Vec<u8> = row.get(1).map_err(during(act))?;
-        let state: String = row.get(2).map_err(during(act))?;
-        let frame_key: Option<Vec<u8>> = row.get(4).map_err(during(act))?;
-        let key_hash: Option<Vec<u8>> = row.get(5).map_err(during(act))?;
+        let state: String = row.take(2)?;
+        let (frame_key, key_hash): (Option<Vec<u8>>, _) = (row.take(4)?, row.take(5)?);
         Ok(Some(Found {
-            name: row.get(0).map_err(during(act))?,
-            claim: ClaimKey(fixed(&claim, "claim")?),
+            name: row.take(0)?,
+            claim: ClaimKey(row.take(1)?),
             state: State::of(&state)?,
-            until: UtcMicros(row.get(3).map_err(during(act))?),
+            until: row.take(3)?,
             keys: frame_key.zip(key_hash),
         }))
     }
@@ -198,23 +186,23 @@ impl Claimed {
     fn count_wrong(&self, connection: &Connection, name: &str) -> Result<(), DbError> {
         connection
             .execute(
+                "count a wrong claim",
                 "UPDATE invitations SET wrong = wrong + 1,
                    state = CASE WHEN state = 'open' AND wrong + 1 >= ?2 THEN 'locked' ELSE state END
                  WHERE name = ?1",
-                params![name, WRONG_MAX],
+                values![name, WRONG_MAX],
             )
             .map(|_| ())
-            .map_err(during("count a wrong claim"))
     }
 
     fn count_again(&self, connection: &Connection, name: &str) -> Result<(), DbError> {
         connection
             .execute(
+                "count a second claim",
                 "UPDATE invitations SET again = again + 1 WHERE name = ?1",
-                [name],
+                values![name],
             )
             .map(|_| ())
-            .map_err(during("count a second claim"))
     }
 
     fn note(
@@ -226,23 +214,23 @@ impl Claimed {
         let request = &self.posted.request;
         connection
             .execute(
+                "note a request",
                 "UPDATE invitations SET state = 'pending', box = coalesce(box, ?2), ticket = ?3, frame_key = ?4,
                    csr = ?5, key_hash = ?6, agent_version = ?7, words = ?8, asked_us = ?9
                  WHERE name = ?1",
-                params![
+                values![
                     name,
-                    self.device.0,
+                    self.device,
                     self.ticket,
                     request.frame_key.0,
                     request.csr,
                     requested.key_hash,
                     request.agent_version,
                     self.posted.transcript(&self.session).words(),
-                    self.now.0
+                    self.now
                 ],
             )
             .map(|_| ())
-            .map_err(during("note a request"))
     }
 }
 
@@ -259,27 +247,23 @@ pub(super) fn by_ticket(
     connection: &Connection,
     ticket: [u8; 16],
 ) -> Result<Option<ByTicket>, DbError> {
-    let act = "look for a request";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT name, state, until_us, frame_key, box, certificate FROM invitations
-             WHERE ticket = ?1",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([ticket]).map_err(during(act))?;
-    let Some(row) = rows.next().map_err(during(act))? else {
+    let row = connection.row(
+        "look for a request",
+        "SELECT name, state, until_us, frame_key, box, certificate FROM invitations
+         WHERE ticket = ?1",
+        values![ticket],
+    )?;
+    let Some(mut row) = row else {
         return Ok(None);
     };
-    let state: String = row.get(1).map_err(during(act))?;
-    let frame_key: Vec<u8> = row.get(3).map_err(during(act))?;
-    let device: Vec<u8> = row.get(4).map_err(during(act))?;
+    let state: String = row.take(1)?;
     Ok(Some(ByTicket {
-        name: row.get(0).map_err(during(act))?,
+        name: row.take(0)?,
         state: State::of(&state)?,
-        until: UtcMicros(row.get(2).map_err(during(act))?),
-        frame_key: VerifyingKey(fixed(&frame_key, "frame key")?),
-        device: BoxId(fixed(&device, "box id")?),
-        certificate: row.get(5).map_err(during(act))?,
+        until: row.take(2)?,
+        frame_key: VerifyingKey(row.take(3)?),
+        device: row.take(4)?,
+        certificate: row.take(5)?,
     }))
 }
 
@@ -296,34 +280,30 @@ pub(super) fn pending(
     name: &str,
     now: UtcMicros,
 ) -> Result<Result<Pending, DeskError>, DbError> {
-    let act = "look for a request";
     let not_pending = |state| {
         let name = name.to_owned();
         Ok(Err(DeskError::NotPending { name, state }))
     };
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT state, until_us, box, ticket, frame_key, csr, words FROM invitations
-             WHERE name = ?1",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([name]).map_err(during(act))?;
-    let Some(row) = rows.next().map_err(during(act))? else {
+    let row = connection.row(
+        "look for a request",
+        "SELECT state, until_us, box, ticket, frame_key, csr, words FROM invitations
+         WHERE name = ?1",
+        values![name],
+    )?;
+    let Some(mut row) = row else {
         return not_pending("not made");
     };
-    let state: String = row.get(0).map_err(during(act))?;
-    let until: i64 = row.get(1).map_err(during(act))?;
+    let (state, until): (String, i64) = (row.take(0)?, row.take(1)?);
     match State::of(&state)?.word(until < now.0) {
         "pending" => {}
         word => return not_pending(word),
     }
-    let bytes = |column: usize| row.get::<_, Vec<u8>>(column).map_err(during(act));
     Ok(Ok(Pending {
-        device: BoxId(fixed(&bytes(2)?, "box id")?),
-        ticket: fixed(&bytes(3)?, "ticket")?,
-        frame_key: VerifyingKey(fixed(&bytes(4)?, "frame key")?),
-        csr: bytes(5)?,
-        words: row.get(6).map_err(during(act))?,
+        device: row.take(2)?,
+        ticket: row.take(3)?,
+        frame_key: VerifyingKey(row.take(4)?),
+        csr: row.take(5)?,
+        words: row.take(6)?,
     }))
 }
 
@@ -334,11 +314,11 @@ pub(super) fn confirmed(
 ) -> Result<(), DbError> {
     connection
         .execute(
+            "confirm a request",
             "UPDATE invitations SET state = 'confirmed', certificate = ?2 WHERE ticket = ?1",
-            params![ticket, certificate],
+            values![ticket, certificate],
         )
         .map(|_| ())
-        .map_err(during("confirm a request"))
 }
 
 pub(super) fn refuse(
@@ -346,14 +326,12 @@ pub(super) fn refuse(
     name: &str,
     now: UtcMicros,
 ) -> Result<Result<(), DeskError>, DbError> {
-    let act = "refuse a request";
-    let refused = connection
-        .execute(
-            "UPDATE invitations SET state = 'refused'
-             WHERE name = ?1 AND state IN ('open', 'pending', 'locked') AND until_us >= ?2",
-            params![name, now.0],
-        )
-        .map_err(during(act))?;
+    let refused = connection.execute(
+        "refuse a request",
+        "UPDATE invitations SET state = 'refused'
+         WHERE name = ?1 AND state IN ('open', 'pending', 'locked') AND until_us >= ?2",
+        values![name, now],
+    )?;
     if refused == 1 {
         return Ok(Ok(()));
     }
@@ -362,34 +340,25 @@ pub(super) fn refuse(
 }
 
 pub(super) fn visitors(connection: &Connection, now: UtcMicros) -> Result<Vec<Visitor>, DbError> {
-    let act = "list the invitations";
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT name, state, until_us, wrong, again, words, agent_version, asked_us
-             FROM invitations ORDER BY made_us DESC, name",
-        )
-        .map_err(during(act))?;
-    let mut rows = statement.query([]).map_err(during(act))?;
-    let mut list = Vec::new();
-    while let Some(row) = rows.next().map_err(during(act))? {
-        list.push(visitor(row, now)?);
-    }
-    Ok(list)
+    let rows = connection.rows(
+        "list the invitations",
+        "SELECT name, state, until_us, wrong, again, words, agent_version, asked_us
+         FROM invitations ORDER BY made_us DESC, name",
+        values![],
+    )?;
+    rows.into_iter().map(|row| visitor(row, now)).collect()
 }
 
-fn visitor(row: &Row<'_>, now: UtcMicros) -> Result<Visitor, DbError> {
-    let act = "read an invitation";
-    let state: String = row.get(1).map_err(during(act))?;
-    let until: i64 = row.get(2).map_err(during(act))?;
-    let asked: Option<i64> = row.get(7).map_err(during(act))?;
+fn visitor(mut row: Row, now: UtcMicros) -> Result<Visitor, DbError> {
+    let (state, until): (String, UtcMicros) = (row.take(1)?, row.take(2)?);
     Ok(Visitor {
-        name: row.get(0).map_err(during(act))?,
-        state: State::of(&state)?.word(until < now.0),
-        until: UtcMicros(until),
-        wrong: row.get(3).map_err(during(act))?,
-        again: row.get(4).map_err(during(act))?,
-        words: row.get(5).map_err(during(act))?,
-        agent_version: row.get(6).map_err(during(act))?,
-        asked: asked.map(UtcMicros),
+        name: row.take(0)?,
+        state: State::of(&state)?.word(until < now),
+        until,
+        wrong: row.take(3)?,
+        again: row.take(4)?,
+        words: row.take(5)?,
+        agent_version: row.take(6)?,
+        asked: row.take(7)?,
     })
 }

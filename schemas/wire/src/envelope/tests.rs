@@ -237,6 +237,41 @@ fn a_frame_of_a_later_version_or_suite_is_told_apart_from_damage() {
 }
 
 #[test]
+fn a_frame_of_a_later_version_can_be_stored_if_its_prefix_and_signature_hold() {
+    let signer = ends().signer;
+    let key = signer.verifying_key();
+    let good = header(&ends().secret.public());
+    let later = |version: u8, suite: u8, more: bool| {
+        let Value::Array(mut items) = good.to_value() else {
+            panic!("a header is an array");
+        };
+        items[0] = Value::from(version);
+        items[1] = Value::from(suite);
+        if more {
+            items.push(cbor::text("of a later version"));
+        }
+        let payload = Value::Array(vec![Value::Array(items), Value::Bytes(vec![1])]);
+        cose::sign(cbor::encode(&payload), PURPOSE, &signer)
+    };
+    for frame in [later(2, 1, false), later(9, 7, true)] {
+        let (found, print) = verify_to_store(&frame, &key).unwrap();
+        assert_eq!(found.identity(), good.identity());
+        assert_eq!((found.prev, print), (good.prev, fingerprint(&frame)));
+        let other = fixed_signer(8).verifying_key();
+        assert!(verify_to_store(&frame, &other).is_err());
+    }
+    // This version is held to all of its form.
+    assert!(verify_to_store(&later(1, 1, true), &key).is_err());
+    assert!(verify_to_store(&later(1, 1, false), &key).is_err());
+    let short = Value::Array(vec![Value::Array(vec![Value::from(2_u8)])]);
+    let short = cose::sign(cbor::encode(&short), PURPOSE, &signer);
+    assert_eq!(
+        verify_to_store(&short, &key).unwrap_err().code(),
+        "frame.unreadable"
+    );
+}
+
+#[test]
 fn a_header_that_does_not_fit_is_refused_before_sealing() {
     let ends = ends();
     let to = ends.secret.public();

@@ -1,0 +1,91 @@
+//! Connections that only read, opened as they are needed.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Connection, DbError, Place};
+
+const IDLE_READERS: usize = 4;
+
+/// Connections that only read.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    place: Arc<Place>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    /// Readers of a database that a [`super::Writer`] has opened.
+    pub fn of(place: &Place) -> Self {
+        Self {
+            place: Arc::new(place.clone()),
+            idle: Arc::new(Mutex::new(Vec::new())),
+        }
+    }
+
+    /// Where they read.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Reads; the calling thread waits.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be opened or `work` fails.
+    pub fn read<T: Send>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, DbError> + Send,
+    ) -> Result<T, DbError> {
+        if !self.place.is_shared() {
+            return self.read_here(work);
+        }
+        // A server's connection runs its own event loop, which must not stand in another one.
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| self.read_here(work));
+            reading.join().unwrap_or(Err(DbError::Closed))
+        })
+    }
+
+    fn read_here<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let taken = self.lock().pop();
+        let connection = match taken.filter(Connection::is_alive) {
+            Some(connection) => connection,
+            None => Connection::open_to_read(&self.place)?,
+        };
+        let result = work(&connection);
+        let mut idle = self.lock();
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+        result
+    }
+
+    /// Reads on a thread that may block.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be opened or `work` fails.
+    pub async fn read_async<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let readers = self.clone();
+        tokio::task::spawn_blocking(move || readers.read(work))
+            .await
+            .unwrap_or(Err(DbError::Closed))
+    }
+
+    /// Copies the database as it is now into a new file while the program goes on.
+    ///
+    /// # Errors
+    /// [`DbError::NotHere`] for a server, which has its own tools.
+    pub fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        self.read(|connection| connection.copy_to(&self.place, path))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

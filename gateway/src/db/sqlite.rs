@@ -1,0 +1,127 @@
+//! One connection to a SQLite file.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{OpenFlags, params_from_iter};
+
+use super::value::{Cell, Row, Value};
+use super::{Cause, Fault};
+
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+const STATEMENTS_KEPT: usize = 64;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Sqlite(rusqlite::Connection);
+
+impl Sqlite {
+    /// Opens or creates a file to write: WAL, every commit flushed.
+    pub(super) fn open(path: &Path) -> Result<Self, Cause> {
+        let fresh = !path.exists();
+        if fresh {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
+        }
+        let connection = rusqlite::Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;
+             PRAGMA cell_size_check=ON; PRAGMA journal_size_limit=8388608;
+             PRAGMA temp_store=MEMORY;",
+        )?;
+        connection.busy_timeout(BUSY_LIMIT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        if fresh && let Some(folder) = path.parent() {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(Self(connection))
+    }
+
+    /// Opens a file to read.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self, Cause> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_LIMIT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        Ok(Self(connection))
+    }
+
+    pub(super) fn batch(&self, sql: &str) -> Result<(), Fault> {
+        self.0.execute_batch(sql).map_err(fault)
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        let changed = self
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params_from_iter(values.iter())))
+            .map_err(fault)?;
+        Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn rows(
+        &self,
+        act: &'static str,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        let read = || {
+            let mut statement = self.0.prepare_cached(sql)?;
+            let columns = statement.column_count();
+            let mut found = statement.query(params_from_iter(values.iter()))?;
+            let mut rows = Vec::new();
+            while let Some(row) = found.next()? {
+                let cells = (0..columns).map(|column| row.get_ref(column).map(cell));
+                rows.push(Row {
+                    act,
+                    cells: cells.collect::<Result<_, _>>()?,
+                });
+            }
+            Ok(rows)
+        };
+        read().map_err(fault)
+    }
+
+    /// Copies the whole database, as it is now, into a new file while others write.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), Cause> {
+        let name = path.to_str().ok_or("the name of the file is not text")?;
+        self.0.execute("VACUUM INTO ?1", [name])?;
+        std::fs::File::open(path)?.sync_all()?;
+        Ok(())
+    }
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn cell(value: ValueRef<'_>) -> Cell {
+    match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(number) => Cell::Integer(number),
+        ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
+        // No column of ours is a floating-point number.
+        ValueRef::Real(_) => Cell::Null,
+    }
+}
+
+fn fault(error: rusqlite::Error) -> Fault {
+    Fault {
+        full: error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+        source: Box::new(error),
+    }
+}
