@@ -176,6 +176,35 @@ async fn numbers_of_acknowledgements_rise_across_openings() {
 }
 
 #[tokio::test]
+async fn each_box_counts_the_news_of_its_own_clock() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    let mut other = new_box();
+    other.known.id = BoxId([9; 16]);
+    other.known.name = "FR75-013".to_owned();
+    other.known.cert_key_hash = [9; 32];
+    inbox.enrol(other).await.unwrap();
+    assert_eq!(inbox.clock_news().unwrap(), []);
+    let mut elsewhere = hello(1, 1);
+    elsewhere.device = BoxId([9; 16]);
+    said(&inbox, hello(1, 1)).await;
+    said(&inbox, elsewhere).await;
+    let news = || {
+        let mut news = inbox.clock_news().unwrap();
+        news.sort_unstable();
+        news
+    };
+    assert_eq!(news(), [(BOX, 1), (BoxId([9; 16]), 1)]);
+    // What was known already is no news; another boot is.
+    said(&inbox, hello(1, 1)).await;
+    assert_eq!(news()[0], (BOX, 1));
+    let mut rebooted = hello(1, 1);
+    rebooted.at.box_instant.boot = BootId([2; 16]);
+    said(&inbox, rebooted).await;
+    assert_eq!(news(), [(BOX, 2), (BoxId([9; 16]), 1)]);
+}
+
+#[tokio::test]
 async fn a_name_is_given_once_and_revoked_once() {
     let fresh = Fresh::new();
     let inbox = enrolled(&fresh).await;
