@@ -192,9 +192,12 @@ fn recording() -> Recording {
     }
 }
 
-/// The samples and gaps of all acquisitions that ended, as rows with `None` for a gap.
-fn rows(records: &[(Lane, Record)]) -> Vec<Vec<Vec<Option<i32>>>> {
-    let mut open: BTreeMap<AcquisitionId, (u64, Vec<Vec<Option<i32>>>)> = BTreeMap::new();
+/// The rows of one acquisition, with `None` for what a gap names.
+type Rows = Vec<Vec<Option<i32>>>;
+
+/// The samples and gaps of all acquisitions that ended.
+fn rows(records: &[(Lane, Record)]) -> Vec<Rows> {
+    let mut open: BTreeMap<AcquisitionId, (u64, Rows)> = BTreeMap::new();
     let mut ended = Vec::new();
     for (lane, record) in records {
         match record {
