@@ -1,8 +1,10 @@
 //! Placing frames in time: the index of every sample, and every absence as a gap.
 //!
 //! - A counter proves how many frames are missing, up to whole turns of the counter; turns
-//!   are told by arrival time. A counter that turns faster than arrivals can be told apart
-//!   proves less: its gaps are uncertain by a turn, and whole turns show as without counter.
+//!   are told by arrival time. A counter that follows on proves nothing missing: a burst
+//!   after a stall looks like lost turns at first, so these are told once the pace afterwards
+//!   stays behind. A counter that turns faster than arrivals can be told apart proves less:
+//!   its gaps are uncertain by a turn, and whole turns show as without counter.
 //! - A time stamp proves how many samples are missing, to within its resolution; a device
 //!   clock that jumps is a new time line, not a gap of years.
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
@@ -207,12 +209,12 @@ impl Timeline {
         if ahead > 0 && back <= back_max && late.saturating_mul(2) < i128::from(ahead) {
             return self.refuse(seq, back);
         }
-        let turns = self.missing_turns(ahead, modulus, late, samples, arrival);
-        let missing = ahead + turns * u64::from(modulus);
-        if missing == 0 {
+        if ahead == 0 {
             let gap = self.lasting_turns(modulus, samples, arrival);
             return self.accept(Some((seq, modulus)), samples, arrival, gap);
         }
+        let turns = self.missing_turns(ahead, modulus, late, samples, arrival);
+        let missing = ahead + turns * u64::from(modulus);
         self.frame_gaps.push_back((self.frames, missing));
         if self.frame_gaps.len() > GAPS_KEPT {
             self.frame_gaps.pop_front();
@@ -244,8 +246,8 @@ impl Timeline {
         self.rate.micros_at(SampleIndex(samples.0)).max(1)
     }
 
-    /// Whole turns of the counter that are missing too. Both the lateness and the silence
-    /// before this frame must be long enough for them.
+    /// Whole turns of the counter that are missing besides `ahead` frames. Both the lateness
+    /// and the silence before this frame must be long enough for them.
     fn missing_turns(
         &self,
         ahead: u64,
@@ -269,8 +271,8 @@ impl Timeline {
         turn_us >= TURN_TOLD_US
     }
 
-    /// Whole turns of a counter that have gone missing for good, as a gap: those of a fast
-    /// counter, and those whose silence a delay just before had hidden.
+    /// Whole turns of a counter that have gone missing for good, as a gap, though the counter
+    /// follows on.
     fn lasting_turns(
         &mut self,
         modulus: u32,

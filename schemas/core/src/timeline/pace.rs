@@ -15,6 +15,10 @@ const BUCKET_US: u64 = 500_000;
 const BUCKET_FRAMES: u32 = 2;
 /// How fast the edge may rise with a slow device, as a share of time (25 000 ppm).
 const RISE_PER_BUCKET_US: i64 = 12_500;
+/// Share of a step, and microseconds, by which two buckets may differ and still show an edge
+/// that stays: one that falls faster is a backlog that is being worked off.
+const STEADY_SHARE: i64 = 4;
+const STEADY_MIN_US: i64 = 30_000;
 /// Buckets needed for a drift estimate: half a minute.
 const DRIFT_BUCKETS: f64 = 60.0;
 
@@ -146,14 +150,15 @@ impl Pace {
             self.fit.add(x, bucket.lowest_us);
             return None;
         }
+        let steady_us = (step_us / STEADY_SHARE).max(STEADY_MIN_US);
         match self.lifted_before.take() {
-            None => {
-                self.lifted_before = Some(bucket.lowest_us);
-                None
-            }
-            Some(before) => {
+            Some(before) if before.saturating_sub(bucket.lowest_us) <= steady_us => {
                 let lowest = before.min(bucket.lowest_us);
                 Some(lowest.saturating_sub(self.floor_us))
+            }
+            _ => {
+                self.lifted_before = Some(bucket.lowest_us);
+                None
             }
         }
     }

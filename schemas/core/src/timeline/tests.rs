@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use super::{Placement, Timeline};
 use crate::clock::BoxInstant;
 use crate::device::IntegrityClass;
-use crate::gap::GapCause;
+use crate::gap::{Gap, GapCause};
 use crate::ids::BootId;
 use crate::index::{SampleCount, SampleIndex};
 use crate::rate::SamplingRate;
@@ -72,11 +74,64 @@ fn lost_frames_are_a_gap_of_their_place_and_length() {
 
 #[test]
 fn whole_turns_of_the_counter_are_told_by_time() {
-    for missing in [256, 512, 750, 1000, 255, 257] {
+    for missing in [300, 750, 1000, 255, 257] {
         let mut timeline = counted();
         let gaps = play(&mut timeline, (0..500).chain(500 + missing..3000));
         assert_eq!(gaps, [(500, missing)]);
         assert_eq!(timeline.counts().missing, SampleCount(missing));
+    }
+}
+
+/// Plays frames with these numbers, each read at `read(number)` microseconds after its time;
+/// frames of one instant are one read. Gives the gaps.
+fn play_late(
+    timeline: &mut Timeline,
+    numbers: impl IntoIterator<Item = u64>,
+    read: impl Fn(u64) -> u64,
+) -> Vec<Gap> {
+    let mut reads: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for number in numbers {
+        let instant = 1_000_000 + number * FRAME_US + read(number);
+        reads.entry(instant).or_default().push(number);
+    }
+    let mut gaps = Vec::new();
+    for (instant, frames) in reads {
+        timeline.note_backlog(SampleCount(u64::try_from(frames.len()).unwrap()));
+        for number in frames {
+            let seq = u32::try_from(number % 256).unwrap();
+            let placed = timeline.place(Some(seq), SampleCount(1), at(instant));
+            let Placement::Block { gap, .. } = placed else {
+                panic!("frame {number}: {placed:?}");
+            };
+            gaps.extend(gap);
+        }
+    }
+    gaps
+}
+
+/// How late a frame is read after a stall of `stall` frames from frame 500 on, when what
+/// waits is read `chunk` frames at a time, `faster` per cent faster than it comes.
+fn stalled(number: u64, stall: u64, chunk: u64, faster: u64) -> u64 {
+    let Some(behind) = number.checked_sub(500) else {
+        return 0;
+    };
+    let read = behind / chunk * chunk + chunk - 1;
+    let worked_off = 500 + stall + read * 100 / (100 + faster);
+    worked_off.saturating_sub(number) * FRAME_US
+}
+
+#[test]
+fn exactly_whole_turns_are_told_within_two_seconds_of_pace() {
+    for turns in 1..5 {
+        let missing = turns * 256;
+        let mut timeline = counted();
+        let gaps = play_late(&mut timeline, (0..500).chain(500 + missing..6000), |_| 0);
+        let [gap] = gaps[..] else {
+            panic!("{turns}: {gaps:?}");
+        };
+        assert_eq!((gap.len.0, gap.uncertainty.0), (missing, 256));
+        assert!((500..1000).contains(&gap.from.0), "{gap:?}");
+        assert_eq!(timeline.next(), SampleIndex(6000));
     }
 }
 
@@ -91,10 +146,9 @@ fn a_whole_turn_that_a_delay_had_hidden_is_told_once_it_proves_lasting() {
         let seq = u32::try_from(number % 256).unwrap();
         timeline.place(Some(seq), SampleCount(1), burst);
     }
-    timeline.note_backlog(SampleCount(1));
-    let gaps = play(&mut timeline, 620 + 256..6000);
+    let gaps = play_late(&mut timeline, 620 + 256..6000, |_| 0);
     assert_eq!(
-        gaps.iter().map(|(_, len)| len).sum::<u64>(),
+        gaps.iter().map(|gap| gap.len.0).sum::<u64>(),
         256,
         "{gaps:?}"
     );
@@ -417,10 +471,30 @@ fn the_instant_of_a_sample_rests_on_the_frames_that_came_soonest() {
 
 proptest! {
     #[test]
+    fn a_stall_of_any_length_is_no_gap_however_its_backlog_is_read(stall in 1_u64..1500, chunk in 1_u64..200, faster in 50_u64..5000) {
+        let mut timeline = counted();
+        let gaps = play_late(&mut timeline, 0..6000, |number| stalled(number, stall, chunk, faster));
+        prop_assert_eq!(gaps, []);
+        prop_assert_eq!(timeline.next(), SampleIndex(6000));
+    }
+
+    #[test]
+    fn turns_that_are_lost_after_a_stall_are_told(stall in 1_u64..500, chunk in 1_u64..100, turns in 1_u64..4) {
+        let mut timeline = counted();
+        let lost = 1000..1000 + turns * 256;
+        let numbers = (0..5000).filter(|number| !lost.contains(number));
+        let gaps = play_late(&mut timeline, numbers, |number| stalled(number, stall, chunk, 1000));
+        prop_assert_eq!(gaps.iter().map(|gap| gap.len.0).sum::<u64>(), turns * 256);
+        prop_assert_eq!(timeline.next(), SampleIndex(5000));
+    }
+
+    #[test]
     fn every_counted_sample_is_where_its_number_says_and_losses_add_up(losses in proptest::collection::vec((0_u64..3000, 1_u64..200), 0..8)) {
         let mut timeline = counted();
         let lost = |n: u64| losses.iter().any(|(from, len)| (*from..from + len).contains(&n));
         let kept: Vec<u64> = (0..3000).filter(|n| *n == 0 || !lost(*n)).collect();
+        // those that the counter does not show are told later
+        prop_assume!(kept.array_windows().all(|[one, next]| next - one == 1 || (next - one) % 256 != 1));
         let gaps = play(&mut timeline, kept.iter().copied());
         let missing: u64 = gaps.iter().map(|(_, len)| len).sum();
         let last = kept.last().copied().unwrap_or(0);
