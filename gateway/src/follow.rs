@@ -67,6 +67,7 @@ mod tests {
             enrolled: UtcMicros(0),
             revoked,
             heard: None,
+            connected: None,
             agent_version: None,
             free_bytes: None,
         }

@@ -20,6 +20,7 @@ mod clocks;
 mod exam;
 mod exam_report;
 mod open;
+mod presence;
 mod resources;
 mod rows;
 mod spans;
@@ -36,7 +37,7 @@ use cardio_wire::lane::FrameIdentity;
 use cardio_wire::record::Record;
 use tokio::sync::watch;
 
-use crate::alerting::{self, BoxReading};
+use crate::alerting;
 use crate::boxes::Boxes;
 use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer};
@@ -371,50 +372,6 @@ impl Filer {
             tracing::info!(event = "FramesDeleted", deleted);
         }
         Ok(deleted)
-    }
-
-    /// Shows the technical rules how every box is.
-    fn watch(&self, engine: Option<Engine>) -> Result<Engine, DbError> {
-        let mut engine = match engine {
-            Some(engine) => engine,
-            None => self.remembered()?,
-        };
-        let now = self.clock.read().utc;
-        let mut readings = Vec::new();
-        for row in self.inbox.boxes()? {
-            let Some(heard) = row.heard.filter(|_| row.revoked.is_none()) else {
-                continue;
-            };
-            let device = row.known.id;
-            let seen = self.boxes.last_connected(device, now);
-            // While this program was not running nobody could be heard.
-            let last = seen.unwrap_or(heard).max(self.started);
-            let silent = now.0.saturating_sub(last.0) / 1_000_000;
-            let breaks = self
-                .inbox
-                .readers()
-                .read(|connection| crate::inbox::chain_breaks(connection, device))?;
-            readings.push(BoxReading {
-                device,
-                silent_s: u32::try_from(silent).map_or(0.0, f64::from),
-                chain_breaks: f64::from(breaks),
-            });
-        }
-        if readings.is_empty() {
-            return Ok(engine);
-        }
-        let recipient = Arc::clone(&self.recipient);
-        let shared = self.is_shared().then(|| self.rules.clone());
-        let (engine, raised) = self.record.write_blocking(move |tx| {
-            if let Some(rules) = shared {
-                engine = Engine::with_state(rules, alerting::load(tx)?);
-            }
-            let raised = alerting::watch(tx, &readings, &mut engine, &recipient, now)?;
-            alerting::save(tx, engine.state())?;
-            Ok((engine, raised))
-        })?;
-        self.counters.alerts_raised.add(raised);
-        Ok(engine)
     }
 
     fn remembered(&self) -> Result<Engine, DbError> {

@@ -40,6 +40,8 @@ pub struct BoxRow {
     pub revoked: Option<UtcMicros>,
     /// When it last said hello.
     pub heard: Option<UtcMicros>,
+    /// When it was last connected to one of several programs that share the inbox.
+    pub connected: Option<UtcMicros>,
     /// The version of its program, as it said.
     pub agent_version: Option<String>,
     /// Its free space, as it said.
@@ -155,6 +157,21 @@ pub(crate) fn read_lore(connection: &Connection, devices: &[BoxId]) -> Result<Bo
     })
 }
 
+pub(super) fn connected(
+    connection: &Connection,
+    device: BoxId,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    connection
+        .execute(
+            "note that a box is connected",
+            "UPDATE boxes SET connected_us = ?2
+             WHERE id = ?1 AND (connected_us IS NULL OR connected_us < ?2)",
+            values![device, now],
+        )
+        .map(|_| ())
+}
+
 /// Every box that was ever enrolled, by name.
 ///
 /// # Errors
@@ -163,7 +180,7 @@ pub fn list(connection: &Connection) -> Result<Vec<BoxRow>, DbError> {
     let rows = connection.rows(
         "list the boxes",
         "SELECT id, name, cert_key_hash, frame_key, enrolled_us, revoked_us, heard_us,
-                agent_version, free_bytes FROM boxes ORDER BY name",
+                agent_version, free_bytes, connected_us FROM boxes ORDER BY name",
         values![],
     )?;
     rows.into_iter().map(read).collect()
@@ -182,5 +199,6 @@ fn read(mut row: Row) -> Result<BoxRow, DbError> {
         heard: row.take(6)?,
         agent_version: row.take(7)?,
         free_bytes: row.take(8)?,
+        connected: row.take(9)?,
     })
 }

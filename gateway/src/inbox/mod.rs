@@ -39,6 +39,7 @@ const STEPS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("clocks.sql"),
     include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
 ];
 
 /// Numbers of the inbox for `status`.
@@ -137,6 +138,19 @@ impl Inbox {
                 frames::compare(tx, &hello, now)
             })
             .await
+    }
+
+    /// Tells other programs on the same database which boxes are connected to this one. For
+    /// threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be stored.
+    pub fn note_connected(&self, boxes: Vec<BoxId>, now: UtcMicros) -> Result<(), DbError> {
+        for device in boxes {
+            self.writer
+                .write_of_blocking(&device.0, move |tx| enrolled::connected(tx, device, now))?;
+        }
+        Ok(())
     }
 
     /// Takes signed gap records at their word. For threads outside the runtime; doing it

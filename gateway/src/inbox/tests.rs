@@ -176,6 +176,22 @@ async fn numbers_of_acknowledgements_rise_across_openings() {
 }
 
 #[tokio::test]
+async fn other_programs_know_when_a_box_was_last_connected() {
+    let fresh = Fresh::new();
+    let inbox = enrolled(&fresh).await;
+    assert_eq!(inbox.boxes().unwrap()[0].connected, None);
+    let earlier = UtcMicros(NOW.0 - 1);
+    tokio::task::spawn_blocking(move || {
+        for at in [NOW, earlier] {
+            inbox.note_connected(vec![BOX], at).unwrap();
+        }
+        assert_eq!(inbox.boxes().unwrap()[0].connected, Some(NOW));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn each_box_counts_the_news_of_its_own_clock() {
     let fresh = Fresh::new();
     let inbox = enrolled(&fresh).await;
