@@ -142,9 +142,22 @@ struct Draft {
     claimed: Option<Claimed>,
 }
 
+impl Draft {
+    /// Whether it was begun with this invitation.
+    fn is_of(&self, invitation: &Invitation) -> bool {
+        let is_code = match &self.claimed {
+            Some(claimed) => claimed.invitation == invitation.code.number(),
+            None => *self.code == *invitation.code.to_text(),
+        };
+        is_code && self.gateway == invitation.address && self.authority == invitation.authority
+    }
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Claimed {
+    /// The number that the code began with; no secret.
+    invitation: String,
     ticket: String,
     words: String,
 }
@@ -179,22 +192,15 @@ impl Enrolling {
         invitation: &Invitation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RequestError> {
-        if path.exists() {
-            let path = path.to_owned();
-            return Err(RequestError::Enrolled { path });
-        }
+        must_be_new(path)?;
         address(&invitation.address)?;
         authority(&invitation.authority)?;
-        let code = invitation.code.to_text();
-        if let Ok(begun) = Self::open(path, Arc::clone(&clock)) {
-            let draft = &begun.draft;
-            let is_the_same = *draft.code == *code
-                && draft.gateway == invitation.address
-                && draft.authority == invitation.authority;
-            if is_the_same {
-                return Ok(begun);
-            }
+        if let Ok(begun) = Self::open(path, Arc::clone(&clock))
+            && begun.draft.is_of(invitation)
+        {
+            return Ok(begun);
         }
+        let code = invitation.code.to_text();
         let (tls_key, frame_key) = new_keys()?;
         let enrolling = Self {
             path: path.to_owned(),
@@ -216,8 +222,9 @@ impl Enrolling {
     /// Takes up again what was begun.
     ///
     /// # Errors
-    /// [`RequestError::NothingBegun`], or what cannot be read.
+    /// [`RequestError::NothingBegun`], [`RequestError::Enrolled`], or what cannot be read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, RequestError> {
+        must_be_new(path)?;
         let draft = draft_of(path);
         if !draft.exists() {
             return Err(RequestError::NothingBegun);
@@ -276,6 +283,7 @@ impl Enrolling {
             Answer::Pending { ticket } => {
                 let words = transcript.words();
                 self.draft.claimed = Some(Claimed {
+                    invitation: code.number(),
                     ticket: BASE64.encode(ticket),
                     words: words.clone(),
                 });
@@ -350,9 +358,7 @@ impl Enrolling {
     }
 
     fn wipe_draft(&self) -> Result<(), RequestError> {
-        let path = draft_of(&self.path);
-        file::wipe(&path)
-            .map_err(|source| RequestError::File(EnrolmentError::Unwritable { path, source }))
+        wipe(draft_of(&self.path))
     }
 
     fn keep(&self) -> Result<(), RequestError> {
@@ -391,6 +397,25 @@ fn new_keys() -> Result<(Zeroizing<String>, Zeroizing<String>), RequestError> {
     let (_, document) = SigningKey::generate(&SystemRandom::new())
         .map_err(|_| RequestError::Key { what: "frame key" })?;
     Ok((tls_pem, Zeroizing::new(BASE64.encode(&*document))))
+}
+
+/// A box that is enrolled begins nothing. A draft that a power cut left beside its enrolment
+/// goes.
+fn must_be_new(path: &Path) -> Result<(), RequestError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let draft = draft_of(path);
+    if draft.exists() {
+        wipe(draft)?;
+    }
+    let path = path.to_owned();
+    Err(RequestError::Enrolled { path })
+}
+
+fn wipe(path: PathBuf) -> Result<(), RequestError> {
+    file::wipe(&path)
+        .map_err(|source| RequestError::File(EnrolmentError::Unwritable { path, source }))
 }
 
 fn draft_of(path: &Path) -> PathBuf {

@@ -91,20 +91,32 @@ pub(super) struct Judged {
 impl Opened {
     /// Starts the gateway and registers the patient.
     pub(super) fn open(place: &Place) -> anyhow::Result<Self> {
-        let mut stage = Stage::set(&place.folder, place.programs.clone())?;
+        let stage = Stage::set(&place.folder, place.programs.clone())?;
+        Self::on(stage, place.seed)
+    }
+
+    /// [`Self::open`] on a stage that is set already.
+    pub(super) fn on(mut stage: Stage, seed: u64) -> anyhow::Result<Self> {
         stage.set_agent_environment(&[("NO_COLOR", "1")]);
         let gateway = stage.start_gateway()?;
         stage.record()?.put(&fictitious_patient(SUBJECT))?;
         Ok(Self {
             stage,
             gateway,
-            seed: place.seed,
+            seed,
         })
     }
 
     /// Starts the sensor and a proxy that leads to `upstream`, and enrols a box that connects
     /// there.
     pub(super) fn ready(self, play: &Play, upstream: SocketAddr) -> anyhow::Result<Ready> {
+        let ready = self.ready_enrolled(play, upstream)?;
+        ready.stage.enrol(DEVICE, &ready.inputs)?;
+        Ok(ready)
+    }
+
+    /// [`Self::ready`] for a box that is enrolled already, and connects where that says.
+    pub(super) fn ready_enrolled(self, play: &Play, upstream: SocketAddr) -> anyhow::Result<Ready> {
         let mut stage = self.stage;
         let proxy = Proxy::start(upstream, self.seed).context("no proxy")?;
         stage.route(proxy.addr());
@@ -115,7 +127,7 @@ impl Opened {
         let inputs = wait_for("the sensor's ledger", PROGRAM_LIMIT, || {
             Ok(Ledger::header(&stage.ledger())?.map(|ledger| ledger.inputs))
         })?;
-        stage.enrol(DEVICE, &inputs)?;
+        stage.connect_sensor(DEVICE, &inputs)?;
         Ok(Ready {
             stage,
             gateway: self.gateway,
@@ -160,6 +172,13 @@ impl Ground {
         }
         self.stage.enrol_as("FR75-013", DEVICE, &self.inputs)?;
         self.agent = self.stage.start_agent()?;
+        Ok(())
+    }
+
+    /// Kills the gateway and starts it again.
+    pub(super) fn restart_gateway(&mut self) -> anyhow::Result<()> {
+        self.gateway.kill()?;
+        self.gateway = self.stage.start_gateway()?;
         Ok(())
     }
 

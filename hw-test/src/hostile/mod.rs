@@ -12,6 +12,7 @@
 mod certificates;
 mod certify;
 mod clocks;
+mod enrol;
 mod forger;
 mod ground;
 mod link;
@@ -73,6 +74,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         malformed::CASES,
         certificates::CASES,
         clocks::CASES,
+        enrol::CASES,
     ]
     .into_iter()
     .flatten()

@@ -33,6 +33,9 @@ pub(crate) struct Stage {
     programs: Programs,
     mqtt_port: u16,
     https_port: u16,
+    enrol_port: u16,
+    /// How long the gateway's certificates for boxes hold.
+    certificate: &'static str,
     /// Where the box connects, if not where the gateway listens.
     endpoint: Option<SocketAddr>,
     /// What the programs find in their environment.
@@ -53,6 +56,8 @@ impl Stage {
             programs,
             mqtt_port: free_port()?,
             https_port: free_port()?,
+            enrol_port: free_port()?,
+            certificate: "90d",
             endpoint: None,
             agent_environment: Vec::new(),
             gateway_environment: Vec::new(),
@@ -82,6 +87,12 @@ impl Stage {
     /// Lets the box connect to `through`, which leads to [`Self::gateway_address`].
     pub(crate) fn route(&mut self, through: SocketAddr) {
         self.endpoint = Some(through);
+    }
+
+    /// Lets certificates of boxes hold for `life`, from the gateway's next start on.
+    pub(crate) fn certify_for(&mut self, life: &'static str) -> anyhow::Result<()> {
+        self.certificate = life;
+        self.write("gateway.toml", &self.gateway_config())
     }
 
     /// Nobody stands beside the patient: a long recording, from the next enrolment on.
@@ -201,19 +212,41 @@ impl Stage {
         inputs: &[String],
     ) -> anyhow::Result<()> {
         self.add_box(name, "enrolment.toml")?;
+        self.connect_sensor(device, inputs)
+    }
+
+    /// Configures the box without a sensor.
+    pub(crate) fn configure_box(&self) -> anyhow::Result<()> {
+        self.write("agent.toml", &self.box_config())
+    }
+
+    /// Configures the box with its sensor.
+    pub(crate) fn connect_sensor(&self, device: &str, inputs: &[String]) -> anyhow::Result<()> {
         self.write("agent.toml", &self.agent_config(device, inputs))
+    }
+
+    /// The box's own program, told to do `verb` with the box's configuration.
+    pub(crate) fn box_does(&self, verb: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.agent);
+        command.args(verb).arg("--config");
+        command.arg(self.folder.join("agent.toml"));
+        command
+    }
+
+    /// The gateway's program, told to do `verb` with the gateway's configuration.
+    pub(crate) fn gateway_does(&self, verb: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.gateway);
+        command.args(verb).arg("--config");
+        command.arg(self.folder.join("gateway.toml"));
+        command
     }
 
     /// Makes a box called `name` known to the gateway; its enrolment is the file `out` of the
     /// stage's folder.
     pub(crate) fn add_box(&self, name: &str, out: &str) -> anyhow::Result<()> {
         let enrolment = self.folder.join(out);
-        let mut command = Command::new(&self.programs.gateway);
-        command
-            .args(["boxes", "add", "--name", name, "--out"])
-            .arg(&enrolment)
-            .arg("--config")
-            .arg(self.folder.join("gateway.toml"));
+        let mut command = self.gateway_does(&["boxes", "add", "--name", name]);
+        command.arg("--out").arg(&enrolment);
         if let Some(endpoint) = self.endpoint {
             command.arg("--endpoint").arg(endpoint.to_string());
         }
@@ -233,11 +266,7 @@ impl Stage {
     pub(crate) fn start_gateway(&self) -> anyhow::Result<Program> {
         let ready = self.folder.join("gateway.ready");
         let _ = std::fs::remove_file(&ready);
-        let mut command = Command::new(&self.programs.gateway);
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(self.folder.join("gateway.toml"));
+        let mut command = self.gateway_does(&["run"]);
         command.arg("--ready-file").arg(&ready);
         command.envs(self.gateway_environment.iter().cloned());
         let mut gateway = Program::start("gateway", command, &self.folder)?;
@@ -264,20 +293,15 @@ impl Stage {
 
     /// Starts the box.
     pub(crate) fn start_agent(&self) -> anyhow::Result<Program> {
-        let mut command = Command::new(&self.programs.agent);
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(self.folder.join("agent.toml"))
-            .envs(self.agent_environment.iter().cloned());
+        let mut command = self.box_does(&["run"]);
+        command.envs(self.agent_environment.iter().cloned());
         Program::start("agent", command, &self.folder)
     }
 
     /// What the box says of itself; `None` when it is not running.
     pub(crate) fn agent_status(&self) -> anyhow::Result<Option<serde_json::Value>> {
-        let output = Command::new(&self.programs.agent)
-            .args(["status", "--json", "--config"])
-            .arg(self.folder.join("agent.toml"))
+        let output = self
+            .box_does(&["status", "--json"])
             .output()
             .context("cannot ask the box for its status")?;
         if output.status.code() == Some(NOT_RUNNING) {
@@ -291,18 +315,13 @@ impl Stage {
 
     /// Lets the box's own program prove its chains; fails with its words when it cannot.
     pub(crate) fn verify_outbox(&self) -> anyhow::Result<()> {
-        prove(
-            Command::new(&self.programs.agent)
-                .args(["outbox", "verify", "--config"])
-                .arg(self.folder.join("agent.toml")),
-        )
+        prove(&mut self.box_does(&["outbox", "verify"]))
     }
 
     /// What the gateway says of itself.
     pub(crate) fn gateway_status(&self) -> anyhow::Result<serde_json::Value> {
-        let output = Command::new(&self.programs.gateway)
-            .args(["status", "--json", "--config"])
-            .arg(self.folder.join("gateway.toml"))
+        let output = self
+            .gateway_does(&["status", "--json"])
             .output()
             .context("cannot ask the gateway for its status")?;
         serde_json::from_slice(&output.stdout)
@@ -337,11 +356,13 @@ impl Stage {
             "state = \"{folder}/gateway\"\n\
              [mqtt]\nlisten = \"127.0.0.1:{mqtt}\"\n\
              [https]\nlisten = \"127.0.0.1:{https}\"\n\
-             [enrol]\nlisten = \"127.0.0.1:0\"\n\
+             [enrol]\nlisten = \"127.0.0.1:{enrol}\"\ncertificate = \"{certificate}\"\n\
              [alerts]\nrules = \"{folder}/rules.toml\"\n",
             folder = self.folder.display(),
             mqtt = self.mqtt_port,
             https = self.https_port,
+            enrol = self.enrol_port,
+            certificate = self.certificate,
         )
     }
 
