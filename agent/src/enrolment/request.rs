@@ -434,3 +434,67 @@ fn address(text: &str) -> Result<Endpoint, RequestError> {
 fn authority(text: &str) -> Result<[u8; 32], RequestError> {
     cardio_wire::lane::parse_hex(text).ok_or(RequestError::AuthorityHash)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Claimed, Enrolling, Invitation, RequestError, SystemRandom, draft_of};
+    use crate::testing::manual_clock;
+    use cardio_wire::enrol::ClaimCode;
+    use std::path::{Path, PathBuf};
+    use zeroize::Zeroize;
+
+    fn invitation(code: &str) -> Invitation {
+        Invitation {
+            address: "gateway.example:8444".to_owned(),
+            authority: "ab".repeat(32),
+            code: code.parse().unwrap(),
+        }
+    }
+
+    fn new_code() -> String {
+        let code = ClaimCode::generate(&SystemRandom::new()).unwrap();
+        code.to_text().to_string()
+    }
+
+    fn begin(path: &Path, code: &str) -> Result<Enrolling, RequestError> {
+        Enrolling::begin(path, &invitation(code), manual_clock())
+    }
+
+    /// A claim that the gateway has accepted.
+    fn claimed(path: &Path, code: &str) -> String {
+        let mut begun = begin(path, code).unwrap();
+        begun.draft.claimed = Some(Claimed {
+            invitation: invitation(code).code.number(),
+            ticket: "ticket".to_owned(),
+            words: "six words".to_owned(),
+        });
+        begun.draft.code.zeroize();
+        begun.keep().unwrap();
+        begun.draft.frame_key.to_string()
+    }
+
+    fn bench() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("enrolment.toml");
+        (dir, path)
+    }
+
+    #[test]
+    fn the_same_command_goes_on_with_the_same_keys_also_after_the_code_was_wiped() {
+        let (_dir, path) = bench();
+        let code = new_code();
+        let keys = claimed(&path, &code);
+        assert_eq!(*begin(&path, &code).unwrap().draft.frame_key, *keys);
+        assert_ne!(*begin(&path, &new_code()).unwrap().draft.frame_key, *keys);
+    }
+
+    #[test]
+    fn a_box_that_is_enrolled_begins_nothing_and_keeps_no_draft() {
+        let (_dir, path) = bench();
+        claimed(&path, &new_code());
+        std::fs::write(&path, "an enrolment").unwrap();
+        let again = Enrolling::open(&path, manual_clock());
+        assert_eq!(again.unwrap_err().code(), "enrol.enrolled");
+        assert!(!draft_of(&path).exists());
+    }
+}
