@@ -123,7 +123,8 @@ impl<S: Sink> Recorder<S> {
     pub async fn give_up(&mut self, note: &OpenAcquisition) -> Kept {
         let acquisition = Acquisition {
             id: note.acquisition,
-            subject: note.subject.clone(),
+            // The record of an end names no subject.
+            subject: None,
             source: note.source.clone(),
             device: DeviceIdentity::default(),
             integrity: IntegrityClass::Uncounted,

@@ -166,6 +166,11 @@ impl Card {
         self.mount()
     }
 
+    /// Writes everything that waits in memory to the device.
+    pub(crate) fn flush(&self) -> anyhow::Result<()> {
+        run(Command::new("sync").arg("--file-system").arg(&self.at))
+    }
+
     /// From now on every access fails with EIO, until it is mounted again. What was not on the
     /// device is lost.
     pub(crate) fn break_down(&self) -> anyhow::Result<()> {

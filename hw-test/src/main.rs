@@ -17,6 +17,7 @@ mod programs;
 mod proxy;
 mod soak;
 mod sql;
+mod stolen;
 mod usage;
 mod visit;
 
@@ -58,6 +59,8 @@ enum Rig {
     Soak(SoakArgs),
     /// Cuts the power of a program again and again, and looks for what was acknowledged.
     Power(PowerArgs),
+    /// Steals a box after a visit and searches its card for anything recorded.
+    Stolen(StolenArgs),
     /// Bad networks, forgers, strangers and wrong clocks: one case each.
     Hostile(HostileArgs),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
@@ -81,6 +84,17 @@ struct HostileArgs {
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
     /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct StolenArgs {
+    /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Use the programs of this folder instead of building them; the box that does not seal is
+    /// built in any case.
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
 }
@@ -163,6 +177,7 @@ fn main() -> ExitCode {
         Rig::Broker(options) => broker::run(&options),
         Rig::Load(options) => load::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
+        Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args.into())),
         Rig::Hostile(args) => hostile::run(&args.into()),
     };
     match done {
@@ -179,7 +194,7 @@ impl Rig {
     /// Why it cannot be run on this machine, if it cannot.
     fn obstacle(&self) -> Option<String> {
         match self {
-            Self::Power(_) => disk::obstacle(),
+            Self::Power(_) | Self::Stolen(_) => disk::obstacle(),
             Self::Broker(_) => mosquitto::obstacle(),
             Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
@@ -193,6 +208,15 @@ impl From<PowerArgs> for cuts::Options {
             seed: args.seed,
             side: args.side,
             synchronous: args.synchronous,
+            programs: args.programs,
+        }
+    }
+}
+
+impl From<StolenArgs> for stolen::Options {
+    fn from(args: StolenArgs) -> Self {
+        Self {
+            seed: args.seed,
             programs: args.programs,
         }
     }

@@ -5,6 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+/// The packages of the programs. What is built with one selection is ready for the next.
+const PACKAGES: [&str; 3] = ["cardio-agent", "cardio-gateway", "cardio-firmware-sim"];
+
 /// Where the programs under test are.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
@@ -19,8 +22,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds the programs in the profile of this one, unless they lie ready in `ready`.
     pub(crate) fn prepare(ready: Option<&Path>) -> anyhow::Result<Self> {
-        let packages = ["cardio-agent", "cardio-gateway", "cardio-firmware-sim"];
-        let folder = ready.map_or_else(|| build(&packages), |folder| Ok(folder.to_path_buf()))?;
+        let folder = ready.map_or_else(|| build(&PACKAGES), |folder| Ok(folder.to_path_buf()))?;
         Ok(Self {
             agent: program(&folder, "cardio-agent")?,
             gateway: program(&folder, "cardio-gateway")?,
@@ -46,20 +48,40 @@ fn program(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
+/// Builds a box that also keeps every record unsealed: what the search of a stolen card must
+/// find. It has a name of its own, and refuses to be built for release.
+pub(crate) fn unsealed_agent() -> anyhow::Result<PathBuf> {
+    const NAME: &str = "cardio-agent-unsealed";
+    let mut command = cargo_build(&PACKAGES);
+    command.args(["--bin", NAME, "--features", "cardio-agent/unsealed"]);
+    finish(command)?;
+    program(&own_folder()?, NAME)
+}
+
+fn own_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this program lies")?;
-    let folder = own
-        .parent()
-        .context("this program lies in no folder")?
-        .to_path_buf();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bins"]);
-    for package in packages {
-        command.args(["-p", package]);
-    }
+    let folder = own.parent().context("this program lies in no folder")?;
+    Ok(folder.to_path_buf())
+}
+
+fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = own_folder()?;
+    let mut command = cargo_build(packages);
+    command.arg("--bins");
     if folder.ends_with("release") {
         command.arg("--release");
+    }
+    finish(command)?;
+    Ok(folder)
+}
+
+/// `cargo build` of these packages.
+fn cargo_build(packages: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet"]);
+    for package in packages {
+        command.args(["-p", package]);
     }
     // What `cargo run` tells this program of its own package is no business of another build:
     // build scripts that watch it would run again each time, and all that rests on them.
@@ -69,13 +91,16 @@ fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
             command.env_remove(&name);
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
+
+fn finish(mut command: Command) -> anyhow::Result<()> {
     let status = command
-        .current_dir(root)
         .status()
         .context("cannot run cargo to build the programs")?;
     if !status.success() {
         bail!("the programs do not build");
     }
-    Ok(folder)
+    Ok(())
 }

@@ -14,7 +14,7 @@ use cardio_core::subject::SubjectRef;
 use cardio_core::timeline::{Placement, Timeline, TimelineCounts};
 use cardio_protocol::decoder::Frame;
 use cardio_protocol::profile::Profile;
-use cardio_store::OpenAcquisition;
+use cardio_store::{OpenAcquisition, SubjectMark};
 use cardio_wire::record::EndReason;
 
 use super::Captured;
@@ -187,8 +187,9 @@ impl SourcePipeline {
         };
         if let Some(note) = note.take() {
             let acquisition = self.acquisition(note.acquisition);
+            // Its end names no subject, and whose it was is not known here.
             let acquisition = Acquisition {
-                subject: note.subject.clone(),
+                subject: None,
                 rate: note.rate,
                 ..acquisition
             };
@@ -200,6 +201,12 @@ impl SourcePipeline {
                 repeated_frames: 0,
             });
         }
+    }
+
+    /// What a note of this patient says within an acquisition.
+    fn mark(&self, id: AcquisitionId) -> Option<SubjectMark> {
+        let subject = self.plan.subject.as_ref();
+        subject.map(|subject| SubjectMark::of(id, subject))
     }
 
     fn acquisition(&self, id: AcquisitionId) -> Acquisition {
@@ -265,7 +272,7 @@ impl SourcePipeline {
     /// Whether what comes now belongs to the acquisition of the note.
     fn continues(&self, note: &OpenAcquisition, now: BoxInstant) -> bool {
         note.rate == self.plan.profile.rate()
-            && note.subject == self.plan.subject
+            && note.subject == self.mark(note.acquisition)
             && due(note).is_some_and(|due| !is_over(due, now, self.plan.resume_within))
     }
 }

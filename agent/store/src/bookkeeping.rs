@@ -1,8 +1,8 @@
 //! Which acquisitions are running, so that a box that was cut off knows where it was.
 //!
 //! Written in the same transaction as the records that it follows from, so it never says
-//! more or less than what is stored. Holds counters, times and the subject's opaque
-//! reference; never a sample and never an identity.
+//! more or less than what is stored. Holds counters, times and a hash by which the subject is
+//! recognised; never a sample, never an identity and not even the subject's opaque reference.
 
 use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
@@ -12,6 +12,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
 use cardio_core::subject::SubjectRef;
 use cardio_wire::record::Record;
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use rusqlite::{Connection, Row, params};
 
 use crate::error::OutboxError;
@@ -24,8 +25,8 @@ pub struct OpenAcquisition {
     pub acquisition: AcquisitionId,
     /// The sensor.
     pub source: SourceId,
-    /// The patient's opaque reference, if there is one.
-    pub subject: Option<SubjectRef>,
+    /// By what the patient's opaque reference is recognised, if there is one.
+    pub subject: Option<SubjectMark>,
     /// The rate of every row.
     pub rate: SamplingRate,
     /// The instant just after the last stored sample or gap.
@@ -40,6 +41,24 @@ pub struct OpenAcquisition {
     pub missing: SampleCount,
     /// The anchor of the last stored segment: its first sample.
     pub last_anchor: Option<TimeAnchor>,
+}
+
+/// A subject within one acquisition: enough to tell whether a sensor still belongs to the same
+/// patient, not enough to read who that is. The same patient has another mark in another
+/// acquisition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubjectMark([u8; SHA256_OUTPUT_LEN]);
+
+impl SubjectMark {
+    /// The mark of `subject` within `acquisition`.
+    pub fn of(acquisition: AcquisitionId, subject: &SubjectRef) -> Self {
+        let mut hash = Context::new(&SHA256);
+        hash.update(b"ecg/1 subject of acquisition");
+        hash.update(&acquisition.0);
+        hash.update(subject.as_str().as_bytes());
+        let digest = hash.finish();
+        Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
 }
 
 /// What of a record concerns its acquisition: small, so that the samples need not wait for the
@@ -145,18 +164,42 @@ pub(crate) fn follow(conn: &Connection, note: &Note) -> Result<(), OutboxError> 
 
 fn begin(conn: &Connection, acquisition: &Acquisition) -> rusqlite::Result<usize> {
     let (samples, seconds) = acquisition.rate.as_ratio();
+    let subject = acquisition.subject.as_ref();
+    let subject = subject.map(|subject| SubjectMark::of(acquisition.id, subject));
     conn.prepare_cached(
-        "INSERT OR REPLACE INTO open_acquisition (acquisition, source, subject, rate_samples,
+        "INSERT OR REPLACE INTO open_acquisition (acquisition, source, subject_mark, rate_samples,
          rate_seconds, next_sample, next_ordinal, samples, gaps, missing)
          VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, 0)",
     )?
     .execute(params![
         acquisition.id.0,
         acquisition.source.as_str(),
-        acquisition.subject.as_ref().map(SubjectRef::as_str),
+        subject.map(|mark| mark.0),
         samples,
         seconds
     ])
+}
+
+/// The step to version 2: files of version 1 held the subject's reference itself.
+pub(crate) fn mark_subjects(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(include_str!("schema_2.sql"))?;
+    let mut rows = conn
+        .prepare("SELECT acquisition, subject FROM open_acquisition WHERE subject IS NOT NULL")?;
+    let known = rows
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<([u8; 16], String)>>>()?;
+    for (acquisition, subject) in known {
+        // A reference that is none marks nobody: the acquisition ends instead of going on.
+        let Ok(subject) = SubjectRef::new(&subject) else {
+            continue;
+        };
+        let mark = SubjectMark::of(AcquisitionId(acquisition), &subject);
+        conn.execute(
+            "UPDATE open_acquisition SET subject_mark = ?2 WHERE acquisition = ?1",
+            params![acquisition, mark.0],
+        )?;
+    }
+    conn.execute_batch("ALTER TABLE open_acquisition DROP COLUMN subject")
 }
 
 /// All acquisitions that have not ended.
@@ -170,25 +213,22 @@ pub(crate) fn open_acquisitions(conn: &Connection) -> Result<Vec<OpenAcquisition
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or(OutboxError::Damaged {
-            what: "an open acquisition has an impossible source, subject or rate".to_owned(),
+            what: "an open acquisition has an impossible source or rate".to_owned(),
         })
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<OpenAcquisition>> {
     let number = |column: &str| row.get(column).map(unsigned);
     let source: String = row.get("source")?;
-    let subject: Option<String> = row.get("subject")?;
+    let subject: Option<[u8; SHA256_OUTPUT_LEN]> = row.get("subject_mark")?;
     let rate = SamplingRate::ratio(row.get("rate_samples")?, row.get("rate_seconds")?);
     let (Ok(source), Ok(rate)) = (SourceId::new(&source), rate) else {
-        return Ok(None);
-    };
-    let Ok(subject) = subject.as_deref().map(SubjectRef::new).transpose() else {
         return Ok(None);
     };
     Ok(Some(OpenAcquisition {
         acquisition: AcquisitionId(row.get("acquisition")?),
         source,
-        subject,
+        subject: subject.map(SubjectMark),
         rate,
         next_sample: SampleIndex(number("next_sample")?),
         next_ordinal: number("next_ordinal")?,

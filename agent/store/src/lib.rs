@@ -27,10 +27,12 @@ pub mod show;
 pub mod space;
 mod store;
 mod store_sending;
+#[cfg(feature = "unsealed")]
+mod unsealed;
 mod writer;
 
 pub use autonomy::Autonomy;
-pub use bookkeeping::OpenAcquisition;
+pub use bookkeeping::{OpenAcquisition, SubjectMark};
 pub use error::OutboxError;
 pub use outbox::{
     AckOutcome, AckRefusal, KeyRing, LaneSummary, OutFrame, Outbox, OutboxConfig, OutboxSummary,

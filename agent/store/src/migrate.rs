@@ -1,18 +1,24 @@
 //! Schema versions and the steps between them.
 //!
-//! `PRAGMA user_version` is the number of steps that were taken. A step only adds; the way
+//! `PRAGMA user_version` is the number of steps that were taken. A step keeps every frame; the way
 //! down is to drain the outbox with the version that made it, then install the older one:
 //! frames are the same in every version.
 
 use rusqlite::Connection;
 
+use crate::bookkeeping;
 use crate::error::OutboxError;
 
 /// Marks a file as an outbox (`PRAGMA application_id`): "ECGO".
 const APPLICATION_ID: i64 = 0x4543_474F;
 
+type Step = fn(&Connection) -> rusqlite::Result<()>;
+
 /// Step n takes a file from version n to version n + 1.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [Step; 2] = [
+    |conn| conn.execute_batch(include_str!("schema.sql")),
+    bookkeeping::mark_subjects,
+];
 
 /// The version that this program works with.
 pub(crate) fn known_version() -> i64 {
@@ -37,13 +43,18 @@ pub(crate) fn migrate(conn: &mut Connection, path: &std::path::Path) -> Result<(
     if done == STEPS.len() {
         return Ok(());
     }
+    // What a step removes is overwritten, not only forgotten.
+    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
+        .map_err(failed)?;
     let tx = conn.transaction().map_err(failed)?;
     for step in STEPS.iter().skip(done) {
-        tx.execute_batch(step).map_err(failed)?;
+        step(&tx).map_err(failed)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(failed)?;
     tx.pragma_update(None, "user_version", known)
         .map_err(failed)?;
-    tx.commit().map_err(failed)
+    tx.commit().map_err(failed)?;
+    conn.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))
+        .map_err(failed)
 }

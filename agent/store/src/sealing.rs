@@ -24,7 +24,7 @@ const WORTH_A_THREAD: usize = 4;
 #[derive(Clone)]
 pub struct EncodedRecord {
     pub(crate) note: Note,
-    plaintext: Zeroizing<Vec<u8>>,
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for EncodedRecord {

@@ -12,13 +12,13 @@ use rusqlite::{Connection, params};
 
 use crate::ahead::Ahead;
 use crate::autonomy::{Autonomy, Growth};
-use crate::bookkeeping::{self, Note};
+use crate::bookkeeping;
 use crate::database;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes};
 use crate::outbox::{KeyRing, OutboxConfig, Stored};
 use crate::recover::{begin_again, forget_gaps};
-use crate::sealing::{Entry, Sealed, Sealing, seal};
+use crate::sealing::{EncodedRecord, Entry, Sealed, Sealing, seal};
 use crate::space::{Ballast, Space, SpaceLevel, left_on_disk};
 
 /// The outbox as its one thread sees it.
@@ -197,7 +197,7 @@ impl Store {
             space,
         };
         let answers = sealing.seal_all(entries, |entry, sealed| {
-            insert_frame(conn, &entry.encoded.note, &sealed, stored_utc)
+            insert_frame(conn, &entry.encoded, &sealed, stored_utc)
         })?;
         self.note_growth(entries, &answers, space.used_bytes)?;
         Ok(answers)
@@ -230,7 +230,7 @@ impl Store {
         let sealed = seal(&self.keys, &mut self.ahead, lanes, &entry)?;
         let stored_utc = self.clock.read().utc;
         let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
-        insert_frame(conn, &entry.encoded.note, &sealed, stored_utc)
+        insert_frame(conn, &entry.encoded, &sealed, stored_utc)
     }
 
     /// Runs a change in one transaction. The counters in memory change only with the commit;
@@ -354,7 +354,7 @@ impl Store {
 
 fn insert_frame(
     conn: &Connection,
-    note: &Note,
+    record: &EncodedRecord,
     sealed: &Sealed,
     stored_utc: UtcMicros,
 ) -> Result<Stored, OutboxError> {
@@ -367,7 +367,9 @@ fn insert_frame(
     conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc.0, bytes]))
         .map_err(|source| OutboxError::database("store a frame", source))?;
-    bookkeeping::follow(conn, note)?;
+    #[cfg(feature = "unsealed")]
+    crate::unsealed::keep(conn, record)?;
+    bookkeeping::follow(conn, &record.note)?;
     Ok(Stored {
         identity: *identity,
         fingerprint: *fingerprint,

@@ -23,7 +23,7 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_core::subject::SubjectRef;
-use cardio_store::{AckOutcome, AckRefusal, Resent, rows_read_only, verify_read_only};
+use cardio_store::{AckOutcome, AckRefusal, Resent, SubjectMark, rows_read_only, verify_read_only};
 use cardio_wire::envelope::NO_PREVIOUS;
 use cardio_wire::keys::VerifyingKey;
 use cardio_wire::lane::{ChainId, Lane};
@@ -292,8 +292,9 @@ fn nothing_that_was_recorded_can_be_read_in_any_file() {
     assert!(!contains(b"sensor-serial"));
     let sample = [0x11, 0x22, 0x33, 0x11, 0x22, 0x33];
     assert!(!contains(&sample));
-    // the search finds what is there: the opaque reference of a running acquisition
-    assert!(contains(b"opaque-subject"));
+    assert!(!contains(b"opaque-subject"));
+    // the search finds what is there: the sensor of a running acquisition
+    assert!(contains(b"ecg12-a"));
 }
 
 /// A start, a segment of 250 samples, a gap and an end.
@@ -377,7 +378,13 @@ fn a_restart_knows_which_acquisition_was_running_and_how_far_it_was() {
     let open = outbox.open_acquisitions().unwrap().remove(0);
     assert_eq!(open.acquisition, AcquisitionId([7; 16]));
     assert_eq!(open.source.as_str(), "ecg12-a");
-    assert_eq!(open.subject.unwrap().as_str(), "opaque-subject");
+    let subject = SubjectRef::new("opaque-subject").unwrap();
+    assert_eq!(
+        open.subject,
+        Some(SubjectMark::of(open.acquisition, &subject))
+    );
+    let elsewhere = AcquisitionId([8; 16]);
+    assert_ne!(open.subject, Some(SubjectMark::of(elsewhere, &subject)));
     assert_eq!(open.rate, SamplingRate::hz(250).unwrap());
     assert_eq!((open.next_sample, open.next_ordinal), (SampleIndex(280), 1));
     assert_eq!(

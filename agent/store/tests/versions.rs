@@ -11,7 +11,9 @@ mod support;
 
 use std::path::Path;
 
-use cardio_store::verify_read_only;
+use cardio_core::ids::AcquisitionId;
+use cardio_core::subject::SubjectRef;
+use cardio_store::{SubjectMark, verify_read_only};
 use cardio_wire::envelope::{FrameHeader, NO_PREVIOUS, SUITE_X25519_CHACHA, fingerprint, seal};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::record::Record;
@@ -19,7 +21,10 @@ use rusqlite::{Connection, params};
 use support::{Ends, MIB, event, put};
 
 /// The statements of each version, from the first on.
-const VERSIONS: [&str; 1] = [include_str!("versions/v1.sql")];
+const VERSIONS: [&str; 2] = [
+    include_str!("versions/v1.sql"),
+    include_str!("versions/v2.sql"),
+];
 
 const CHAIN: ChainId = ChainId([5; 8]);
 
@@ -68,6 +73,35 @@ fn file_of_version(version: usize, ends: &Ends, path: &Path) -> Vec<Record> {
     conn.execute(insert, params![1, CHAIN.0, 4, heads[2], 1, heads[0], 9])
         .unwrap();
     records
+}
+
+/// The open acquisition of a file of version 1, of which nothing but the subject matters.
+fn begin_acquisition(path: &Path, subject: &str) {
+    let conn = Connection::open(path).unwrap();
+    let insert = "INSERT INTO open_acquisition (acquisition, source, subject, rate_samples,
+        rate_seconds, next_sample, next_ordinal, samples, gaps, missing)
+        VALUES (?1, 'ecg12-a', ?2, 250, 1, 500, 2, 500, 0, 0)";
+    conn.execute(insert, params![[7_u8; 16], subject]).unwrap();
+}
+
+#[test]
+fn a_subject_that_version_1_named_is_recognised_and_no_longer_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox.db");
+    let ends = Ends::new();
+    file_of_version(1, &ends, &path);
+    begin_acquisition(&path, "opaque-subject");
+    let outbox = ends.open(&path, 64 * MIB).unwrap();
+    let open = outbox.open_acquisitions().unwrap().remove(0);
+    let subject = SubjectRef::new("opaque-subject").unwrap();
+    let mark = SubjectMark::of(AcquisitionId([7; 16]), &subject);
+    assert_eq!((open.subject, open.next_ordinal), (Some(mark), 2));
+    drop(outbox);
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let word = b"opaque-subject";
+        assert!(!bytes.windows(word.len()).any(|part| part == word));
+    }
 }
 
 fn schema(path: &Path) -> Vec<(String, String)> {

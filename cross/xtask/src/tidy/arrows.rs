@@ -172,7 +172,9 @@ mod tests {
             dependencies: vec![Dependency {
                 name: dependency.to_owned(),
                 kind: kind.map(str::to_owned),
+                features: Vec::new(),
             }],
+            features: std::collections::BTreeMap::new(),
         };
         Metadata {
             packages: vec![package],
@@ -227,6 +229,7 @@ mod tests {
             name: "aws-lc-rs".to_owned(),
             id: "x".to_owned(),
             dependencies: vec![],
+            features: std::collections::BTreeMap::new(),
         });
         assert!(about(&metadata, "aws-lc-rs is banned"));
     }

@@ -1,5 +1,6 @@
 //! The part of `cargo metadata` that the checks read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,6 +25,8 @@ pub(crate) struct Package {
     pub(crate) id: String,
     /// Declared dependencies of every kind.
     pub(crate) dependencies: Vec<Dependency>,
+    /// Features, with what each switches on.
+    pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
 /// One declared dependency.
@@ -33,6 +36,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// `None` for a normal one, `dev` or `build`.
     pub(crate) kind: Option<String>,
+    /// Features that are asked for.
+    pub(crate) features: Vec<String>,
 }
 
 impl Metadata {
