@@ -1,7 +1,6 @@
 //! Certificates that the gateway's own authority signs, with lives that a rig chooses. The rig
 //! owns the gateway's key folder; nobody else does.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -43,25 +42,47 @@ pub(super) enum Life {
 /// Gives the box of `stage` a certificate for the key that it has, with another life: the
 /// enrolment file is written anew.
 pub(super) fn certify_box(stage: &Stage, life: Life) -> anyhow::Result<()> {
-    let path = stage.folder().join("enrolment.toml");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let mut file: toml::Table = toml::from_str(&text).context("an enrolment that is no TOML")?;
+    let mut file = read_enrolment(stage)?;
     let id = file
         .get("box")
         .and_then(|part| part.get("id")?.as_str())
         .context("the enrolment has no box.id")?
         .to_owned();
-    let keys = file.get_mut("keys").and_then(toml::Value::as_table_mut);
-    let keys = keys.context("the enrolment has no keys")?;
+    let keys = part(&mut file, "keys")?;
     let key = keys.get("tls_key").and_then(toml::Value::as_str);
     let key = KeyPair::from_pem(key.context("the enrolment has no keys.tls_key")?)?;
     let certificate = box_params(&id, life)?.signed_by(&key, &authority(stage)?)?;
     keys.insert("tls_certificate".to_owned(), certificate.pem().into());
-    write(
-        &path,
-        &toml::to_string(&file).context("an enrolment that cannot be written")?,
-    )
+    write_enrolment(stage, &file)
+}
+
+/// Names an address for renewals where nobody answers: a box that reaches the gateway's own
+/// renews its certificate long before it ends.
+pub(super) fn hide_renewal(stage: &Stage) -> anyhow::Result<()> {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut file = read_enrolment(stage)?;
+    part(&mut file, "gateway")?.insert("renewal".to_owned(), nobody.to_string().into());
+    write_enrolment(stage, &file)
+}
+
+fn part<'a>(file: &'a mut toml::Table, name: &str) -> anyhow::Result<&'a mut toml::Table> {
+    file.get_mut(name)
+        .and_then(toml::Value::as_table_mut)
+        .with_context(|| format!("the enrolment has no {name}"))
+}
+
+fn read_enrolment(stage: &Stage) -> anyhow::Result<toml::Table> {
+    let path = stage.folder().join("enrolment.toml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).context("an enrolment that is no TOML")
+}
+
+/// Keeps the file's mode: it holds secrets.
+fn write_enrolment(stage: &Stage, file: &toml::Table) -> anyhow::Result<()> {
+    let path = stage.folder().join("enrolment.toml");
+    let text = toml::to_string(file).context("an enrolment that cannot be written")?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn box_params(id: &str, life: Life) -> anyhow::Result<CertificateParams> {
@@ -80,9 +101,4 @@ fn box_params(id: &str, life: Life) -> anyhow::Result<CertificateParams> {
     params.not_before = from.into();
     params.not_after = to.into();
     Ok(params)
-}
-
-/// Keeps the file's mode: it holds secrets.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
