@@ -25,7 +25,7 @@ use cardio_core::recording::{Recording, Run, Waveform};
 use cardio_formats::fsource::save;
 use cardio_formats::sniff::FormatId;
 use cardio_formats::write::{WriteOptions, write};
-use cardio_store::{OpenAcquisition, OutboxError};
+use cardio_store::{OpenAcquisition, OutboxError, SubjectMark};
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{EndReason, Record};
 
@@ -53,7 +53,8 @@ impl Keep for Shelf {
                 let note = OpenAcquisition {
                     acquisition: acquisition.id,
                     source: acquisition.source.clone(),
-                    subject: acquisition.subject.clone(),
+                    subject: (acquisition.subject.as_ref())
+                        .map(|subject| SubjectMark::of(acquisition.id, subject)),
                     rate: acquisition.rate,
                     next_sample: SampleIndex(0),
                     next_ordinal: 0,
