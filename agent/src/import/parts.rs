@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn pieces_cover_the_time_line_and_end_on_multiples_of_the_span() {
-        let rows: String = (0..23).map(|at| format!("{at}\n")).collect();
-        let parts = of(&surveyed(&format!("# rate_hz: 2\nI\n{rows}")));
+        let rows: String = (0..23).map(|at| format!("{at},0\n")).collect();
+        let parts = of(&surveyed(&format!("# rate_hz: 2\nI,II\n{rows}")));
         let ends: Vec<u64> = parts[0]
             .pieces()
             .iter()
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_stated_offset_or_the_end_of_writing_places_the_start() {
-        let mut found = surveyed("# rate_hz: 1\nI\n1\n2\n");
+        let mut found = surveyed("# rate_hz: 1\nI,II\n1,1\n2,2\n");
         assert_eq!(start(&found, 5_000_000), Start(UtcMicros(3_000_000)));
         found.recording.start = Some(StatedStart {
             local: "1970-01-01T01:00:01".to_owned(),
