@@ -223,7 +223,7 @@ fn abort(box_: &Program) -> anyhow::Result<()> {
 fn core_files(folder: &Path) -> anyhow::Result<usize> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?));
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter(|name| name.starts_with("core")).count())
 }
 
