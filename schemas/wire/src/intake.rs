@@ -271,6 +271,13 @@ pub fn take<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H
         None => {}
     }
     held.keep(frame, late)?;
+    let head = match seq == head.upto {
+        true => LaneHead {
+            head: Some(frame.fingerprint),
+            ..head
+        },
+        false => head,
+    };
     let head = advance(held, key, head)?;
     Ok(Receipt {
         stored: Stored::New,

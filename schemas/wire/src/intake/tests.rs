@@ -214,6 +214,24 @@ fn a_late_frame_that_is_not_the_one_the_box_named_is_kept_aside() {
 }
 
 #[test]
+fn a_late_frame_where_the_lane_stands_is_what_the_next_one_must_follow() {
+    let mut held = MemoryHoldings::default();
+    name(&mut held, 1, 5, false);
+    let other = Arrival {
+        fingerprint: [9; 32],
+        ..arrival(5)
+    };
+    let receipt = take(&mut held, &other).unwrap();
+    assert_eq!(receipt.stored, Stored::New);
+    assert_eq!(receipt.head.head, Some([9; 32]));
+    // What a hello says of that place does not displace the frame that is stored there.
+    let greeting = hello(&mut held, 1, 6, 0).unwrap();
+    assert_eq!(greeting.head.head, Some([9; 32]));
+    assert!(greeting.forked);
+    assert_eq!(put(&mut held, 6).head.broken_at, Some(6));
+}
+
+#[test]
 fn a_frame_that_retention_deleted_is_a_duplicate() {
     let mut held = MemoryHoldings::default();
     put(&mut held, 1);
