@@ -5,10 +5,12 @@
 //! * Where a chain stands without holes (which is what boxes were acknowledged) must be the
 //!   fingerprint of the frame there.
 //! * Frames beyond the first hole are walked too; a hole there only waits to be filled.
+//! * A chain that has ended may hold two histories of its box: where the second begins the walk
+//!   begins anew, and what stands beside it must be filed. That is not a fault; it is shown.
 //!
 //! Reads, and changes nothing. Deliberately absent: opening frames.
 
-use cardio_wire::chain::ChainWalk;
+use cardio_wire::chain::{ChainError, ChainWalk};
 use cardio_wire::envelope;
 use cardio_wire::keys::VerifyingKey;
 use serde_json::{Value, json};
@@ -39,8 +41,15 @@ pub struct ChainProof {
     pub frames: u64,
     /// Numbers that the box said it had lost, both ends included.
     pub missing: Vec<(u64, u64)>,
-    /// Other frames that claim the identity of a stored one.
+    /// Other frames that claim the place of a stored one and are not filed.
     pub conflicts: u64,
+    /// Other frames that claim the place of a stored one and are filed beside it.
+    pub conflicts_filed: u64,
+    /// Frames that came in frames of a newer chain.
+    pub carried: u64,
+    /// The first place of which the box made two frames, or that does not follow from the one
+    /// before it, in a chain that has ended.
+    pub forked_at: Option<u64>,
     /// The first thing that is wrong.
     pub fault: Option<Fault>,
 }
@@ -62,7 +71,11 @@ impl ChainProof {
             "upto": head.upto,
             "head": head.head.map(|head| hex(&head)),
             "missing": self.missing,
+            "ended": head.ended,
+            "forked_at": self.forked_at,
+            "carried": self.carried,
             "conflicts": self.conflicts,
+            "conflicts_filed": self.conflicts_filed,
             "fault": self.fault.as_ref().map(|fault| fault.code),
             "why": self.fault.as_ref().map(|fault| &fault.why),
         })
@@ -107,14 +120,22 @@ fn walk(
         missing: &missing,
         last: checkpoint(connection, row.key())?.map_or(0, |cut| cut.upto),
         frames: 0,
+        forked_at: None,
     };
     let fault = steps.run(connection)?;
-    let frames = steps.frames;
+    let (frames, forked_at) = (steps.frames, steps.forked_at);
+    let beside = beside(connection, &row)?;
     Ok(ChainProof {
         name: name.to_owned(),
         row,
         frames,
-        conflicts: conflicts(connection, &row)?,
+        conflicts: beside.waiting,
+        conflicts_filed: beside.filed,
+        carried: beside.carried,
+        forked_at: match (forked_at, beside.first) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        },
         missing,
         fault,
     })
@@ -127,6 +148,7 @@ struct Steps<'a> {
     missing: &'a [(u64, u64)],
     last: u64,
     frames: u64,
+    forked_at: Option<u64>,
 }
 
 impl Steps<'_> {
@@ -151,7 +173,13 @@ impl Steps<'_> {
             }
             self.walk = ChainWalk::new(self.key);
         }
-        let header = match self.walk.step(bytes) {
+        let mut stepped = self.walk.step(bytes);
+        if self.row.head.ended && matches!(stepped, Err(ChainError::Link { .. })) {
+            self.forked_at.get_or_insert(seq);
+            self.walk = ChainWalk::new(self.key);
+            stepped = self.walk.step(bytes);
+        }
+        let header = match stepped {
             Ok(header) => header,
             Err(error) => {
                 let why = format!("frame {seq}: {error}");
@@ -237,11 +265,34 @@ fn missing(connection: &Connection, row: &LaneRow) -> Result<Vec<(u64, u64)>, Db
         .collect()
 }
 
-fn conflicts(connection: &Connection, row: &LaneRow) -> Result<u64, DbError> {
-    let count = connection.cell(
-        "count the conflicts of a chain",
-        "SELECT count(*) FROM conflicts WHERE box = ?1 AND lane = ?2 AND chain = ?3",
+/// What is stored of a chain beside its walk.
+struct Beside {
+    waiting: u64,
+    filed: u64,
+    carried: u64,
+    first: Option<u64>,
+}
+
+fn beside(connection: &Connection, row: &LaneRow) -> Result<Beside, DbError> {
+    let act = "count what stands beside a chain";
+    let counts = connection.row(
+        act,
+        "SELECT (SELECT count(*) FROM conflicts
+                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND filed = 0),
+                (SELECT count(*) FROM conflicts
+                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND filed = 1),
+                (SELECT count(*) FROM frames
+                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND carried = 1)
+                + (SELECT count(*) FROM conflicts
+                 WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND carried = 1),
+                (SELECT min(seq) FROM conflicts WHERE box = ?1 AND lane = ?2 AND chain = ?3)",
         values![row.device, row.head.lane, row.head.chain],
     )?;
-    Ok(count.unwrap_or(0))
+    let mut counts = counts.ok_or(DbError::Damaged { what: act })?;
+    Ok(Beside {
+        waiting: counts.take(0)?,
+        filed: counts.take(1)?,
+        carried: counts.take(2)?,
+        first: counts.take(3)?,
+    })
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cardio_core::clock::{Clock, UtcMicros};
-use cardio_wire::envelope;
-use cardio_wire::intake::{AckPace, AckPlan, DueAck, Greeting, LaneHead, Receipt, Stored};
+use cardio_wire::envelope::{self, NO_PREVIOUS};
+use cardio_wire::intake::{AckPace, AckPlan, DueAck, Greeting, Receipt, Stored};
 use cardio_wire::keys::TrustedKeyIds;
 use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::message::{Ack, CommandAction, Hello};
@@ -252,6 +252,9 @@ impl Conversation {
                     box_name = %self.known.name,
                     lane = %receipt.head.lane
                 );
+                // Not acknowledged, and the box is told what is held instead.
+                self.plan
+                    .note(receipt.head, receipt.other, self.shared.now_us());
                 return PubAckReason::ImplementationSpecificError;
             }
             Stored::TooFarAhead | Stored::TooManyChains => {
@@ -265,7 +268,7 @@ impl Conversation {
                 return PubAckReason::QuotaExceeded;
             }
         }
-        if let Some(seq) = receipt.head.broken_at {
+        if let Some(seq) = receipt.head.broken_at.filter(|_| !receipt.head.ended) {
             tracing::error!(
                 event = "InboxChainBroken",
                 code = "inbox.chain.broken",
@@ -274,22 +277,23 @@ impl Conversation {
                 seq
             );
         }
-        self.plan.note(receipt.head, self.shared.now_us());
+        self.plan
+            .note(receipt.head, receipt.other, self.shared.now_us());
         PubAckReason::Success
     }
 
     fn on_compared(&mut self, hello: &Hello, greetings: &[Greeting]) {
-        let heads: Vec<LaneHead> = greetings.iter().map(|greeting| greeting.head).collect();
         self.shared.counters.hellos.add_one();
         self.pinned = Some(hello.keys);
         self.shared.boxes.note_pins(self.known.id, hello.keys);
-        for action in orders::owed(&self.shared.keys, hello, &heads) {
+        for action in orders::owed(&self.shared.keys, hello, greetings) {
             self.order(action);
         }
         let now_us = self.shared.now_us();
         for greeting in greetings {
+            let echo_us = hello.at.box_instant.micros;
             self.plan
-                .answer(greeting.head, hello.at.box_instant.micros, now_us);
+                .answer(greeting.head, greeting.other, echo_us, now_us);
             if greeting.forked {
                 tracing::error!(
                     event = "InboxChainForked",
@@ -366,17 +370,24 @@ impl Conversation {
         Some(command)
     }
 
-    /// The signed acknowledgement, or `None` when the hash at that place is not known.
+    /// The signed acknowledgement, or `None` when the hash at that place is not known and
+    /// there is nothing else to tell: another history is told without covering anything.
     fn signed(&self, due: DueAck, now: UtcMicros) -> Option<Vec<u8>> {
+        let (upto, head) = match (due.head.head, due.other) {
+            (Some(head), _) => (due.head.upto, head),
+            (None, Some(_)) => (0, NO_PREVIOUS),
+            (None, None) => return None,
+        };
         let ack = Ack {
             device: self.known.id,
             lane: due.head.lane,
             chain: due.head.chain,
-            upto: due.head.upto,
-            head: due.head.head?,
+            upto,
+            head,
             gateway_utc: now,
             echo_us: due.echo_us,
             counter: self.shared.inbox.counter().next(self.known.id, now),
+            other: due.other,
         };
         Some(ack.sign(&self.shared.keys.control().ok()?))
     }

@@ -50,6 +50,10 @@ counters! {
     frames_repeated,
     /// Frames that claim the identity of another stored frame.
     frames_conflicting,
+    /// Frames that came in frames of newer chains.
+    frames_carried,
+    /// Carried frames that were refused; the frame that carried them is set aside.
+    frames_carried_refused,
     /// Frames that could not be stored.
     frames_not_stored,
     /// Hellos accepted.

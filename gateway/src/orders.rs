@@ -7,7 +7,7 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
-use cardio_wire::intake::LaneHead;
+use cardio_wire::intake::Greeting;
 use cardio_wire::keys::TrustedKeyIds;
 use cardio_wire::message::{Command, CommandAction, Hello};
 
@@ -37,7 +37,7 @@ pub fn command(
 
 /// What a hello shows that its box must do: pin other keys, send frames again that this inbox
 /// has lost.
-pub fn owed(keys: &GatewayKeys, hello: &Hello, heads: &[LaneHead]) -> Vec<CommandAction> {
+pub fn owed(keys: &GatewayKeys, hello: &Hello, greetings: &[Greeting]) -> Vec<CommandAction> {
     let mut actions = Vec::new();
     match keys.trusted() {
         Ok(trusted) if trusted.ids() != hello.keys => {
@@ -45,19 +45,16 @@ pub fn owed(keys: &GatewayKeys, hello: &Hello, heads: &[LaneHead]) -> Vec<Comman
         }
         _ => {}
     }
-    actions.extend(heads.iter().filter_map(|head| resend(hello, head)));
+    actions.extend(greetings.iter().filter_map(resend));
     actions
 }
 
 /// The box believes more acknowledged than is stored here: this inbox was restored from a
 /// backup. Asks for what is missing.
-fn resend(hello: &Hello, head: &LaneHead) -> Option<CommandAction> {
-    let behind = hello.lanes.iter().any(|state| {
-        state.lane == head.lane && state.chain == head.chain && state.acked > head.upto
-    });
-    behind.then(|| CommandAction::Resend {
-        lane: head.lane,
-        chain: head.chain,
-        from_seq: head.upto.saturating_add(1),
+fn resend(greeting: &Greeting) -> Option<CommandAction> {
+    greeting.resend_from.map(|from_seq| CommandAction::Resend {
+        lane: greeting.head.lane,
+        chain: greeting.head.chain,
+        from_seq,
     })
 }

@@ -100,7 +100,10 @@ impl Note {
                 gap: record.gap,
             },
             Record::AcquisitionEnded(ended) => Self::Ended(ended.acquisition),
-            Record::Assessment(_) | Record::LaneGap(_) | Record::BoxEvent(_) => Self::Nothing,
+            Record::Assessment(_)
+            | Record::LaneGap(_)
+            | Record::BoxEvent(_)
+            | Record::CarriedFrame(_) => Self::Nothing,
         }
     }
 }

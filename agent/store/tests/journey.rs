@@ -357,6 +357,7 @@ impl World {
             gateway_utc: cardio_core::clock::UtcMicros(0),
             echo_us: None,
             counter: self.counter,
+            other: None,
         }
     }
 
@@ -493,7 +494,7 @@ impl World {
     }
 
     fn check(&self) {
-        assert!(self.gateway.conflicts().is_empty());
+        assert_eq!(self.gateway.conflicts().count(), 0);
         let filed = self.filed();
         let gaps: Vec<&LaneGapV1> = filed
             .iter()

@@ -305,6 +305,8 @@ pub struct ChainStretch {
     pub position: String,
     /// SHA-256 of the last frame, which covers all before it.
     pub head: [u8; 32],
+    /// Whether frames of it came in frames of a newer chain, after this one had ended.
+    pub carried: bool,
 }
 
 /// Where resources come from.
@@ -323,6 +325,9 @@ pub struct ProvenanceFacts<'a> {
     /// The stretches of chain that hold it.
     pub chain: &'a [ChainStretch],
 }
+
+/// What is said of a stretch of chain whose frames came in frames of a newer one.
+const CARRIED: &str = "carried over from a chain that has ended";
 
 /// Where resources come from: who recorded, which box assembled, where in its chain.
 pub fn provenance(facts: &ProvenanceFacts<'_>) -> Value {
@@ -356,10 +361,16 @@ pub fn provenance(facts: &ProvenanceFacts<'_>) -> Value {
     for stretch in facts.chain {
         let head = crate::device::hex(&stretch.head, "").to_lowercase();
         let value = format!("{}:sha256:{head}", stretch.position);
+        let mut what = json!({"identifier": {"system": own::SID_CHAIN, "value": value}});
+        if stretch.carried
+            && let Some(what) = what.as_object_mut()
+        {
+            what.insert("display".to_owned(), json!(CARRIED));
+        }
         push(
             &mut provenance,
             "entity",
-            json!({"role": "source", "what": {"identifier": {"system": own::SID_CHAIN, "value": value}}}),
+            json!({"role": "source", "what": what}),
         );
     }
     Value::Object(provenance)

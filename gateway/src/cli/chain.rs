@@ -58,6 +58,7 @@ fn table(document: &Value) -> String {
             row.extend([count("missing"), out::text(chain, "conflicts")]);
             row.push(head.get(..16).unwrap_or(&head).to_owned());
             row.push(out::text(chain, "fault"));
+            row.push(note(chain));
             row
         })
         .collect();
@@ -72,7 +73,28 @@ fn table(document: &Value) -> String {
             "CONFLICTS",
             "HEAD",
             "FAULT",
+            "",
         ],
         &rows,
     )
+}
+
+/// What a person must know of a chain that is whole all the same.
+fn note(chain: &Value) -> String {
+    let number = |part: &str| chain.get(part).and_then(Value::as_u64).unwrap_or(0);
+    let mut said = Vec::new();
+    if number("forked_at") > 0 {
+        said.push(format!("forked at {}", number("forked_at")));
+    }
+    if chain.get("ended") == Some(&Value::Bool(true)) {
+        said.push("ended".to_owned());
+    }
+    if number("carried") > 0 {
+        said.push(format!("{} frame(s) carried over", number("carried")));
+    }
+    if number("conflicts_filed") > 0 {
+        let filed = number("conflicts_filed");
+        said.push(format!("{filed} filed beside another of their place"));
+    }
+    said.join(", ")
 }

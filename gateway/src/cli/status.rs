@@ -43,17 +43,19 @@ fn told(status: &Value) -> String {
     let (none, inbox, record) = (Value::Null, status.get("inbox"), status.get("record"));
     let (inbox, record) = (inbox.unwrap_or(&none), record.unwrap_or(&none));
     text.push_str(&format!(
-        "\nINBOX   {} frames · {} conflicts · {} missing, {} of them named in gaps · \
-         {} refused by boxes · {} broken and {} forked lanes\n\
+        "\nINBOX   {} frames, {} carried over · {} conflicts · {} missing, {} of them named in \
+         gaps · {} refused by boxes · {} broken and {} forked lanes, {} ended\n\
          RECORD  {} records · {} acquisitions, {} UNASSIGNED · {} resources · {} in quarantine\n\
          ALERTS  {} open\n",
         out::text(inbox, "frames"),
+        out::text(inbox, "carried"),
         out::text(inbox, "conflicts"),
         out::text(inbox, "missing"),
         out::text(inbox, "named_in_gaps"),
         out::text(inbox, "refused"),
         out::text(inbox, "broken_lanes"),
         out::text(inbox, "forked_lanes"),
+        out::text(inbox, "forks_ended"),
         out::text(record, "records"),
         out::text(record, "acquisitions"),
         out::text(record, "unassigned"),

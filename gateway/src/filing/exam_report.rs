@@ -218,7 +218,7 @@ fn stretches(connection: &Connection, exam: &Exam) -> Result<Vec<ChainStretch>, 
     let act = "find the chains of an acquisition";
     let rows = connection.rows(
         act,
-        "SELECT lane, chain, min(seq), max(seq) FROM records
+        "SELECT lane, chain, min(seq), max(seq), max(carried) FROM records
          WHERE acquisition = ?1 AND box = ?2 GROUP BY lane, chain ORDER BY lane, chain",
         values![exam.id(), exam.device],
     )?;
@@ -226,15 +226,18 @@ fn stretches(connection: &Connection, exam: &Exam) -> Result<Vec<ChainStretch>, 
     for mut row in rows {
         let (lane, chain): (Lane, ChainId) = (row.take(0)?, row.take(1)?);
         let (from, to): (u64, u64) = (row.take(2)?, row.take(3)?);
+        let carried = row.take(4)?;
         let head = connection.cell(
             act,
             "SELECT fingerprint FROM records
-             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4",
-            values![exam.device, lane, chain, to],
+             WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq = ?4 AND acquisition = ?5
+             LIMIT 1",
+            values![exam.device, lane, chain, to, exam.id()],
         )?;
         stretches.push(ChainStretch {
             position: format!("{}/{}/{chain}/{from}-{to}", exam.device, lane.number()),
             head: head.ok_or(DbError::Damaged { what: act })?,
+            carried,
         });
     }
     Ok(stretches)

@@ -10,12 +10,17 @@
 //! * A signed gap record is taken at its word before it is filed: what it names and what never
 //!   came is missing, and the lane goes on behind it. A missing frame that comes after all is
 //!   filed when it comes.
+//! * What a frame carries of a chain that has ended is given to the inbox first, and then filed
+//!   from there. So is what conflicts with a stored frame: another frame of the box claims the
+//!   same place, and both are its word. A record has one id, so it is filed once, whichever way
+//!   it comes and however often.
 //! * Where several programs share the databases, one files at a time: what it remembers is
 //!   read again in the transaction that files, and what another has filed is passed over.
 //!
 //! Deliberately absent: acknowledging. A frame is acknowledged when it is stored, which is
 //! before it is filed.
 
+mod carried;
 mod clocks;
 mod exam;
 mod exam_report;
@@ -41,7 +46,10 @@ use crate::alerting;
 use crate::boxes::Boxes;
 use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer};
-use crate::inbox::{BoxLore, Inbox, LaneRow, ToldGap, frames_between, lane_rows, late_frames};
+use crate::inbox::{
+    BoxLore, Inbox, LaneRow, StoredFrame, ToldGap, TriedConflict, conflicts_to_file,
+    frames_between, lane_rows, late_frames,
+};
 use crate::keys::GatewayKeys;
 use open::Opened;
 
@@ -52,7 +60,7 @@ pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
 
 /// Frames filed in one transaction.
 const GROUP_MAX: usize = 64;
-/// Late frames filed in one transaction.
+/// Late frames, and conflicting ones, filed in one transaction.
 const LATE_MAX: u64 = 64;
 /// How often frames are looked for that another program stored.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -212,6 +220,8 @@ impl Filer {
         let frames = self.readers.read(rows::quarantined_by_others)?;
         let mut group = self.opened(&frames)?;
         group.retain(|opened| opened.outcome.is_ok());
+        self.prepare(&mut group)?;
+        group.retain(|opened| opened.outcome.is_ok());
         if group.is_empty() {
             return Ok(0);
         }
@@ -244,16 +254,21 @@ impl Filer {
             .inbox
             .readers()
             .read(|connection| frames_between(connection, row, after, limit))?;
+        let of = row.key();
+        self.open_all(frames.into_iter().map(|frame| (of, frame)).collect())
+    }
+
+    fn open_all(&self, frames: Vec<(ChainKey, StoredFrame)>) -> Result<Vec<Opened>, DbError> {
         if frames.is_empty() {
             return Ok(Vec::new());
         }
         let boxes = self.inbox.boxes()?;
-        let known = boxes.iter().find(|known| known.known.id == row.device);
-        let key = known.map(|known| known.known.frame_key);
-        Ok(frames
-            .into_iter()
-            .map(|frame| open::open(row, frame, key.as_ref(), &self.keys))
-            .collect())
+        let open = |(of, frame): (ChainKey, StoredFrame)| {
+            let known = boxes.iter().find(|known| known.known.id == of.device);
+            let key = known.map(|known| known.known.frame_key);
+            open::open(of, frame, key.as_ref(), &self.keys)
+        };
+        Ok(frames.into_iter().map(open).collect())
     }
 
     /// Files one group.
@@ -263,39 +278,44 @@ impl Filer {
             None => self.remembered()?,
         };
         self.date_anew()?;
-        let late = self
-            .inbox
-            .readers()
-            .read(|connection| late_frames(connection, LATE_MAX))?;
-        let (group, ends) = match late.is_empty() {
-            true => self.next_group()?,
-            false => (self.opened(&late)?, Vec::new()),
-        };
-        let taken = u64::try_from(group.len().max(ends.len()).max(late.len())).unwrap_or(u64::MAX);
-        if taken == 0 {
+        let Some((mut group, source)) = self.next_group()? else {
             return Ok((engine, 0));
-        }
-        self.name_gaps(&group)?;
+        };
+        let taken = u64::try_from(group.len()).unwrap_or(u64::MAX).max(1);
+        self.prepare(&mut group)?;
+        let tried = match &source {
+            Source::Conflicts => tried(&mut group),
+            Source::Lanes(_) | Source::Late(_) => Vec::new(),
+        };
         let how = self.how(&group)?;
-        let (done, late) = self.record.write_blocking(move |tx| {
-            let group = match late.is_empty() {
-                true => unfiled(tx, group)?,
-                false => group,
+        let (done, source) = self.record.write_blocking(move |tx| {
+            let done = match &source {
+                Source::Lanes(ends) => {
+                    let group = unfiled(tx, group)?;
+                    let done = file(tx, &group, &how, engine)?;
+                    let filed = group.iter().map(|frame| &frame.identity);
+                    filed.chain(ends).try_for_each(|id| rows::advance(tx, id))?;
+                    done
+                }
+                Source::Late(_) | Source::Conflicts => file(tx, &group, &how, engine)?,
             };
-            let done = file(tx, &group, &how, engine)?;
-            for end in &ends {
-                rows::advance(tx, end)?;
-            }
-            Ok((done, late))
+            Ok((done, source))
         })?;
-        if !late.is_empty() {
-            let frames = late.iter().map(LaneRow::last_frame).collect();
-            self.inbox.filed_late(frames)?;
+        match source {
+            Source::Late(frames) => self.inbox.filed_late(frames)?,
+            Source::Conflicts => self.inbox.tried_conflicts(tried)?,
+            Source::Lanes(_) => {}
         }
         self.counters.records_filed.add(done.filed);
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
         Ok((done.engine, taken))
+    }
+
+    /// Gives the inbox what the frames of a group tell of other frames, before they are filed.
+    fn prepare(&self, group: &mut [Opened]) -> Result<(), DbError> {
+        self.name_gaps(group)?;
+        self.take_carried(group)
     }
 
     /// Dates anew what the inbox has learnt more about.
@@ -379,9 +399,28 @@ impl Filer {
         Ok(Engine::with_state(self.rules.clone(), state))
     }
 
-    /// The next frames to file, lane by lane, most urgent lane first, in chain order; and
-    /// how far lanes are filed of which no frame is left.
-    fn next_group(&self) -> Result<(Vec<Opened>, Vec<FrameIdentity>), DbError> {
+    /// The next frames to file: late ones, then conflicting ones, then lane by lane, most
+    /// urgent lane first, in chain order.
+    fn next_group(&self) -> Result<Option<(Vec<Opened>, Source)>, DbError> {
+        let inbox = self.inbox.readers();
+        let late = inbox.read(|connection| late_frames(connection, LATE_MAX))?;
+        if !late.is_empty() {
+            let frames = late.iter().map(LaneRow::last_frame).collect();
+            return Ok(Some((self.opened(&late)?, Source::Late(frames))));
+        }
+        let conflicts = inbox.read(|connection| conflicts_to_file(connection, LATE_MAX))?;
+        if !conflicts.is_empty() {
+            let frames = conflicts.into_iter().map(|one| (one.key, one.frame));
+            let group = self.open_all(frames.collect())?;
+            return Ok(Some((group, Source::Conflicts)));
+        }
+        let (group, ends) = self.next_of_lanes()?;
+        let nothing = group.is_empty() && ends.is_empty();
+        Ok((!nothing).then_some((group, Source::Lanes(ends))))
+    }
+
+    /// The next frames of the lanes; and how far lanes are filed of which no frame is left.
+    fn next_of_lanes(&self) -> Result<(Vec<Opened>, Vec<FrameIdentity>), DbError> {
         let lanes = self.inbox.readers().read(lane_rows)?;
         let filed = self.readers.read(rows::cursors)?;
         let (mut group, mut ends) = (Vec::new(), Vec::new());
@@ -402,6 +441,37 @@ impl Filer {
         }
         Ok((group, ends))
     }
+}
+
+/// Where a group of frames comes from.
+enum Source {
+    /// From the lanes in their order; these lanes are filed to their end.
+    Lanes(Vec<FrameIdentity>),
+    /// After their lanes had gone on without them.
+    Late(Vec<FrameIdentity>),
+    /// From beside the lanes: other frames are stored in their places.
+    Conflicts,
+}
+
+/// What becomes of each conflicting frame. Those that cannot be opened stay where they are, for
+/// a later program.
+fn tried(group: &mut Vec<Opened>) -> Vec<TriedConflict> {
+    let tried = group
+        .iter()
+        .map(|frame| {
+            if let Err(refused) = &frame.outcome {
+                let code = refused.code;
+                tracing::error!(event = "ConflictNotFiled", code, frame = %frame.identity);
+            }
+            TriedConflict {
+                identity: frame.identity,
+                fingerprint: frame.fingerprint,
+                filed: frame.outcome.is_ok(),
+            }
+        })
+        .collect();
+    group.retain(|frame| frame.outcome.is_ok());
+    tried
 }
 
 /// The boxes that frames came from.
@@ -486,6 +556,8 @@ fn file(tx: &Connection, group: &[Opened], how: &How, mut engine: Engine) -> Res
     let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
     for frame in group {
         match &frame.outcome {
+            // What it carries is in the inbox, and is filed from there.
+            Ok(carrier) if matches!(carrier.record, Record::CarriedFrame(_)) => {}
             Ok(record) => {
                 filed += u64::from(rows::insert(tx, frame, record)?);
                 exam::touch(&mut touched, record);
@@ -495,7 +567,6 @@ fn file(tx: &Connection, group: &[Opened], how: &How, mut engine: Engine) -> Res
                 quarantined += 1;
             }
         }
-        rows::advance(tx, &frame.identity)?;
     }
     for device in clocks::note(tx, group)? {
         refresh_outdated(tx, device, &how.lore, how.now)?;

@@ -2,12 +2,13 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_wire::envelope;
+use cardio_wire::intake::ChainKey;
 use cardio_wire::keys::VerifyingKey;
 use cardio_wire::lane::FrameIdentity;
 use cardio_wire::record::Record;
 use zeroize::Zeroizing;
 
-use crate::inbox::{LaneRow, StoredFrame};
+use crate::inbox::StoredFrame;
 use crate::keys::GatewayKeys;
 
 /// A record with the bytes that it was sealed as.
@@ -30,26 +31,23 @@ pub(crate) struct Opened {
     pub(crate) identity: FrameIdentity,
     pub(crate) fingerprint: [u8; 32],
     pub(crate) received: UtcMicros,
+    /// Whether it came in a frame of a newer chain.
+    pub(crate) carried: bool,
     pub(crate) outcome: Result<OpenedRecord, Refused>,
 }
 
 /// Opens one frame.
 pub(crate) fn open(
-    row: &LaneRow,
+    of: ChainKey,
     frame: StoredFrame,
     key: Option<&VerifyingKey>,
     keys: &GatewayKeys,
 ) -> Opened {
-    let identity = FrameIdentity {
-        device: row.device,
-        lane: row.head.lane,
-        chain: row.head.chain,
-        seq: frame.seq,
-    };
     Opened {
-        identity,
+        identity: of.frame(frame.seq),
         fingerprint: envelope::fingerprint(&frame.bytes),
         received: frame.received,
+        carried: frame.carried,
         outcome: read(&frame.bytes, key, keys),
     }
 }

@@ -140,8 +140,8 @@ pub(crate) fn insert(
         "file a record",
         "INSERT INTO records
            (id, kind, acquisition, first, len, box, lane, chain, seq, fingerprint,
-            received_us, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING",
+            received_us, carried, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
         values![
             opened.record.head().id.0,
             opened.record.kind_name(),
@@ -154,6 +154,7 @@ pub(crate) fn insert(
             id.seq,
             frame.fingerprint,
             frame.received,
+            frame.carried,
             opened.bytes.as_slice()
         ],
     )?;

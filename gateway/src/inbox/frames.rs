@@ -14,9 +14,6 @@ use super::InboxCounts;
 use super::held::Held;
 use crate::db::{Connection, DbError, Row, values};
 
-/// Why a box ends a chain: its database was damaged and set aside.
-const DATABASE_DAMAGED: &str = "database.damaged";
-
 /// A frame whose signature was verified.
 #[derive(Clone, Debug)]
 pub struct Arrived {
@@ -64,6 +61,8 @@ pub struct StoredFrame {
     pub seq: u64,
     /// When it arrived.
     pub received: UtcMicros,
+    /// Whether it came in a frame of a newer chain.
+    pub carried: bool,
     /// The whole frame.
     pub bytes: Vec<u8>,
 }
@@ -77,15 +76,29 @@ pub struct ToldGap {
     pub gap: LaneGapV1,
 }
 
+impl Arrived {
+    fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            identity: self.identity,
+            prev: self.prev,
+            fingerprint: self.fingerprint,
+            frame: &self.bytes,
+        }
+    }
+}
+
 pub(super) fn store(connection: &Connection, frame: &Arrived) -> Result<Receipt, DbError> {
-    let arrival = Arrival {
-        identity: frame.identity,
-        prev: frame.prev,
-        fingerprint: frame.fingerprint,
-        frame: &frame.bytes,
+    let mut held = Held::new(connection, frame.at);
+    intake::take(&mut held, &frame.arrival())
+}
+
+/// Stores a frame that came in a frame of a newer chain.
+pub(super) fn store_carried(connection: &Connection, frame: &Arrived) -> Result<Receipt, DbError> {
+    let mut held = Held {
+        carried: true,
+        ..Held::new(connection, frame.at)
     };
-    let at = frame.at;
-    intake::take(&mut Held { connection, at }, &arrival)
+    intake::take_carried(&mut held, &frame.arrival())
 }
 
 /// Compares what a box holds with what is stored; answers for every lane that it named.
@@ -96,7 +109,7 @@ pub(super) fn compare(
 ) -> Result<Vec<Greeting>, DbError> {
     let mut greetings = Vec::new();
     for said in &hello.lanes {
-        let mut held = Held { connection, at };
+        let mut held = Held::new(connection, at);
         let Some(greeting) = intake::greet(&mut held, hello.device, said)? else {
             continue;
         };
@@ -143,11 +156,11 @@ pub(super) fn name_gap(
         lane: gap.lane,
         chain: gap.chain,
     };
-    let mut held = Held { connection, at };
+    let mut held = Held::new(connection, at);
     let named = NamedGap {
         from_seq: gap.from_seq,
         to_seq: gap.to_seq,
-        ends_chain: gap.reason == DATABASE_DAMAGED,
+        ends_chain: gap.ends_chain(),
     };
     // Of a chain that nobody has heard of only its own frames can be told to be missing.
     if held.head(key)?.is_none() && (gap.to_seq < gap.from_seq || gap.to_seq > intake::SEQ_MAX) {
@@ -157,8 +170,7 @@ pub(super) fn name_gap(
 }
 
 pub(super) fn head(connection: &Connection, key: ChainKey) -> Result<LaneHead, DbError> {
-    let at = UtcMicros(0);
-    let head = Held { connection, at }.head(key)?;
+    let head = Held::new(connection, UtcMicros(0)).head(key)?;
     Ok(head.unwrap_or_else(|| LaneHead::start(key.lane, key.chain)))
 }
 
@@ -169,7 +181,8 @@ pub(super) fn head(connection: &Connection, key: ChainKey) -> Result<LaneHead, D
 pub fn lane_rows(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {
     let rows = connection.rows(
         "list the lanes",
-        "SELECT box, lane, chain, upto, head, broken_at FROM lanes ORDER BY lane, box, chain",
+        "SELECT box, lane, chain, upto, head, broken_at, ended FROM lanes
+         ORDER BY lane, box, chain",
         values![],
     )?;
     rows.into_iter()
@@ -182,6 +195,7 @@ pub fn lane_rows(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {
                     upto: row.take(3)?,
                     head: row.take(4)?,
                     broken_at: row.take(5)?,
+                    ended: row.take(6)?,
                 },
             })
         })
@@ -201,7 +215,7 @@ pub fn frames_between(
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let rows = connection.rows(
         "read frames",
-        "SELECT seq, received_us, bytes FROM frames
+        "SELECT seq, received_us, carried, bytes FROM frames
          WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 AND seq <= ?5
          ORDER BY seq LIMIT ?6",
         values![
@@ -220,7 +234,8 @@ fn read_frame(mut row: Row) -> Result<StoredFrame, DbError> {
     Ok(StoredFrame {
         seq: row.take(0)?,
         received: row.take(1)?,
-        bytes: row.take(2)?,
+        carried: row.take(2)?,
+        bytes: row.take(3)?,
     })
 }
 
@@ -247,6 +262,7 @@ pub(crate) fn lane_ending_with(mut row: Row) -> Result<LaneRow, DbError> {
             upto: row.take(3)?,
             head: None,
             broken_at: None,
+            ended: false,
         },
     })
 }
@@ -262,16 +278,21 @@ pub(super) fn no_longer_late(connection: &Connection, id: &FrameIdentity) -> Res
         .map(|_| ())
 }
 
-/// Whether frames are missing that no signed gap record names, or chains are broken.
+/// How much does not fit the chains of a box and waits to be mended: frames missing that no
+/// signed gap record names, conflicts that are not filed, and chains that are broken or forked
+/// and have not ended.
 ///
 /// # Errors
 /// [`DbError`] when the inbox cannot be read.
 pub fn chain_breaks(connection: &Connection, device: BoxId) -> Result<u32, DbError> {
     let breaks: Option<u32> = connection.cell(
         "count what does not fit a chain",
-        "SELECT (SELECT count(*) FROM conflicts WHERE box = ?1)
-              + (SELECT count(*) FROM forks WHERE box = ?1)
-              + (SELECT count(*) FROM lanes WHERE box = ?1 AND broken_at IS NOT NULL)",
+        "SELECT (SELECT count(*) FROM conflicts WHERE box = ?1 AND filed = 0)
+              + (SELECT count(*) FROM forks f JOIN lanes l
+                   ON l.box = f.box AND l.lane = f.lane AND l.chain = f.chain
+                 WHERE f.box = ?1 AND l.ended = 0)
+              + (SELECT count(*) FROM lanes
+                 WHERE box = ?1 AND broken_at IS NOT NULL AND ended = 0)",
         values![device],
     )?;
     let unnamed = unnamed(connection, Some(device))?;
@@ -321,13 +342,21 @@ pub(super) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
     let act = "count the inbox";
     let row = connection.row(
         act,
-        "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM conflicts),
+        "SELECT (SELECT count(*) FROM frames),
+                (SELECT count(*) FROM conflicts WHERE filed = 0),
                 (SELECT CAST(coalesce(sum(to_seq - from_seq + 1), 0) AS BIGINT) FROM missing),
-                (SELECT count(*) FROM lanes WHERE broken_at IS NOT NULL),
-                (SELECT count(*) FROM forks),
+                (SELECT count(*) FROM lanes WHERE broken_at IS NOT NULL AND ended = 0),
+                (SELECT count(*) FROM forks f JOIN lanes l
+                   ON l.box = f.box AND l.lane = f.lane AND l.chain = f.chain WHERE l.ended = 0),
                 (SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM gaps
                  WHERE to_seq < from_seq),
-                (SELECT CAST(coalesce(sum(frames), 0) AS BIGINT) FROM checkpoints)",
+                (SELECT CAST(coalesce(sum(frames), 0) AS BIGINT) FROM checkpoints),
+                (SELECT count(*) FROM conflicts WHERE filed = 1),
+                (SELECT count(*) FROM frames WHERE carried = 1)
+                + (SELECT count(*) FROM conflicts WHERE carried = 1),
+                (SELECT count(*) FROM lanes l WHERE ended = 1 AND (broken_at IS NOT NULL
+                   OR EXISTS (SELECT 1 FROM forks f
+                     WHERE l.box = f.box AND l.lane = f.lane AND l.chain = f.chain)))",
         values![],
     )?;
     let mut row = row.ok_or(DbError::Damaged { what: act })?;
@@ -342,5 +371,8 @@ pub(super) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
         broken_lanes: row.take(3)?,
         forked_lanes: row.take(4)?,
         deleted: row.take(6)?,
+        conflicts_filed: row.take(7)?,
+        carried: row.take(8)?,
+        forks_ended: row.take(9)?,
     })
 }

@@ -16,6 +16,19 @@ pub(super) struct Held<'c> {
     pub(super) connection: &'c Connection,
     /// When what is written now came.
     pub(super) at: UtcMicros,
+    /// Whether what is written now came in a frame of a newer chain.
+    pub(super) carried: bool,
+}
+
+impl<'c> Held<'c> {
+    /// What comes itself.
+    pub(super) const fn new(connection: &'c Connection, at: UtcMicros) -> Self {
+        Self {
+            connection,
+            at,
+            carried: false,
+        }
+    }
 }
 
 fn read_link(mut row: Row) -> Result<Link, DbError> {
@@ -32,7 +45,8 @@ impl Holdings for Held<'_> {
     fn head(&mut self, key: ChainKey) -> Result<Option<LaneHead>, DbError> {
         let row = self.connection.row(
             "read where a lane stands",
-            "SELECT upto, head, broken_at FROM lanes WHERE box = ?1 AND lane = ?2 AND chain = ?3",
+            "SELECT upto, head, broken_at, ended FROM lanes
+             WHERE box = ?1 AND lane = ?2 AND chain = ?3",
             values![key.device, key.lane, key.chain],
         )?;
         row.map(|mut row| {
@@ -42,6 +56,7 @@ impl Holdings for Held<'_> {
                 upto: row.take(0)?,
                 head: row.take(1)?,
                 broken_at: row.take(2)?,
+                ended: row.take(3)?,
             })
         })
         .transpose()
@@ -51,17 +66,19 @@ impl Holdings for Held<'_> {
         self.connection
             .execute(
                 "note where a lane stands",
-                "INSERT INTO lanes (box, lane, chain, upto, head, broken_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO lanes (box, lane, chain, upto, head, broken_at, ended)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (box, lane, chain) DO UPDATE
-                 SET upto = excluded.upto, head = excluded.head, broken_at = excluded.broken_at",
+                 SET upto = excluded.upto, head = excluded.head, broken_at = excluded.broken_at,
+                     ended = excluded.ended",
                 values![
                     device,
                     head.lane,
                     head.chain,
                     head.upto,
                     head.head,
-                    head.broken_at
+                    head.broken_at,
+                    head.ended
                 ],
             )
             .map(|_| ())
@@ -70,7 +87,7 @@ impl Holdings for Held<'_> {
     fn chains(&mut self, device: BoxId, lane: Lane) -> Result<u64, DbError> {
         let count = self.connection.cell(
             "count the chains of a lane",
-            "SELECT count(*) FROM lanes WHERE box = ?1 AND lane = ?2",
+            "SELECT count(*) FROM lanes WHERE box = ?1 AND lane = ?2 AND ended = 0",
             values![device, lane],
         )?;
         Ok(count.unwrap_or(0))
@@ -111,8 +128,9 @@ impl Holdings for Held<'_> {
         let id = frame.identity;
         self.connection.execute(
             "store a frame",
-            "INSERT INTO frames (box, lane, chain, seq, prev, fingerprint, received_us, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO frames
+               (box, lane, chain, seq, prev, fingerprint, received_us, carried, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             values![
                 id.device,
                 id.lane,
@@ -121,6 +139,7 @@ impl Holdings for Held<'_> {
                 frame.prev,
                 frame.fingerprint,
                 self.at,
+                self.carried,
                 frame.frame
             ],
         )?;
@@ -139,17 +158,19 @@ impl Holdings for Held<'_> {
         let id = frame.identity;
         let kept: Option<u64> = self.connection.cell(
             "count the conflicts of a box",
-            "SELECT count(*) FROM conflicts WHERE box = ?1",
+            "SELECT count(*) FROM conflicts WHERE box = ?1 AND carried = 0",
             values![id.device],
         )?;
-        if kept.is_some_and(|kept| kept >= CONFLICTS_MAX) {
+        // What was carried came in a frame that is acknowledged: it must be kept.
+        if !self.carried && kept.is_some_and(|kept| kept >= CONFLICTS_MAX) {
             return Ok(());
         }
         self.connection
             .execute(
                 "keep a conflicting frame",
-                "INSERT INTO conflicts (box, lane, chain, seq, fingerprint, received_us, bytes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+                "INSERT INTO conflicts
+                   (box, lane, chain, seq, fingerprint, received_us, carried, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
                 values![
                     id.device,
                     id.lane,
@@ -157,6 +178,7 @@ impl Holdings for Held<'_> {
                     id.seq,
                     frame.fingerprint,
                     self.at,
+                    self.carried,
                     frame.frame
                 ],
             )

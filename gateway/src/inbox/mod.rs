@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: opening frames. [`crate::filing`] reads what is stored here.
 
+mod aside;
 mod counter;
 mod enrolled;
 mod frames;
@@ -26,6 +27,7 @@ use cardio_wire::message::Hello;
 use tokio::sync::{oneshot, watch};
 
 use crate::db::{DbError, Place, Readers, Schema, Writer};
+pub use aside::{Conflict, TriedConflict, conflicts_to_file};
 pub use counter::AckCounter;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of};
 pub(crate) use frames::lane_ending_with;
@@ -40,6 +42,7 @@ const STEPS: &[&str] = &[
     include_str!("clocks.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// Numbers of the inbox for `status`.
@@ -47,18 +50,24 @@ const STEPS: &[&str] = &[
 pub struct InboxCounts {
     /// Frames stored.
     pub frames: u64,
-    /// Frames that conflict with stored ones.
+    /// Frames that conflict with stored ones and are not filed.
     pub conflicts: u64,
+    /// Frames that conflict with stored ones and are filed beside them.
+    pub conflicts_filed: u64,
+    /// Frames that came in a frame of a newer chain.
+    pub carried: u64,
     /// Frames that never came and will not come.
     pub missing: u64,
     /// How many of those a signed gap record names.
     pub named_in_gaps: u64,
     /// Records that boxes say they refused before they were frames.
     pub refused: u64,
-    /// Lanes that stopped at a hash that does not match.
+    /// Lanes that stand at a hash that does not match.
     pub broken_lanes: u64,
     /// Lanes of which box and gateway hold different frames.
     pub forked_lanes: u64,
+    /// Chains with either of both that have ended since: their lanes go on in newer ones.
+    pub forks_ended: u64,
     /// Frames that retention has deleted after they were filed.
     pub deleted: u64,
 }
@@ -165,6 +174,34 @@ impl Inbox {
                 .write_of_blocking(&device.0, move |tx| frames::name_gap(tx, &told, now))?;
         }
         Ok(())
+    }
+
+    /// Stores frames that were carried in frames of newer chains, as if they had come
+    /// themselves; answers for each. For threads outside the runtime; doing it again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`DbError`] when they cannot be stored.
+    pub fn take_carried(&self, frames: Vec<Arrived>) -> Result<Vec<Receipt>, DbError> {
+        let mut receipts = Vec::new();
+        for frame in frames {
+            let device = frame.identity.device;
+            receipts.push(
+                self.writer
+                    .write_of_blocking(&device.0, move |tx| frames::store_carried(tx, &frame))?,
+            );
+        }
+        Ok(receipts)
+    }
+
+    /// Notes what became of frames that conflict with stored ones: which of them are filed.
+    /// For threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be stored.
+    pub fn tried_conflicts(&self, tried: Vec<TriedConflict>) -> Result<(), DbError> {
+        self.writer
+            .write_blocking(move |tx| tried.iter().try_for_each(|one| aside::note(tx, one)))
     }
 
     /// Forgets that frames came late: they are filed. For threads outside the runtime.

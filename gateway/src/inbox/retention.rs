@@ -51,6 +51,7 @@ pub(super) fn delete(
     filed: u64,
     before: UtcMicros,
 ) -> Result<u64, DbError> {
+    super::aside::delete(connection, key, before)?;
     let rows = connection.rows(
         "find frames that may be deleted",
         "SELECT seq, fingerprint, received_us FROM frames

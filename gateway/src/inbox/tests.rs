@@ -273,7 +273,7 @@ async fn a_signed_gap_names_what_is_missing_and_once_it_came_nothing_is() {
     let inbox = enrolled(&fresh).await;
     store(&inbox, frame(1)).await;
     store(&inbox, frame(4)).await;
-    let counts = named(&inbox, told(2, 3, "database.damaged")).await;
+    let counts = named(&inbox, told(2, 3, LaneGapV1::DAMAGED)).await;
     assert_eq!((counts.missing, counts.named_in_gaps), (2, 2));
     let key = ChainKey {
         device: BOX,

@@ -23,6 +23,7 @@ pub const STEPS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("clocks.sql"),
     include_str!("clocks_2.sql"),
+    include_str!("schema_2.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

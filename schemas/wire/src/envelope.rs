@@ -23,7 +23,6 @@ use zeroize::Zeroizing;
 pub use crate::cose::SignedError;
 pub use crate::lane::FrameIdentity;
 
-use crate::MAX_SEALED_BYTES;
 use crate::cbor::{self, CborError, Field, Items};
 use crate::cose::{self, Unchecked};
 use crate::keys::{
@@ -31,6 +30,7 @@ use crate::keys::{
 };
 use crate::lane::{ChainId, Lane};
 use crate::record::read_lane;
+use crate::{MAX_CARRIER_BYTES, MAX_SEALED_BYTES};
 
 /// HKDF-SHA256, 0x0001 (RFC 9180, 7.2).
 type SuiteKdf = hpke::kdf::HkdfSha256;
@@ -104,10 +104,12 @@ pub enum SealError {
         field: &'static str,
     },
     /// The record is larger than a frame may be.
-    #[error("cannot seal: the frame would have {bytes} bytes, more than {MAX_SEALED_BYTES}")]
+    #[error("cannot seal: the frame would have {bytes} bytes, more than {most}")]
     TooLarge {
         /// How many bytes the frame would have.
         bytes: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// The recipient's key is no point that a secret can be agreed with.
     #[error("cannot seal: the recipient's key {recipient} is unusable")]
@@ -244,7 +246,30 @@ impl Encapsulation {
     /// # Errors
     /// [`SealError`]; nothing is written anywhere.
     pub fn seal(
+        self,
+        plaintext: &[u8],
+        header: &FrameHeader,
+        signer: &SigningKey,
+    ) -> Result<Vec<u8>, SealError> {
+        self.seal_within(MAX_SEALED_BYTES, plaintext, header, signer)
+    }
+
+    /// Seals a record that carries an earlier frame; it may be larger than others.
+    ///
+    /// # Errors
+    /// [`SealError`]; nothing is written anywhere.
+    pub fn seal_carrier(
+        self,
+        plaintext: &[u8],
+        header: &FrameHeader,
+        signer: &SigningKey,
+    ) -> Result<Vec<u8>, SealError> {
+        self.seal_within(MAX_CARRIER_BYTES, plaintext, header, signer)
+    }
+
+    fn seal_within(
         mut self,
+        most: usize,
         plaintext: &[u8],
         header: &FrameHeader,
         signer: &SigningKey,
@@ -262,8 +287,9 @@ impl Encapsulation {
             Value::Bytes(ct),
         ]);
         let frame = cose::sign(cbor::encode(&payload), PURPOSE, signer);
-        if frame.len() > MAX_SEALED_BYTES {
-            return Err(SealError::TooLarge { bytes: frame.len() });
+        let bytes = frame.len();
+        if bytes > most {
+            return Err(SealError::TooLarge { bytes, most });
         }
         Ok(frame)
     }

@@ -5,6 +5,12 @@
 //!   fingerprint is kept beside the first and never acknowledged.
 //! - A lane stands at the last frame before the first hole, and moves only along matching
 //!   hashes: a frame whose `prev` is not the fingerprint before it stops the lane.
+//! - What is held of a chain and does not fit what came (another frame at a place, a stored
+//!   frame behind the lane's head that does not follow from it, the word that the chain has
+//!   ended) is said with the acknowledgement: a box that sees that its card forgot begins new
+//!   chains, and carries what it still has over in them.
+//! - Of a chain that has ended nothing more is made: its lane goes on over every hole and over
+//!   a hash that does not match, which stays known, so that all that is stored is filed.
 //! - A hole that the box will not fill (its hello says that it no longer has the frames, or a
 //!   signed gap record names them) is noted as missing, and the lane goes on behind it. A
 //!   missing frame that comes after all is taken, if it fits its neighbours.
@@ -17,18 +23,22 @@
 
 mod ack;
 mod memory;
+mod walk;
 
 use cardio_core::ids::BoxId;
 
+use crate::envelope::NO_PREVIOUS;
 use crate::lane::{ChainId, FrameIdentity, Lane};
-use crate::message::LaneState;
+use crate::message::{LaneState, OtherHistory};
+use walk::{advance, last_stored, misfit, note_missing, split};
 
 pub use ack::{AckPace, AckPlan, DueAck};
 pub use memory::MemoryHoldings;
 
 /// How far a frame's number may lie beyond the last one before the first hole.
 pub const AHEAD_MAX: u64 = 65_536;
-/// Chains of one lane of a box; a box starts a new one when its database is new.
+/// Chains of one lane of a box that have not ended; a box starts a new one when its database
+/// is new.
 pub const CHAINS_MAX: u64 = 64;
 /// The greatest number of a frame: 34 years at a thousand frames a second.
 pub const SEQ_MAX: u64 = 1 << 40;
@@ -80,6 +90,9 @@ pub struct LaneHead {
     pub head: Option<[u8; 32]>,
     /// The first frame whose hash does not match the one before it.
     pub broken_at: Option<u64>,
+    /// No frame of the chain will be made any more: the box said so in a signed gap record, or
+    /// carries frames of it over into a newer chain.
+    pub ended: bool,
 }
 
 impl LaneHead {
@@ -89,8 +102,9 @@ impl LaneHead {
             lane,
             chain,
             upto: 0,
-            head: Some([0; 32]),
+            head: Some(NO_PREVIOUS),
             broken_at: None,
+            ended: false,
         }
     }
 }
@@ -104,6 +118,15 @@ pub struct Link {
     pub prev: [u8; 32],
     /// Its own fingerprint.
     pub fingerprint: [u8; 32],
+}
+
+impl Link {
+    const fn as_other(self) -> OtherHistory {
+        OtherHistory::Frame {
+            seq: self.seq,
+            fingerprint: self.fingerprint,
+        }
+    }
 }
 
 /// A frame whose signature was verified.
@@ -142,6 +165,8 @@ pub struct Receipt {
     pub stored: Stored,
     /// Where the lane stands.
     pub head: LaneHead,
+    /// What is held of the chain that does not fit what came.
+    pub other: Option<OtherHistory>,
 }
 
 /// How a gateway answers what a hello says of one lane.
@@ -151,9 +176,11 @@ pub struct Greeting {
     pub head: LaneHead,
     /// The box believes more acknowledged than is stored here: it must send again from there.
     pub resend_from: Option<u64>,
-    /// The box and this gateway hold different frames of the same chain: the box, or a copy
-    /// of it, went back to an older state.
+    /// The box and this gateway hold different frames of the same chain, or the chain has
+    /// ended: the box, or a copy of it, went back to an older state.
     pub forked: bool,
+    /// What is held of the chain that does not fit what the box says.
+    pub other: Option<OtherHistory>,
 }
 
 /// A stretch of a chain that a signed gap record names.
@@ -186,7 +213,7 @@ pub trait Holdings {
     /// # Errors
     /// As the store fails.
     fn set_head(&mut self, device: BoxId, head: &LaneHead) -> Result<(), Self::Error>;
-    /// How many chains of a lane are known.
+    /// How many chains of a lane are known that have not ended.
     ///
     /// # Errors
     /// As the store fails.
@@ -211,7 +238,8 @@ pub trait Holdings {
     /// # Errors
     /// As the store fails.
     fn keep(&mut self, frame: &Arrival<'_>, late: bool) -> Result<(), Self::Error>;
-    /// Keeps a frame that conflicts with stored ones, beside them.
+    /// Keeps a frame that conflicts with stored ones, beside them, to be filed as they are.
+    /// Of those that came themselves a bounded number may be kept: they are not acknowledged.
     ///
     /// # Errors
     /// As the store fails.
@@ -242,33 +270,71 @@ pub fn take<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H
     let key = ChainKey::of(&frame.identity);
     let known = held.head(key)?;
     let head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
-    let is = |stored| Ok(Receipt { stored, head });
     if seq == 0 || seq > head.upto.saturating_add(AHEAD_MAX).min(SEQ_MAX) {
-        return is(Stored::TooFarAhead);
+        return receipt(held, key.device, head, Stored::TooFarAhead);
     }
     if known.is_none() && held.chains(key.device, key.lane)? >= CHAINS_MAX {
-        return is(Stored::TooManyChains);
+        return receipt(held, key.device, head, Stored::TooManyChains);
     }
-    if let Some(stored) = held.link(key, seq)? {
-        if stored.fingerprint == frame.fingerprint {
-            return is(Stored::Duplicate);
-        }
-        held.keep_conflict(frame)?;
-        return is(Stored::Conflict);
+    place(held, head, frame, false)
+}
+
+/// Decides what becomes of a frame that another frame of the same box and lane carried: its
+/// chain has ended. It is stored as if it had come itself, and kept whatever else is held of
+/// its place.
+///
+/// # Errors
+/// As the store fails; nothing must be kept of a decision that failed.
+pub fn take_carried<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H::Error> {
+    let key = ChainKey::of(&frame.identity);
+    let known = held.head(key)?;
+    let mut head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
+    if frame.identity.seq == 0 || frame.identity.seq > SEQ_MAX {
+        return receipt(held, key.device, head, Stored::TooFarAhead);
     }
+    if !head.ended {
+        head.ended = true;
+        head = advance(held, key, head)?;
+    }
+    place(held, head, frame, true)
+}
+
+fn place<H: Holdings>(
+    held: &mut H,
+    head: LaneHead,
+    frame: &Arrival<'_>,
+    carried: bool,
+) -> Result<Receipt, H::Error> {
+    let seq = frame.identity.seq;
+    let key = ChainKey::of(&frame.identity);
+    let late = seq <= head.upto;
     let missing = held
         .missing_from(key, seq)?
         .filter(|(from, _)| *from <= seq);
-    let late = seq <= head.upto;
-    match missing {
-        // It was stored once and is no longer kept.
-        None if late => return is(Stored::Duplicate),
-        Some(_) if !fits(held, key, &head, frame)? => {
+    let known = match (held.link(key, seq)?, missing) {
+        (Some(link), _) if link.fingerprint == frame.fingerprint => Some(Ok(())),
+        (Some(link), _) => Some(Err(Some(link))),
+        // It, or another one, was stored once and is no longer kept.
+        (None, None) if late && carried => Some(Err(None)),
+        (None, None) if late => Some(Ok(())),
+        (None, None) => None,
+        (None, Some(_)) => misfit(held, key, &head, frame)?.map(|link| Err(Some(link))),
+    };
+    match known {
+        Some(Ok(())) => return receipt(held, key.device, head, Stored::Duplicate),
+        Some(Err(other)) => {
             held.keep_conflict(frame)?;
-            return is(Stored::Conflict);
+            let decided = receipt(held, key.device, head, Stored::Conflict)?;
+            let other = other.map(Link::as_other);
+            return Ok(Receipt {
+                other: decided.other.or(other),
+                ..decided
+            });
         }
-        Some(stretch) => split(held, key, stretch, seq)?,
         None => {}
+    }
+    if let Some(stretch) = missing {
+        split(held, key, stretch, seq)?;
     }
     held.keep(frame, late)?;
     let head = match seq == head.upto {
@@ -279,9 +345,39 @@ pub fn take<H: Holdings>(held: &mut H, frame: &Arrival<'_>) -> Result<Receipt, H
         false => head,
     };
     let head = advance(held, key, head)?;
+    receipt(held, key.device, head, Stored::New)
+}
+
+/// What became of a frame that moved nothing.
+fn receipt<H: Holdings>(
+    held: &mut H,
+    device: BoxId,
+    head: LaneHead,
+    stored: Stored,
+) -> Result<Receipt, H::Error> {
+    let other = other_history(held, device, &head)?;
     Ok(Receipt {
-        stored: Stored::New,
+        stored,
         head,
+        other,
+    })
+}
+
+/// What is held of a chain that no frame of it can mend.
+fn other_history<H: Holdings>(
+    held: &mut H,
+    device: BoxId,
+    head: &LaneHead,
+) -> Result<Option<OtherHistory>, H::Error> {
+    let key = ChainKey {
+        device,
+        lane: head.lane,
+        chain: head.chain,
+    };
+    Ok(match head.broken_at {
+        _ if head.ended => Some(OtherHistory::Ended),
+        Some(seq) => held.link(key, seq)?.map(Link::as_other),
+        None => None,
     })
 }
 
@@ -307,22 +403,33 @@ pub fn greet<H: Holdings>(
     let mut head = known.unwrap_or_else(|| LaneHead::start(said.lane, said.chain));
     let made = said.next - 1;
     let lost_to = said.oldest.saturating_sub(1).min(made);
-    if lost_to > head.upto {
+    if lost_to > head.upto && !head.ended {
         if known.is_none() && held.chains(device, said.lane)? >= CHAINS_MAX {
             return Ok(None);
         }
         note_missing(held, key, head.upto + 1, lost_to)?;
         head = advance(held, key, head)?;
     }
-    if head.head.is_none() && head.upto == made {
+    if head.head.is_none() && head.upto == made && !head.ended {
         head.head = Some(said.head);
         held.set_head(device, &head)?;
     }
     let stored = held.link(key, made)?;
+    let another = stored.filter(|link| link.fingerprint != said.head);
+    let gone = head.head.is_none() && made < head.upto;
+    let other = match (another, other_history(held, device, &head)?) {
+        (Some(link), None) => Some(link.as_other()),
+        (None, None) if gone => Some(OtherHistory::Frame {
+            seq: head.upto,
+            fingerprint: NO_PREVIOUS,
+        }),
+        (_, other) => other,
+    };
     Ok(Some(Greeting {
         head,
-        resend_from: (said.acked > head.upto).then(|| head.upto + 1),
-        forked: stored.is_some_and(|link| link.fingerprint != said.head),
+        resend_from: (said.acked > head.upto && !head.ended).then(|| head.upto + 1),
+        forked: another.is_some() || head.ended,
+        other,
     }))
 }
 
@@ -333,10 +440,12 @@ pub fn greet<H: Holdings>(
 /// As the store fails.
 pub fn name_gap<H: Holdings>(held: &mut H, key: ChainKey, gap: &NamedGap) -> Result<(), H::Error> {
     let known = held.head(key)?;
-    if known.is_none() && held.chains(key.device, key.lane)? >= CHAINS_MAX {
+    let room = gap.ends_chain || held.chains(key.device, key.lane)? < CHAINS_MAX;
+    if known.is_none() && !room {
         return Ok(());
     }
-    let head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
+    let mut head = known.unwrap_or_else(|| LaneHead::start(key.lane, key.chain));
+    head.ended |= gap.ends_chain;
     let to = match gap.to_seq {
         to if to <= SEQ_MAX => to,
         _ => last_stored(held, key, head.upto)?,
@@ -369,138 +478,6 @@ pub fn unnamed(missing: &[(u64, u64)], named: &[(u64, u64)]) -> u64 {
         left = left.saturating_add(to.saturating_add(1).saturating_sub(at));
     }
     left
-}
-
-fn last_stored<H: Holdings>(held: &mut H, key: ChainKey, upto: u64) -> Result<u64, H::Error> {
-    let mut last = upto;
-    loop {
-        let links = held.links_after(key, last, LINKS_AT_ONCE)?;
-        match links.last() {
-            Some(link) => last = link.seq,
-            None => return Ok(last),
-        }
-    }
-}
-
-/// Whether a frame fits the stored frames on either side of it, and what the box itself said
-/// of the frame where the lane stands.
-fn fits<H: Holdings>(
-    held: &mut H,
-    key: ChainKey,
-    head: &LaneHead,
-    frame: &Arrival<'_>,
-) -> Result<bool, H::Error> {
-    let seq = frame.identity.seq;
-    if seq == head.upto && head.head.is_some_and(|said| said != frame.fingerprint) {
-        return Ok(false);
-    }
-    let before = held.link(key, seq - 1)?;
-    let after = held.link(key, seq + 1)?;
-    Ok(before.is_none_or(|link| link.fingerprint == frame.prev)
-        && after.is_none_or(|link| link.prev == frame.fingerprint))
-}
-
-/// Takes one frame out of a missing stretch.
-fn split<H: Holdings>(
-    held: &mut H,
-    key: ChainKey,
-    (from, to): (u64, u64),
-    seq: u64,
-) -> Result<(), H::Error> {
-    held.remove_missing(key, from)?;
-    if from < seq {
-        held.add_missing(key, from, seq - 1)?;
-    }
-    if seq < to {
-        held.add_missing(key, seq + 1, to)?;
-    }
-    Ok(())
-}
-
-/// Notes what is neither stored nor noted of a stretch.
-fn note_missing<H: Holdings>(
-    held: &mut H,
-    key: ChainKey,
-    from: u64,
-    to: u64,
-) -> Result<(), H::Error> {
-    let mut at = from;
-    let mut links = Vec::new().into_iter().peekable();
-    while at <= to {
-        if links.peek().is_none() {
-            links = held
-                .links_after(key, at - 1, LINKS_AT_ONCE)?
-                .into_iter()
-                .peekable();
-        }
-        while links.next_if(|link: &Link| link.seq < at).is_some() {}
-        let stored = links.peek().map(|link| link.seq).filter(|seq| *seq <= to);
-        let noted = held.missing_from(key, at)?.filter(|(from, _)| *from <= to);
-        let end = match (stored, noted) {
-            (Some(seq), _) if seq == at => {
-                at += 1;
-                continue;
-            }
-            (_, Some((from, to))) if from <= at => {
-                at = to + 1;
-                continue;
-            }
-            (stored, noted) => {
-                let stored = stored.map_or(to, |seq| seq - 1);
-                noted.map_or(stored, |(from, _)| stored.min(from - 1))
-            }
-        };
-        held.add_missing(key, at, end)?;
-        at = end + 1;
-    }
-    Ok(())
-}
-
-/// Walks from where the lane stands along matching hashes and over what is missing to the
-/// first hole, and notes it.
-fn advance<H: Holdings>(held: &mut H, key: ChainKey, from: LaneHead) -> Result<LaneHead, H::Error> {
-    let mut head = from;
-    'chain: loop {
-        let links = held.links_after(key, head.upto, LINKS_AT_ONCE)?;
-        let whole = links.len() < LINKS_AT_ONCE;
-        for link in links {
-            if link.seq != head.upto + 1 {
-                if !over_missing(held, key, &mut head)? {
-                    break 'chain;
-                }
-                continue 'chain;
-            }
-            if head.head.is_some_and(|expected| link.prev != expected) {
-                head.broken_at.get_or_insert(link.seq);
-                break 'chain;
-            }
-            head.upto = link.seq;
-            head.head = Some(link.fingerprint);
-        }
-        if whole && !over_missing(held, key, &mut head)? {
-            break;
-        }
-    }
-    held.set_head(key.device, &head)?;
-    Ok(head)
-}
-
-/// Steps over the missing stretch behind the head, if there is one.
-fn over_missing<H: Holdings>(
-    held: &mut H,
-    key: ChainKey,
-    head: &mut LaneHead,
-) -> Result<bool, H::Error> {
-    let next = head.upto + 1;
-    let Some((_, to)) = held
-        .missing_from(key, next)?
-        .filter(|(from, _)| *from <= next)
-    else {
-        return Ok(false);
-    };
-    head.upto = to;
-    head.head = None;
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -33,8 +33,12 @@ pub mod record;
 pub mod topic;
 
 /// The largest frame or message that either end accepts, in bytes. An MQTT packet is held to
-/// the same size, which is why [`MAX_SEALED_BYTES`] leaves room for topic and properties.
+/// the same size, which is why [`MAX_CARRIER_BYTES`] leaves room for topic and properties.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 
-/// The largest frame that a box makes, in bytes.
-pub const MAX_SEALED_BYTES: usize = MAX_FRAME_BYTES - 512;
+/// The largest frame that carries another one, in bytes.
+pub const MAX_CARRIER_BYTES: usize = MAX_FRAME_BYTES - 512;
+
+/// The largest frame that a box makes of a record of its own, in bytes. Each time that a frame
+/// is carried in another one it grows by less than 700 bytes: the largest fits four times.
+pub const MAX_SEALED_BYTES: usize = MAX_CARRIER_BYTES - 4 * 700;

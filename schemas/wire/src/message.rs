@@ -123,6 +123,24 @@ pub struct Ack {
     pub echo_us: Option<u64>,
     /// Rises with every acknowledgement to the same box, so that an older one is known.
     pub counter: u64,
+    /// What the gateway holds of the chain that does not fit what the box sent.
+    pub other: Option<OtherHistory>,
+}
+
+/// What a gateway holds of a chain beside what a box sends of it. A box that made something
+/// else, or nothing, at that place has lost what it once had stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherHistory {
+    /// A frame of the chain, signed by the box.
+    Frame {
+        /// Its place in the chain.
+        seq: u64,
+        /// Its fingerprint; 32 zero bytes when the box itself said that it had been made and
+        /// is gone.
+        fingerprint: [u8; 32],
+    },
+    /// The box's own signed word that the chain has ended.
+    Ended,
 }
 
 /// What the gateway asks a box to do.
@@ -305,6 +323,28 @@ fn read_heard_clock(field: Field) -> Result<HeardClock, CborError> {
     Ok(heard)
 }
 
+fn other_history(other: OtherHistory) -> Value {
+    Value::Array(match other {
+        OtherHistory::Frame { seq, fingerprint } => {
+            vec![Value::from(seq), cbor::bytes(&fingerprint)]
+        }
+        OtherHistory::Ended => Vec::new(),
+    })
+}
+
+fn read_other_history(field: Field) -> Result<OtherHistory, CborError> {
+    let mut items = field.items()?;
+    let other = match items.optional("seq") {
+        None => OtherHistory::Ended,
+        Some(seq) => OtherHistory::Frame {
+            seq: seq.u64()?,
+            fingerprint: items.required("fingerprint")?.array("32 bytes")?,
+        },
+    };
+    items.finish()?;
+    Ok(other)
+}
+
 fn read_chain(field: Field) -> Result<ChainId, CborError> {
     field.array("a chain of 8 bytes").map(ChainId)
 }
@@ -366,6 +406,7 @@ impl Message for Ack {
             (6, Some(Value::from(self.gateway_utc.0))),
             (7, self.echo_us.map(Value::from)),
             (8, Some(Value::from(self.counter))),
+            (9, self.other.map(other_history)),
         ]
     }
 
@@ -379,6 +420,10 @@ impl Message for Ack {
             gateway_utc: UtcMicros(fields.required(6, "gateway utc")?.i64()?),
             echo_us: fields.optional(7, "echo").map(|f| f.u64()).transpose()?,
             counter: fields.required(8, "counter")?.u64()?,
+            other: fields
+                .optional(9, "other")
+                .map(read_other_history)
+                .transpose()?,
         })
     }
 }

@@ -31,10 +31,12 @@ use cardio_core::subject::SubjectRef;
 use cardio_core::units::PhysicalUnit;
 use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
-use cardio_wire::message::{Ack, Command, CommandAction, HeardClock, Hello, LaneState, State};
+use cardio_wire::message::{
+    Ack, Command, CommandAction, HeardClock, Hello, LaneState, OtherHistory, State,
+};
 use cardio_wire::record::{
-    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, EndReason, GapV1,
-    HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record, RecordHead, SegmentV1,
+    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, CarriedFrameV1, EndReason,
+    GapV1, HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record, RecordHead, SegmentV1,
 };
 use coset::TaggedCborSerializable;
 use ring::rand::SystemRandom;
@@ -199,9 +201,14 @@ fn gaps() {
         from_seq: 5,
         to_seq: 9,
         records: 5,
-        reason: "outbox.damaged".to_owned(),
+        reason: LaneGapV1::DAMAGED.to_owned(),
     });
     check_record("lane-gap", &lane_gap);
+    let carried = Record::CarriedFrame(CarriedFrameV1 {
+        head: head(),
+        frame: vec![0xD2, 0x84],
+    });
+    check_record("carried-frame", &carried);
 }
 
 #[test]
@@ -314,7 +321,16 @@ fn messages() {
         ..hello
     };
     check("hello-heard", &payload(again.sign(&key)));
-    for (name, echo_us) in [("echo", Some(5_000_000)), ("plain", None)] {
+    let another = OtherHistory::Frame {
+        seq: 7,
+        fingerprint: [0x07; 32],
+    };
+    for (name, echo_us, other) in [
+        ("echo", Some(5_000_000), None),
+        ("plain", None, None),
+        ("other-frame", None, Some(another)),
+        ("ended", None, Some(OtherHistory::Ended)),
+    ] {
         let ack = Ack {
             device,
             lane: Lane::Routine,
@@ -324,6 +340,7 @@ fn messages() {
             gateway_utc: UtcMicros(-1),
             echo_us,
             counter: 4,
+            other,
         };
         check(&format!("ack-{name}"), &payload(ack.sign(&key)));
     }

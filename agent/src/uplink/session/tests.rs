@@ -249,6 +249,7 @@ impl Rig {
             gateway_utc: self.clock.read().utc,
             echo_us: None,
             counter: upto + 1,
+            other: None,
         }
     }
 }

@@ -119,6 +119,7 @@ impl Ends {
             gateway_utc: self.clock.read().utc,
             echo_us: None,
             counter,
+            other: None,
         }
     }
 }

@@ -128,6 +128,7 @@ fn provenance_names_the_chain_that_proves_the_origin() {
         chain: &[ChainStretch {
             position: "box-0007/1/0a/1-23".to_owned(),
             head: [0x9f; 32],
+            carried: false,
         }],
     });
     assert_eq!(

@@ -400,6 +400,7 @@ fn reports(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         chain: &[ChainStretch {
             position: format!("{BOX}/1/0a0a0a0a0a0a0a0a/1-23"),
             head: [0x9f; 32],
+            carried: false,
         }],
     };
     all.push((format!("provenance-{name}"), provenance(&facts)));

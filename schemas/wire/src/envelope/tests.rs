@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::lane::parse_hex;
+use crate::record::{CarriedFrameV1, Record, RecordHead};
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
+use cardio_core::ids::{BootId, RecordId};
 use proptest::prelude::*;
 
 /// Gives the bytes that it was made of, then zeros. For known answers only.
@@ -297,6 +300,51 @@ fn a_record_that_is_too_large_is_refused_with_its_size() {
     assert_eq!(err.code(), "seal.too-large");
     let largest = vec![0; MAX_SEALED_BYTES - 512];
     assert!(seal(&largest, &header(&to), &to, &ends.signer).is_ok());
+}
+
+#[test]
+fn the_largest_frame_can_be_carried_four_times() {
+    let ends = ends();
+    let to = ends.secret.public();
+    let mut size = 0;
+    let mut frame = Vec::new();
+    // the largest plaintext is found from below, in steps of the padding
+    for blocks in (0..=MAX_SEALED_BYTES / PAD_BLOCK).rev() {
+        let block = vec![0; blocks * PAD_BLOCK + PAD_BLOCK - 1];
+        if let Ok(largest) = seal(&block, &header(&to), &to, &ends.signer) {
+            (size, frame) = (largest.len(), largest);
+            break;
+        }
+    }
+    assert!(size + PAD_BLOCK > MAX_SEALED_BYTES);
+    let head = RecordHead {
+        id: RecordId([7; 16]),
+        at: ClockReading {
+            box_instant: BoxInstant {
+                boot: BootId([1; 16]),
+                micros: u64::MAX,
+            },
+            utc: UtcMicros(i64::MIN),
+            quality: ClockQuality::Synchronised { error_us: u64::MAX },
+        },
+    };
+    for _ in 0..4 {
+        let carrier = Record::CarriedFrame(CarriedFrameV1 { head, frame }).encode();
+        let widest = FrameHeader {
+            seq: u64::MAX,
+            ..header(&to)
+        };
+        frame = Encapsulation::new(&to)
+            .and_then(|key| key.seal_carrier(&carrier, &widest, &ends.signer))
+            .unwrap();
+        let verified = verify(&frame, &ends.signer.verifying_key()).unwrap();
+        let opened = open(&verified, &ends.secret).unwrap();
+        assert!(matches!(
+            Record::decode(&opened),
+            Ok(Record::CarriedFrame(_))
+        ));
+    }
+    assert!(seal(&vec![0; MAX_SEALED_BYTES], &header(&to), &to, &ends.signer).is_err());
 }
 
 #[test]

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::lane::{ChainId, Lane};
-
 use super::LaneHead;
+use crate::lane::{ChainId, Lane};
+use crate::message::OtherHistory;
 
 /// When acknowledgements outside the alert lane go.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct DueAck {
     pub head: LaneHead,
     /// The box's own clock in its hello, when this answers one.
     pub echo_us: Option<u64>,
+    /// What is held of the chain that does not fit what came.
+    pub other: Option<OtherHistory>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +52,8 @@ impl AckPlan {
         }
     }
 
-    /// A frame was committed; its lane stands at `head`.
-    pub fn note(&mut self, head: LaneHead, now_us: u64) {
+    /// A frame was committed; its lane stands at `head`. Another history is told at once.
+    pub fn note(&mut self, head: LaneHead, other: Option<OtherHistory>, now_us: u64) {
         let latest = match head.lane {
             Lane::Alert => now_us,
             _ => now_us.saturating_add(self.pace.wait_us),
@@ -63,22 +65,31 @@ impl AckPlan {
                 ack: DueAck {
                     head,
                     echo_us: None,
+                    other,
                 },
                 frames: 0,
                 due_us: latest,
             });
         waiting.ack.head = head;
+        waiting.ack.other = other.or(waiting.ack.other);
         waiting.frames = waiting.frames.saturating_add(1);
-        if waiting.frames >= self.pace.frames {
+        if waiting.frames >= self.pace.frames || waiting.ack.other.is_some() {
             waiting.due_us = now_us;
         }
     }
 
     /// A hello named this lane: answer at once.
-    pub fn answer(&mut self, head: LaneHead, echo_us: u64, now_us: u64) {
+    pub fn answer(
+        &mut self,
+        head: LaneHead,
+        other: Option<OtherHistory>,
+        echo_us: u64,
+        now_us: u64,
+    ) {
         let ack = DueAck {
             head,
             echo_us: Some(echo_us),
+            other,
         };
         let waiting = Waiting {
             ack,
@@ -106,7 +117,7 @@ impl AckPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::{AckPace, AckPlan, ChainId, Lane, LaneHead};
+    use super::{AckPace, AckPlan, ChainId, Lane, LaneHead, OtherHistory};
 
     const PACE: AckPace = AckPace {
         wait_us: 200_000,
@@ -120,14 +131,15 @@ mod tests {
             upto,
             head: Some([9; 32]),
             broken_at: None,
+            ended: false,
         }
     }
 
     #[test]
     fn the_alert_lane_is_acknowledged_at_once() {
         let mut plan = AckPlan::new(PACE);
-        plan.note(head(Lane::Routine, 1), 10);
-        plan.note(head(Lane::Alert, 4), 10);
+        plan.note(head(Lane::Routine, 1), None, 10);
+        plan.note(head(Lane::Alert, 4), None, 10);
         assert_eq!(plan.take_due(10).unwrap().head.upto, 4);
         assert_eq!(plan.take_due(10), None);
         assert_eq!(plan.next_due(), Some(200_010));
@@ -136,20 +148,31 @@ mod tests {
     #[test]
     fn other_lanes_wait_for_time_or_for_frames_and_say_it_once() {
         let mut plan = AckPlan::new(PACE);
-        plan.note(head(Lane::Routine, 1), 10);
-        plan.note(head(Lane::Routine, 2), 20);
+        plan.note(head(Lane::Routine, 1), None, 10);
+        plan.note(head(Lane::Routine, 2), None, 20);
         assert_eq!(plan.take_due(100_000), None);
-        plan.note(head(Lane::Routine, 3), 100_000);
+        plan.note(head(Lane::Routine, 3), None, 100_000);
         assert_eq!(plan.take_due(100_000).unwrap().head.upto, 3);
         assert_eq!(plan.take_due(u64::MAX), None);
-        plan.note(head(Lane::Bulk, 1), 10);
+        plan.note(head(Lane::Bulk, 1), None, 10);
         assert_eq!(plan.take_due(200_010).unwrap().head.upto, 1);
     }
 
     #[test]
     fn a_hello_is_answered_at_once_with_its_echo() {
         let mut plan = AckPlan::new(PACE);
-        plan.answer(head(Lane::Log, 0), 77, 5);
+        plan.answer(head(Lane::Log, 0), None, 77, 5);
         assert_eq!(plan.take_due(5).unwrap().echo_us, Some(77));
+    }
+
+    #[test]
+    fn another_history_is_told_at_once_and_not_forgotten_before_it_is() {
+        let mut plan = AckPlan::new(PACE);
+        let other = Some(OtherHistory::Ended);
+        plan.note(head(Lane::Bulk, 1), other, 10);
+        plan.note(head(Lane::Bulk, 2), None, 10);
+        let due = plan.take_due(10).unwrap();
+        assert_eq!((due.head.upto, due.other), (2, other));
+        assert_eq!(plan.next_due(), None);
     }
 }

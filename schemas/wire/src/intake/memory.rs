@@ -15,7 +15,7 @@ pub struct MemoryHoldings {
     heads: BTreeMap<ChainKey, LaneHead>,
     frames: BTreeMap<FrameIdentity, (Link, Vec<u8>)>,
     missing: BTreeMap<(ChainKey, u64), u64>,
-    conflicts: Vec<FrameIdentity>,
+    conflicts: BTreeMap<(FrameIdentity, [u8; 32]), Vec<u8>>,
     late: Vec<FrameIdentity>,
 }
 
@@ -34,9 +34,24 @@ impl MemoryHoldings {
             .map(|((key, from), to)| (*key, *from, *to))
     }
 
-    /// Frames that conflicted with stored ones, as often as they came.
-    pub fn conflicts(&self) -> &[FrameIdentity] {
-        &self.conflicts
+    /// Frames that conflicted with stored ones, with their bytes.
+    pub fn conflicts(&self) -> impl Iterator<Item = (&FrameIdentity, &[u8])> {
+        self.conflicts
+            .iter()
+            .map(|((id, _), bytes)| (id, bytes.as_slice()))
+    }
+
+    /// Frames that conflicted with stored ones, with their fingerprints.
+    #[cfg(test)]
+    pub(super) fn conflicts_by_fingerprint(
+        &self,
+    ) -> impl Iterator<Item = &(FrameIdentity, [u8; 32])> {
+        self.conflicts.keys()
+    }
+
+    /// Where every chain stands.
+    pub fn heads(&self) -> impl Iterator<Item = (&ChainKey, &LaneHead)> {
+        self.heads.iter()
     }
 
     /// Frames that came after their lane had gone on without them.
@@ -68,8 +83,11 @@ impl Holdings for MemoryHoldings {
     }
 
     fn chains(&mut self, device: BoxId, lane: Lane) -> Result<u64, Infallible> {
-        let of = |key: &&ChainKey| key.device == device && key.lane == lane;
-        Ok(u64::try_from(self.heads.keys().filter(of).count()).unwrap_or(u64::MAX))
+        let of = self
+            .heads
+            .iter()
+            .filter(|(key, head)| key.device == device && key.lane == lane && !head.ended);
+        Ok(u64::try_from(of.count()).unwrap_or(u64::MAX))
     }
 
     fn link(&mut self, key: ChainKey, seq: u64) -> Result<Option<Link>, Infallible> {
@@ -102,7 +120,8 @@ impl Holdings for MemoryHoldings {
     }
 
     fn keep_conflict(&mut self, frame: &Arrival<'_>) -> Result<(), Infallible> {
-        self.conflicts.push(frame.identity);
+        self.conflicts
+            .insert((frame.identity, frame.fingerprint), frame.frame.to_vec());
         Ok(())
     }
 

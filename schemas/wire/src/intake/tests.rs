@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::{
     AHEAD_MAX, Arrival, CHAINS_MAX, ChainKey, Greeting, Holdings as _, LaneHead, MemoryHoldings,
-    NamedGap, Receipt, SEQ_MAX, Stored, greet, name_gap, take, unnamed,
+    NO_PREVIOUS, NamedGap, OtherHistory, Receipt, SEQ_MAX, Stored, greet, name_gap, take,
+    take_carried, unnamed,
 };
 use crate::lane::{ChainId, Lane};
 use crate::message::LaneState;
@@ -96,7 +97,8 @@ fn another_frame_of_the_same_identity_is_kept_aside() {
         ..arrival(1)
     };
     assert_eq!(take(&mut held, &other).unwrap().stored, Stored::Conflict);
-    assert_eq!(held.conflicts(), [KEY.frame(1)]);
+    let kept: Vec<_> = held.conflicts().map(|(id, _)| *id).collect();
+    assert_eq!(kept, [KEY.frame(1)]);
     assert_eq!(
         held.link(KEY, 1).unwrap().unwrap().fingerprint,
         fingerprint(1)
@@ -386,5 +388,177 @@ proptest! {
             prop_assert_eq!(receipt.head.upto, whole);
             prop_assert_eq!(receipt.head.head, Some(fingerprint(whole)));
         }
+    }
+}
+
+fn carry(held: &mut MemoryHoldings, frame: &Arrival<'_>) -> Receipt {
+    take_carried(held, frame).unwrap()
+}
+
+/// The box went back before frame `from` and made other frames from there on.
+fn other_history(seq: u64, from: u64) -> Arrival<'static> {
+    let second = |seq: u64| {
+        let mut bytes = fingerprint(seq);
+        bytes[31] = u8::from(seq >= from);
+        bytes
+    };
+    Arrival {
+        prev: second(seq.saturating_sub(1)),
+        fingerprint: second(seq),
+        ..arrival(seq)
+    }
+}
+
+#[test]
+fn a_box_that_sends_another_frame_is_told_which_one_is_held() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 2);
+    let receipt = take(&mut held, &other_history(2, 2)).unwrap();
+    let held_here = OtherHistory::Frame {
+        seq: 2,
+        fingerprint: fingerprint(2),
+    };
+    assert_eq!(
+        (receipt.stored, receipt.other),
+        (Stored::Conflict, Some(held_here))
+    );
+    assert_eq!(put(&mut held, 3).other, None);
+}
+
+#[test]
+fn a_frame_behind_the_head_that_does_not_follow_is_told_until_the_chain_ends() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 3);
+    let receipt = take(&mut held, &other_history(2, 2)).unwrap();
+    let behind = OtherHistory::Frame {
+        seq: 3,
+        fingerprint: fingerprint(3),
+    };
+    assert_eq!((receipt.head.upto, receipt.other), (2, Some(behind)));
+    let greeting = hello(&mut held, 1, 2, 0).unwrap();
+    assert_eq!((greeting.other, greeting.forked), (Some(behind), false));
+    let head = name(&mut held, 3, 2, true);
+    assert_eq!((head.upto, head.broken_at), (3, Some(3)));
+    let greeting = hello(&mut held, 1, 2, 0).unwrap();
+    assert_eq!(greeting.other, Some(OtherHistory::Ended));
+}
+
+#[test]
+fn a_hello_whose_newest_frame_is_another_one_is_told_which_is_held() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    take(&mut held, &other_history(2, 2)).unwrap();
+    let greeting = hello(&mut held, 1, 3, 0).unwrap();
+    let seq = 2;
+    let fingerprint = other_history(2, 2).fingerprint;
+    assert_eq!(
+        greeting.other,
+        Some(OtherHistory::Frame { seq, fingerprint })
+    );
+    assert!(greeting.forked);
+}
+
+#[test]
+fn a_box_that_forgot_frames_which_are_gone_here_too_is_told_that_they_were_made() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    let greeting = hello(&mut held, 5, 9, 4).unwrap();
+    assert_eq!((greeting.head.upto, greeting.head.head), (4, None));
+    assert_eq!(greeting.other, None);
+    let greeting = hello(&mut held, 1, 3, 1).unwrap();
+    let made = OtherHistory::Frame {
+        seq: 4,
+        fingerprint: NO_PREVIOUS,
+    };
+    assert_eq!(greeting.other, Some(made));
+}
+
+#[test]
+fn a_carried_frame_ends_its_chain_and_fills_its_place_or_stands_beside_it() {
+    let mut held = MemoryHoldings::default();
+    put(&mut held, 1);
+    put(&mut held, 2);
+    assert_eq!(carry(&mut held, &arrival(2)).stored, Stored::Duplicate);
+    assert_eq!(
+        carry(&mut held, &other_history(2, 2)).stored,
+        Stored::Conflict
+    );
+    let receipt = carry(&mut held, &arrival(5));
+    assert_eq!((receipt.stored, receipt.head.upto), (Stored::New, 5));
+    assert_eq!(receipt.other, Some(OtherHistory::Ended));
+    assert_eq!(missing(&held), [(3, 4)]);
+    assert_eq!(carry(&mut held, &arrival(4)).stored, Stored::New);
+    assert_eq!(held.late(), [KEY.frame(4)]);
+    // It was filed and is no longer kept: which frame it was is not known any more.
+    held.forget(&KEY.frame(1));
+    assert_eq!(
+        carry(&mut held, &other_history(1, 1)).stored,
+        Stored::Conflict
+    );
+    assert_eq!(held.conflicts().count(), 2);
+}
+
+#[test]
+fn chains_that_have_ended_leave_room_for_others() {
+    let mut held = MemoryHoldings::default();
+    for chain in 0..2 * CHAINS_MAX {
+        let key = ChainKey {
+            chain: ChainId(chain.to_be_bytes()),
+            ..KEY
+        };
+        let first = Arrival {
+            identity: key.frame(1),
+            ..arrival(1)
+        };
+        assert_eq!(take(&mut held, &first).unwrap().stored, Stored::New);
+        let ended = NamedGap {
+            from_seq: 2,
+            to_seq: 1,
+            ends_chain: true,
+        };
+        name_gap(&mut held, key, &ended).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Two histories of one chain, in any order, some of it carried: when the chain has ended,
+    /// every frame is stored before the head or beside it, and what neither holds is missing.
+    #[test]
+    fn of_a_chain_that_forked_and_ended_everything_that_came_is_kept(
+        from in 1_u64..9,
+        came in prop::collection::vec((1_u64..12, any::<bool>(), any::<bool>()), 1..40),
+        gap in (1_u64..12, 0_u64..12),
+    ) {
+        let mut held = MemoryHoldings::default();
+        let mut all = BTreeSet::new();
+        for (seq, second, carried) in came {
+            let frame = match second {
+                true => other_history(seq, from),
+                false => arrival(seq),
+            };
+            match carried {
+                true => take_carried(&mut held, &frame).unwrap(),
+                false => take(&mut held, &frame).unwrap(),
+            };
+            all.insert((seq, frame.fingerprint));
+        }
+        let head = name(&mut held, gap.0, gap.1, true);
+        let mut kept: BTreeSet<(u64, [u8; 32])> = held
+            .conflicts_by_fingerprint()
+            .map(|(id, fingerprint)| (id.seq, *fingerprint))
+            .collect();
+        for seq in 1..=head.upto {
+            match held.link(KEY, seq).unwrap() {
+                Some(link) => {
+                    prop_assert!(kept.insert((seq, link.fingerprint)), "{} twice", seq);
+                }
+                None => prop_assert!(missing(&held).iter().any(|(a, b)| (*a..=*b).contains(&seq))),
+            }
+        }
+        prop_assert_eq!(kept, all);
     }
 }

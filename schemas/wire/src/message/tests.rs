@@ -66,11 +66,14 @@ prop_compose! {
 prop_compose! {
     fn ack()(
         device: [u8; 16], lane in lane(), chain: [u8; 8], head: [u8; 32],
-        numbers: (u64, i64, Option<u64>, u64),
+        numbers: (u64, i64, Option<u64>, u64), other: Option<Option<(u64, [u8; 32])>>,
     ) -> Ack {
         let (upto, utc, echo_us, counter) = numbers;
         let (device, chain, gateway_utc) = (BoxId(device), ChainId(chain), UtcMicros(utc));
-        Ack { device, lane, chain, upto, head, gateway_utc, echo_us, counter }
+        let other = other.map(|frame| frame.map_or(OtherHistory::Ended, |(seq, fingerprint)| {
+            OtherHistory::Frame { seq, fingerprint }
+        }));
+        Ack { device, lane, chain, upto, head, gateway_utc, echo_us, counter, other }
     }
 }
 

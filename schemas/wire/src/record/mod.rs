@@ -21,7 +21,7 @@ use serde_cbor::Value;
 pub use acquisition::{AcquisitionEndedV1, AcquisitionStartedV1, EndReason};
 pub use assessment::{AssessmentV1, HeartRateFactsV1, QualityFactsV1};
 pub(crate) use notice::read_lane;
-pub use notice::{BoxEventV1, LaneGapV1};
+pub use notice::{BoxEventV1, CarriedFrameV1, LaneGapV1};
 pub use segment::{GapV1, SegmentV1};
 pub(crate) use vocabulary::{clock_reading, read_clock_reading};
 
@@ -66,6 +66,8 @@ pub enum Record {
     LaneGap(LaneGapV1),
     /// Something happened to the box.
     BoxEvent(BoxEventV1),
+    /// A frame of a chain that has ended.
+    CarriedFrame(CarriedFrameV1),
 }
 
 /// Why bytes are not a record.
@@ -179,6 +181,7 @@ macro_rules! for_each_kind {
             Record::AcquisitionEnded($body) => $result,
             Record::LaneGap($body) => $result,
             Record::BoxEvent($body) => $result,
+            Record::CarriedFrame($body) => $result,
         }
     };
 }
@@ -225,6 +228,7 @@ impl Record {
             AcquisitionEndedV1::KIND => Body::decode(fields).map(Self::AcquisitionEnded),
             LaneGapV1::KIND => Body::decode(fields).map(Self::LaneGap),
             BoxEventV1::KIND => Body::decode(fields).map(Self::BoxEvent),
+            CarriedFrameV1::KIND => Body::decode(fields).map(Self::CarriedFrame),
             _ => Err(RecordError::UnknownKind { kind }),
         }
     }

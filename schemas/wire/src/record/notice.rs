@@ -1,4 +1,5 @@
-//! What the box says of itself: frames that it could not keep, and events.
+//! What the box says of itself: frames that it could not keep, frames that it carries over,
+//! and events.
 
 use cardio_core::ids::SourceId;
 use serde_cbor::Value;
@@ -27,8 +28,21 @@ pub struct LaneGapV1 {
     pub to_seq: u64,
     /// How many records are missing; 0 when the box does not know it.
     pub records: u64,
-    /// Stable word for the cause, for instance `database.damaged`.
+    /// Stable word for the cause, for instance [`LaneGapV1::DAMAGED`].
     pub reason: String,
+}
+
+impl LaneGapV1 {
+    /// The cause of a gap whose chain has ended: the file that held it was damaged.
+    pub const DAMAGED: &str = "outbox.damaged";
+    /// The cause of a gap whose chain has ended: the gateway holds another history of it, so
+    /// the file had lost what it once held.
+    pub const FORKED: &str = "outbox.forked";
+
+    /// Whether no frame of the chain will be made any more.
+    pub fn ends_chain(&self) -> bool {
+        [Self::DAMAGED, Self::FORKED].contains(&self.reason.as_str())
+    }
 }
 
 impl Body for LaneGapV1 {
@@ -65,6 +79,38 @@ impl Body for LaneGapV1 {
 
 pub(crate) fn read_lane(field: &Field) -> Result<Lane, CborError> {
     Lane::from_number(field.u8()?).ok_or(field.wrong("a lane from 0 to 3"))
+}
+
+/// An earlier frame of the same box and lane, as it was made, out of a chain that has ended.
+///
+/// The box cannot open its own frames, so it cannot make their records again; it can bring the
+/// frames. Their own signature and seal stay what they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedFrameV1 {
+    /// What every record starts with.
+    pub head: RecordHead,
+    /// The whole frame; it may carry another one in turn.
+    pub frame: Vec<u8>,
+}
+
+impl Body for CarriedFrameV1 {
+    const KIND: u8 = 8;
+    const NAME: &'static str = "carried-frame";
+
+    fn head(&self) -> &RecordHead {
+        &self.head
+    }
+
+    fn fields(&self) -> Vec<(u8, Option<Value>)> {
+        vec![(4, Some(bytes(&self.frame)))]
+    }
+
+    fn take(head: RecordHead, fields: &mut Fields) -> Result<Self, CborError> {
+        Ok(Self {
+            head,
+            frame: fields.required(4, "frame")?.bytes()?,
+        })
+    }
 }
 
 /// Something happened to the box.
