@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::boxes::Boxes;
+use crate::broker::Standing;
 use crate::counters::Counters;
 use crate::db::Readers;
 use crate::enrol::desk::Desk;
@@ -152,8 +153,14 @@ pub struct Control {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) desk: Desk,
-    /// For boxes, for readers, for enrolment.
-    pub(crate) addresses: [SocketAddr; 3],
+    /// Where boxes connect, unless all come through a broker.
+    pub(crate) mqtt: Option<SocketAddr>,
+    /// Where readers connect.
+    pub(crate) https: SocketAddr,
+    /// Where boxes enrol.
+    pub(crate) enrol: SocketAddr,
+    /// How we stand with the broker, if there is one.
+    pub(crate) meets_at: Option<Standing>,
     pub(crate) started: ClockReading,
     pub(crate) state: std::path::PathBuf,
 }
@@ -275,9 +282,10 @@ impl Control {
             && inbox.missing == inbox.named_in_gaps
             && inbox.broken_lanes == 0
             && inbox.forked_lanes == 0
-            && record.quarantined == 0;
+            && record.quarantined == 0
+            && self.meets_at.as_ref().is_none_or(Standing::is_connected);
         let now = self.clock.read();
-        let [mqtt, https, enrol] = self.addresses;
+        let broker = self.meets_at.as_ref();
         let up = now.box_instant.micros_since(&self.started.box_instant);
         let counters: serde_json::Map<String, Value> = self
             .counters
@@ -290,9 +298,14 @@ impl Control {
             "verdict": if healthy { "RECEIVING" } else { "DEGRADED" },
             "version": env!("CARGO_PKG_VERSION"),
             "up_s": up.unwrap_or(0) / 1_000_000,
-            "mqtt": mqtt.to_string(),
-            "https": https.to_string(),
-            "enrol": enrol.to_string(),
+            "mqtt": self.mqtt.map(|at| at.to_string()),
+            "broker": broker.map(|at| json!({
+                "address": at.address().to_string(),
+                "user": at.user(),
+                "connected": at.is_connected(),
+            })),
+            "https": self.https.to_string(),
+            "enrol": self.enrol.to_string(),
             "boxes": self.box_list().map_err(failed)?,
             "inbox": inbox,
             "record": record,

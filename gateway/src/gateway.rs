@@ -177,8 +177,8 @@ impl StateLock {
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Where boxes connect.
-    pub mqtt: SocketAddr,
+    /// Where boxes connect, unless all come through a broker.
+    pub mqtt: Option<SocketAddr>,
     /// Where readers connect.
     pub https: SocketAddr,
     /// Where boxes enrol and renew their certificates.
@@ -228,7 +228,11 @@ impl Gateway {
             .map_err(RunError::Broker)?;
         let for_enrolment = tls::for_enrolment(&server, keys.ca_pem(), Arc::clone(&boxes));
         let for_enrolment = for_enrolment.map_err(RunError::Tls)?;
-        let (mqtt_listener, mqtt) = bind(config.mqtt.listen, "boxes").await?;
+        let boxes_at = match config.mqtt.listen.address() {
+            Some(address) => Some(bind(address, "boxes").await?),
+            None => None,
+        };
+        let mqtt = boxes_at.as_ref().map(|(_, address)| *address);
         let (https_listener, https) = bind(config.https.listen, "readers").await?;
         let (enrol_listener, enrol) = bind(config.enrol.listen, "enrolment").await?;
         let meeting = Meeting::of(&config, &keys, mqtt, enrol).map_err(RunError::Broker)?;
@@ -302,19 +306,18 @@ impl Gateway {
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
             counters,
-            addresses: [mqtt, https, enrol],
+            mqtt,
+            https,
+            enrol,
+            meets_at: broker.as_ref().map(Broker::standing),
             started: clock.read(),
             state: config.state.clone(),
         };
         let from_broker =
             broker.map(|broker| broker::receive(broker, shared.clone(), stopped.clone()));
+        let from_boxes = boxes_at
+            .map(|(listener, _)| mqtt::listen(listener, for_boxes, shared, stopped.clone()));
         let mut tasks = vec![
-            tokio::spawn(mqtt::listen(
-                mqtt_listener,
-                for_boxes,
-                shared,
-                stopped.clone(),
-            )),
             tokio::spawn(http::listen(
                 https_listener,
                 for_readers,
@@ -330,9 +333,10 @@ impl Gateway {
             tokio::spawn(filer.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped)),
         ];
+        tasks.extend(from_boxes.map(tokio::spawn));
         tasks.extend(from_broker.map(tokio::spawn));
         tasks.extend(following.map(tokio::spawn));
-        tracing::info!(event = "GatewayStarted", mqtt = %mqtt, https = %https);
+        tracing::info!(event = "GatewayStarted", mqtt = ?mqtt, https = %https);
         Ok(Self {
             mqtt,
             https,
@@ -362,7 +366,7 @@ impl Gateway {
         };
         let text = json!({
             "schema": "ready/1",
-            "mqtt": self.mqtt.to_string(),
+            "mqtt": self.mqtt.map(|at| at.to_string()),
             "https": self.https.to_string(),
             "enrol": self.enrol.to_string(),
             "control": self.control.display().to_string(),

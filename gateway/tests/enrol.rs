@@ -222,7 +222,7 @@ async fn a_box_is_let_in_by_the_words_that_both_sides_show_and_renews_its_certif
         panic!("not granted");
     };
     assert_eq!(grant.name, "FR75-012");
-    assert_eq!(grant.endpoint, bench.gateway.mqtt.to_string());
+    assert_eq!(grant.endpoint, bench.gateway.mqtt.unwrap().to_string());
     assert_eq!(grant.trusted, bench.gateway.keys().trusted().unwrap());
 
     let identity = one.identity(&grant.certificate);

@@ -376,7 +376,7 @@ async fn two_gateways_do_not_share_a_state_directory_or_a_port() {
     assert_eq!(start(own, "127.0.0.1:0".to_owned()).await, "state.in-use");
     let other = bench.dir.path().join("other").display().to_string();
     assert_eq!(
-        start(other, bench.gateway.mqtt.to_string()).await,
+        start(other, bench.gateway.mqtt.unwrap().to_string()).await,
         "listen.taken"
     );
     bench.gateway.stop().await;

@@ -79,7 +79,9 @@ pub(super) async fn serve(
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
     shared.counters.broker_connections.add_one();
-    tracing::info!(event = "BrokerConnected", broker = %broker.address());
+    let standing = broker.standing();
+    standing.set_connected(true);
+    tracing::info!(event = "BrokerConnected", broker = %standing.address());
     let mut inlet = Inlet {
         broker,
         shared,

@@ -4,13 +4,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cardio_core::clock::UtcMicros;
 use cardio_wire::topic::{ROOT, Topic};
-use rumqttc::mqttbytes::v5::{PubAckReason, Publish, SubAck, SubscribeReasonCode};
+use rumqttc::mqttbytes::v5::{
+    DisconnectReasonCode, PubAckReason, Publish, SubAck, SubscribeReasonCode,
+};
 use rumqttc::{
-    AckMode, AsyncClient, Event, EventLoop, IncomingPacketSizeLimit, ManualAck, MqttOptions,
-    Packet, PublishOptions, QoS, SessionMode, SubscribeFilter, TlsConfiguration, Transport,
+    AckMode, AsyncClient, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit, ManualAck,
+    MqttOptions, Packet, PublishOptions, QoS, SessionMode, StateError, SubscribeFilter,
+    TlsConfiguration, Transport,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Lost;
-use crate::config::BrokerConfig;
+use crate::config::{Address, BrokerConfig};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::mqtt::PACKET_MAX_BYTES;
 
@@ -29,8 +33,6 @@ const DOWN_MAX: u16 = 64;
 /// Requests that may wait inside the client.
 const CLIENT_ROOM: usize = 64;
 const KEEP_ALIVE_S: u16 = 15;
-/// The name in our certificate at the broker, when our own authority issues it.
-const OWN_NAME: &str = "cardio-gateway";
 
 /// Why the settings of the broker cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +78,36 @@ impl BrokerError {
 pub struct Broker {
     pub(super) config: BrokerConfig,
     tls: Arc<rustls::ClientConfig>,
-    /// The same as long as the program runs: a connection of ours that has died unnoticed is
-    /// taken over by the next.
-    client_id: String,
+    standing: Standing,
+}
+
+/// How we stand with a broker. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    address: Address,
+    user: String,
+    connected: Arc<AtomicBool>,
+}
+
+impl Standing {
+    /// Where it listens.
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Who we are there.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Whether it lets us listen now.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Broker {
@@ -100,16 +129,21 @@ impl Broker {
         now: UtcMicros,
     ) -> Result<Self, BrokerError> {
         let tls = Arc::new(client_config(&config, keys, now)?);
+        let standing = Standing {
+            address: config.address.clone(),
+            user: config.user.clone(),
+            connected: Arc::default(),
+        };
         Ok(Self {
             config,
             tls,
-            client_id: format!("{OWN_NAME}-{}", uuid::Uuid::new_v4().simple()),
+            standing,
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> &crate::config::Address {
-        &self.config.address
+    /// How we stand with it.
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
     }
 
     /// What boxes publish, divided among the gateways of the share.
@@ -137,7 +171,9 @@ impl Broker {
 
     fn options(&self) -> MqttOptions {
         let name = self.config.server_name().to_owned();
-        let mut options = MqttOptions::new(&self.client_id, (name, self.config.address.port));
+        // A connection of ours that has died unnoticed is taken over by the next.
+        let client_id = &self.config.user;
+        let mut options = MqttOptions::new(client_id, (name, self.config.address.port));
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
                 Arc::clone(&self.tls),
@@ -176,7 +212,7 @@ impl Broker {
             .map_err(|_| Lost::Closed)?;
         // Whatever the broker may send without our PUBACK has a place, and the states beside.
         let (told, heard) = mpsc::channel(usize::from(UNDER_WAY_MAX) * 2);
-        let poller = tokio::spawn(poll(events, told));
+        let poller = tokio::spawn(poll(events, told, self.config.user.clone()));
         Ok(Link {
             client,
             heard,
@@ -274,12 +310,16 @@ impl Link {
 
 /// Polls the client until the connection or the listener to it is gone. It never waits for the
 /// listener: whoever waits for it would wait for the client in turn.
-async fn poll(mut events: EventLoop, told: mpsc::Sender<Heard>) {
+async fn poll(mut events: EventLoop, told: mpsc::Sender<Heard>, user: String) {
     loop {
         let heard = match events.poll().await {
             Ok(Event::Incoming(Packet::Publish(message))) => Heard::Message(message),
             Ok(Event::Incoming(Packet::SubAck(answer))) => Heard::Subscribed(answer),
             Ok(_) => continue,
+            Err(ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: DisconnectReasonCode::SessionTakenOver,
+                ..
+            })) => Heard::Lost(Lost::TakenOver { user: user.clone() }),
             Err(source) => Heard::Lost(Lost::Connection(Box::new(source))),
         };
         let ends = matches!(heard, Heard::Lost(_));
@@ -331,7 +371,9 @@ fn client_config(
             zeroize::Zeroizing::new(read(key)?),
         ),
         _ => {
-            let own = keys.issue_box(OWN_NAME, now).map_err(BrokerError::Issue)?;
+            let own = keys
+                .issue_box(&config.user, now)
+                .map_err(BrokerError::Issue)?;
             (
                 "our own authority".to_owned(),
                 own.certificate_pem,

@@ -23,7 +23,7 @@ use crate::conversation::Shared;
 use crate::db::DbError;
 
 pub(crate) use link::authority;
-pub use link::{Broker, BrokerError};
+pub use link::{Broker, BrokerError, Standing};
 
 /// First wait before another try; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -36,6 +36,14 @@ pub(crate) enum Lost {
     /// It cannot be reached, or the connection broke.
     #[error("the connection to the broker failed")]
     Connection(#[source] Box<rumqttc::ConnectionError>),
+    /// Somebody else connected under our name.
+    #[error(
+        "another client connected to the broker as {user}: give each gateway a `broker.user` of its own"
+    )]
+    TakenOver {
+        /// Our name.
+        user: String,
+    },
     /// It took too long to accept connection and subscriptions.
     #[error("the broker did not accept the subscriptions within {limit_s} s")]
     Slow {
@@ -66,6 +74,7 @@ impl Lost {
     const fn code(&self) -> &'static str {
         match self {
             Self::Connection(_) => "broker.connection",
+            Self::TakenOver { .. } => "broker.taken-over",
             Self::Slow { .. } => "broker.slow",
             Self::Forbidden { .. } => "broker.forbidden",
             Self::Flooded => "broker.flooded",
@@ -84,12 +93,13 @@ pub(crate) async fn receive(broker: Broker, shared: Shared, mut stop: watch::Rec
             Ok(()) => return,
             Err(lost) => lost,
         };
+        broker.standing().set_connected(false);
         let now_us = shared.now_us();
         shared.counters.broker_connections_lost.add_one();
         tracing::warn!(
             event = "BrokerLost",
             code = lost.code(),
-            broker = %broker.address(),
+            broker = %broker.standing().address(),
             because = %chain(&lost),
             retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
         );

@@ -153,11 +153,11 @@ fn make(config: &Config, name: &str, endpoint: Option<String>) -> Result<String,
 }
 
 fn add_offline(config: &Config, name: &str, endpoint: Option<String>) -> Result<String, Failure> {
-    let listen = config.mqtt.listen;
+    let listen = config.mqtt.listen.address();
     let is_known = endpoint.is_some()
         || config.mqtt.endpoint.is_some()
         || config.broker.is_some()
-        || listen.port() != 0;
+        || listen.is_some_and(|at| at.port() != 0);
     if !is_known {
         return Err(Failure::new(
             "where boxes connect is not known: the port is chosen when the gateway starts",

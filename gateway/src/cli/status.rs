@@ -30,12 +30,29 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<u8, Fa
     })
 }
 
+/// How boxes reach this gateway.
+fn ways(status: &Value) -> String {
+    let here = status.get("mqtt").and_then(Value::as_str);
+    let here = here.map(|at| format!("at {at}"));
+    let there = status.get("broker").filter(|broker| broker.is_object());
+    let there = there.map(|broker| {
+        let met = broker.get("connected").and_then(Value::as_bool) == Some(true);
+        let not = if met { "" } else { " (NOT CONNECTED)" };
+        format!(
+            "through the broker at {}{not}",
+            out::text(broker, "address")
+        )
+    });
+    let ways: Vec<String> = here.into_iter().chain(there).collect();
+    ways.join(" and ")
+}
+
 fn told(status: &Value) -> String {
     let up = status.get("up_s").and_then(Value::as_i64).unwrap_or(0);
     let mut text = format!(
-        "{}   boxes at {} · record at https://{}/fhir · up {}\n\n",
+        "{}   boxes {} · record at https://{}/fhir · up {}\n\n",
         out::text(status, "verdict"),
-        out::text(status, "mqtt"),
+        ways(status),
         out::text(status, "https"),
         out::age(up)
     );

@@ -10,6 +10,10 @@ use serde::Deserialize;
 pub struct BrokerConfig {
     /// Where it listens.
     pub address: Address,
+    /// Who we are there: our client id, and the name in the certificate that our own authority
+    /// issues. No two gateways have the same.
+    #[serde(default = "user")]
+    pub user: String,
     /// The name that its certificate bears, if it is not the host of `address`.
     pub name: Option<String>,
     /// Certificate of the authority that its certificate comes from, PEM; this gateway's own
@@ -36,6 +40,10 @@ impl BrokerConfig {
 
     /// What cannot be, with its key.
     pub(super) fn impossible(&self) -> Option<(&'static str, String, &'static str)> {
+        if self.user.is_empty() || !self.user.chars().all(is_plain) {
+            let why = "it is made of ASCII letters, digits, '-', '_' and '.'";
+            return Some(("broker.user", format!("\"{}\"", self.user), why));
+        }
         let wild = |text: &str| text.is_empty() || text.contains(['#', '+']);
         if wild(&self.root) {
             let why = "topics need a beginning without wildcards";
@@ -51,6 +59,14 @@ impl BrokerConfig {
         }
         None
     }
+}
+
+const fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+fn user() -> String {
+    "cardio-gateway".to_owned()
 }
 
 fn root() -> String {
@@ -113,8 +129,8 @@ mod tests {
         assert_eq!(broker.address.to_string(), "b.example:8883");
         assert_eq!(broker.server_name(), "b.example");
         assert_eq!(
-            (broker.root.as_str(), broker.share.as_str()),
-            ("ecg/1", "cardio")
+            [&broker.root, &broker.share, &broker.user],
+            ["ecg/1", "cardio", "cardio-gateway"]
         );
         assert!(Config::from_toml("", "t").unwrap().broker.is_none());
     }
@@ -125,6 +141,7 @@ mod tests {
             ("address = \"b\"", "broker.address"),
             ("address = \"b:1\"\nshare = \"a/b\"", "broker.share"),
             ("address = \"b:1\"\nroot = \"#\"", "broker.root"),
+            ("address = \"b:1\"\nuser = \"a/b\"", "broker.user"),
             ("address = \"b:1\"\nkey = \"k.pem\"", "broker.certificate"),
         ] {
             let err = Config::from_toml(&format!("[broker]\n{text}"), "t").unwrap_err();

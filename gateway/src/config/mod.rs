@@ -4,6 +4,7 @@
 //! they live in the key folder below the state directory and are never written here.
 
 mod broker;
+mod listen;
 mod store;
 mod units;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::db::Place;
 
 pub use broker::{Address, AddressError, BrokerConfig};
+pub use listen::{Listen, ListenError};
 pub use store::{RetentionConfig, StoreConfig};
 pub use units::{Size, Span, UnitError};
 
@@ -54,8 +56,8 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MqttConfig {
-    /// Address to listen on; port 0 lets the system choose.
-    pub listen: SocketAddr,
+    /// Address to listen on; off where all boxes come through a broker.
+    pub listen: Listen,
     /// Address that boxes are told, `host:port`; the listening address when absent.
     pub endpoint: Option<String>,
     /// Boxes connected at once.
@@ -257,6 +259,13 @@ impl Config {
         }
         if let Some((key, value, why)) = self.broker.as_ref().and_then(BrokerConfig::impossible) {
             return Err(ConfigError::Impossible { key, value, why });
+        }
+        if self.mqtt.listen == Listen::Off && self.broker.is_none() {
+            return Err(ConfigError::Impossible {
+                key: "mqtt.listen",
+                value: "\"off\"".to_owned(),
+                why: "then no box can reach this gateway: listen, or name a broker in [broker]",
+            });
         }
         if self.names.is_empty() {
             return Err(ConfigError::Impossible {

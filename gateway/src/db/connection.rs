@@ -25,8 +25,8 @@ impl Connection {
     pub(super) fn open(schema: &Schema) -> Result<Self, DbError> {
         let inner = match &schema.place {
             Place::Sqlite(path) => Sqlite::open(path).map(Inner::Sqlite),
-            Place::Postgres(config) => {
-                Postgres::connect(config).map(|server| Inner::Postgres(Box::new(server)))
+            Place::Postgres(server) => {
+                Postgres::connect(server).map(|open| Inner::Postgres(Box::new(open)))
             }
         };
         let connection = Self::opened(inner, &schema.place)?;
@@ -38,8 +38,8 @@ impl Connection {
     pub(super) fn open_to_read(place: &Place) -> Result<Self, DbError> {
         let inner = match place {
             Place::Sqlite(path) => Sqlite::open_to_read(path).map(Inner::Sqlite),
-            Place::Postgres(config) => {
-                Postgres::connect(config).map(|server| Inner::Postgres(Box::new(server)))
+            Place::Postgres(server) => {
+                Postgres::connect(server).map(|open| Inner::Postgres(Box::new(open)))
             }
         };
         Self::opened(inner, place)

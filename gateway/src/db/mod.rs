@@ -20,6 +20,7 @@
 mod connection;
 mod postgres;
 mod read;
+mod server;
 mod sqlite;
 mod value;
 mod write;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use connection::Connection;
 pub use postgres::NotDurable;
 pub use read::Readers;
+pub use server::{Server, TrustError};
 pub(crate) use value::values;
 pub use value::{AsValue, Cell, FromCell, Row, Value};
 pub use write::Writer;
@@ -146,7 +148,7 @@ pub enum Place {
     /// A file of SQLite, written by one program.
     Sqlite(PathBuf),
     /// A server of PostgreSQL, written by several.
-    Postgres(Arc<::postgres::Config>),
+    Postgres(Arc<Server>),
 }
 
 impl Place {
@@ -160,13 +162,7 @@ impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => path.display().fmt(f),
-            Self::Postgres(config) => {
-                write!(
-                    f,
-                    "{} of PostgreSQL",
-                    config.get_dbname().unwrap_or("of the default name")
-                )
-            }
+            Self::Postgres(server) => server.fmt(f),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
+use postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::value::{Cell, Row, Value};
-use super::{Cause, Fault};
+use super::{Cause, Fault, Server};
 
 /// Prepared statements kept on one connection; searches make new ones for ever.
 const STATEMENTS_KEPT: usize = 256;
@@ -48,8 +48,8 @@ impl Drop for Postgres {
 
 impl Postgres {
     /// Connects, and refuses a server that does not flush what it commits.
-    pub(super) fn connect(config: &postgres::Config) -> Result<Self, Cause> {
-        let mut client = config.connect(NoTls)?;
+    pub(super) fn connect(server: &Server) -> Result<Self, Cause> {
+        let mut client = server.connect()?;
         for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
             let shown = client.simple_query(&format!("SHOW {setting}"))?;
             let off = shown.iter().any(|message| match message {

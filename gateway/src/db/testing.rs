@@ -4,7 +4,7 @@
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use super::{Connection, Place, Schema};
+use super::{Connection, Place, Schema, Server};
 
 /// A database that goes with it.
 pub(crate) struct Fresh {
@@ -28,9 +28,8 @@ impl Fresh {
         match &self.server {
             None => Place::Sqlite(self.dir.path().join("a.sqlite")),
             Some((config, name)) => {
-                let mut config = config.clone();
-                config.dbname(name);
-                Place::Postgres(Arc::new(config))
+                let server = Server::plain(config.clone());
+                Place::Postgres(Arc::new(server.other_database(name)))
             }
         }
     }

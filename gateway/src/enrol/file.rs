@@ -199,7 +199,7 @@ mod tests {
     fn here(keys: &GatewayKeys) -> Meeting {
         let config = Config::from_toml("", "test").unwrap();
         let here = "127.0.0.1:8883".parse().unwrap();
-        Meeting::of(&config, keys, here, here).unwrap()
+        Meeting::of(&config, keys, Some(here), here).unwrap()
     }
 
     #[test]

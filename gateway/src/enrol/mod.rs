@@ -35,15 +35,15 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    /// At the external broker if there is one; at this gateway, which listens on `listening`,
-    /// otherwise. Enrolment and renewal are at this gateway, which listens on `enrolling`.
+    /// At the external broker if there is one; at this gateway otherwise, which then listens on
+    /// `listening`. Enrolment and renewal are at this gateway, which listens on `enrolling`.
     ///
     /// # Errors
     /// [`BrokerError`] when the certificate of the broker's authority cannot be read.
     pub fn of(
         config: &Config,
         keys: &GatewayKeys,
-        listening: SocketAddr,
+        listening: Option<SocketAddr>,
         enrolling: SocketAddr,
     ) -> Result<Self, BrokerError> {
         let renewal = config.enrol.endpoint.clone();
@@ -58,7 +58,9 @@ impl Meeting {
         }
         let endpoint = config.mqtt.endpoint.clone();
         Ok(Self {
-            endpoint: endpoint.unwrap_or_else(|| listening.to_string()),
+            endpoint: endpoint
+                .or_else(|| listening.map(|at| at.to_string()))
+                .unwrap_or_default(),
             server_name: config.names.first().cloned().unwrap_or_default(),
             ca_pem: keys.ca_pem().to_owned(),
             renewal,
@@ -103,7 +105,7 @@ mod tests {
         let meeting = |text: &str| {
             let config = Config::from_toml(text, "test").unwrap();
             let at = |port: u16| ([127, 0, 0, 1], port).into();
-            Meeting::of(&config, &keys, at(8883), at(8444)).unwrap()
+            Meeting::of(&config, &keys, Some(at(8883)), at(8444)).unwrap()
         };
         let ca = dir.path().join("ca.pem");
         std::fs::write(&ca, "another authority").unwrap();

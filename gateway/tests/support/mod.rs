@@ -401,7 +401,7 @@ pub(crate) struct Client {
 impl Client {
     /// TLS only.
     pub(crate) async fn tls(bench: &Bench, of: &TestBox) -> std::io::Result<Self> {
-        Self::tls_at(bench.gateway.mqtt, of).await
+        Self::tls_at(bench.gateway.mqtt.unwrap(), of).await
     }
 
     pub(crate) async fn tls_at(
@@ -428,7 +428,7 @@ impl Client {
 
     /// TLS, CONNECT, SUBSCRIBE.
     pub(crate) async fn connect(bench: &Bench, of: &TestBox) -> Self {
-        Self::connect_at(bench.gateway.mqtt, of).await
+        Self::connect_at(bench.gateway.mqtt.unwrap(), of).await
     }
 
     pub(crate) async fn connect_at(address: std::net::SocketAddr, of: &TestBox) -> Self {
