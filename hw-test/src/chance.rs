@@ -30,6 +30,33 @@ impl Chance {
     }
 }
 
+/// Things that are drawn one after another; every one comes before one comes again.
+#[derive(Clone, Debug)]
+pub(crate) struct Deck<T> {
+    all: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Clone> Deck<T> {
+    /// A deck of these.
+    pub(crate) const fn of(all: Vec<T>) -> Self {
+        Self {
+            all,
+            left: Vec::new(),
+        }
+    }
+
+    /// The next one; `None` where there are none.
+    pub(crate) fn draw(&mut self, chance: &mut Chance) -> Option<T> {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.all);
+        }
+        let left = u64::try_from(self.left.len()).ok()?;
+        let place = usize::try_from(chance.below(left)).ok()?;
+        (place < self.left.len()).then(|| self.left.swap_remove(place))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Chance;

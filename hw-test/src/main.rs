@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: the product's own crates. What is compared here is computed anew.
 
+mod authority;
 mod broker;
 mod chance;
 mod child;
@@ -13,6 +14,7 @@ mod judge;
 mod load;
 mod mosquitto;
 mod out;
+mod postgres;
 mod programs;
 mod proxy;
 mod soak;
@@ -65,8 +67,15 @@ enum Rig {
     Hostile(HostileArgs),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
     Load(load::Options),
-    /// Plays a visit through mosquitto, kills gateway and broker, and tries a stranger's topics.
+    /// Kills boxes, gateways, broker and database server while boxes send through mosquitto, and
+    /// tries another box's topics and name.
     Broker(broker::Options),
+    /// Runs a command with a PostgreSQL server of its own, named in `CARDIO_TEST_POSTGRES`.
+    Postgres {
+        /// The command and what it is told.
+        #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
 }
 
 #[derive(Args)]
@@ -175,6 +184,7 @@ fn main() -> ExitCode {
         Rig::Demo(args) => visit::play(&args.into()),
         Rig::Soak(args) => soak::run(&args.into()),
         Rig::Broker(options) => broker::run(&options),
+        Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args.into())),
@@ -195,7 +205,8 @@ impl Rig {
     fn obstacle(&self) -> Option<String> {
         match self {
             Self::Power(_) | Self::Stolen(_) => disk::obstacle(),
-            Self::Broker(_) => mosquitto::obstacle(),
+            Self::Broker(_) => mosquitto::obstacle().or_else(postgres::obstacle),
+            Self::Postgres { .. } => postgres::obstacle(),
             Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
     }

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
+use crate::authority::Authority;
 use crate::child::Program;
 use crate::clock::wait_for;
 
@@ -78,21 +78,11 @@ impl Place {
     }
 
     fn certify(&self) -> anyhow::Result<()> {
-        let ca_key = KeyPair::generate().context("no key for the broker's authority")?;
-        let mut ca = CertificateParams::new(Vec::new()).context("no authority")?;
-        ca.distinguished_name
-            .push(DnType::CommonName, "broker authority");
-        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let authority = ca.self_signed(&ca_key).context("no authority")?;
-        let issuer = Issuer::new(ca, ca_key);
-        let key = KeyPair::generate().context("no key for the broker")?;
-        let certificate = CertificateParams::new(vec![NAME.to_owned()])
-            .and_then(|params| params.signed_by(&key, &issuer))
-            .context("no certificate for the broker")?;
-        self.write("broker-ca.pem", &authority.pem())?;
-        self.write("broker.pem", &certificate.pem())?;
-        self.write("broker.key.pem", &key.serialize_pem())
+        let authority = Authority::new("broker authority")?;
+        let identity = authority.server(NAME)?;
+        self.write("broker-ca.pem", authority.pem())?;
+        self.write("broker.pem", &identity.certificate)?;
+        self.write("broker.key.pem", &identity.key)
     }
 
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {

@@ -1,12 +1,34 @@
-//! Databases as somebody else's program reads them: the `sqlite3` command.
+//! Databases as somebody else's program reads them: the `sqlite3` command, and `psql`.
 //!
 //! Deliberately absent: any library of the product. The judge of a database is not its writer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+
+use crate::postgres::Readable;
+
+/// Where a gateway keeps what it was sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    /// A file of SQLite.
+    File(PathBuf),
+    /// A server of PostgreSQL.
+    Server(Readable),
+}
+
+impl Database {
+    /// Reads rows without changing it, also while a program uses it. The question is in words
+    /// that both kinds know: `hex` gives the digits of bytes.
+    pub(crate) fn look(&self, question: &str) -> anyhow::Result<Vec<Value>> {
+        match self {
+            Self::File(path) => look(path, question),
+            Self::Server(server) => server.look(question),
+        }
+    }
+}
 
 /// Reads rows of a database without changing it, also while a program uses it.
 pub(crate) fn look(database: &Path, question: &str) -> anyhow::Result<Vec<Value>> {

@@ -40,6 +40,15 @@ pub(crate) struct StatedGap {
     pub(crate) after: u64,
 }
 
+impl StatedGap {
+    /// Whether it is a loss of whole turns of the sensor's counter, which begins again after
+    /// `modulus` frames: a box that could not look at its port for long cannot tell it from none.
+    pub(crate) fn is_turns_of(&self, modulus: Option<u64>) -> bool {
+        let turns = modulus.is_some_and(|turn| self.len.is_multiple_of(turn));
+        self.cause == "frames-lost" && turns
+    }
+}
+
 /// An absence as the comparison found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundGap {

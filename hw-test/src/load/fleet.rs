@@ -67,6 +67,11 @@ impl Fleet {
         Ok(Self { members })
     }
 
+    /// Enrols a box that only listens.
+    pub(crate) fn listener(gateway: &Gateway) -> anyhow::Result<Member> {
+        Member::from_file(&gateway.enrol("load-listener")?)
+    }
+
     /// Seals `count` frames for each box, on two threads.
     pub(crate) fn seal(&mut self, count: usize) -> anyhow::Result<()> {
         let half = self.members.len().div_ceil(2);

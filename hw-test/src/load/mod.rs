@@ -63,6 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let mut gateway = receiver::Gateway::start(&program, folder.path(), "")?;
     say(format!("enrolling {} boxes", options.boxes));
     let mut fleet = Fleet::enrol(&gateway, boxes)?;
+    let listener = Fleet::listener(&gateway)?;
     say(format!("sealing {} frames", frames * boxes));
     fleet.seal(frames)?;
     let pace = Pace::over(boxes, options.rate);
@@ -78,7 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     match crate::mosquitto::obstacle() {
         None => {
             let mut broker =
-                receiver::Broker::start(folder.path(), gateway.authority(), &fleet, &runtime)?;
+                receiver::Broker::start(folder.path(), gateway.authority(), &listener, &runtime)?;
             say("the same to mosquitto".to_owned());
             measured.push(measure(&runtime, &fleet, &pace, &mut broker)?);
         }

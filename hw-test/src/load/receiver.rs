@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::client::{Client, config};
-use super::fleet::Fleet;
+use super::fleet::Member;
 use crate::child::Program;
 use crate::clock::wait_for;
 use crate::mosquitto::{NAME, Place};
@@ -198,10 +198,9 @@ impl Broker {
     pub(crate) fn start(
         folder: &Path,
         boxes_ca: &Path,
-        fleet: &Fleet,
+        reader: &Member,
         runtime: &tokio::runtime::Runtime,
     ) -> anyhow::Result<Self> {
-        let reader = fleet.members.first().context("no box")?;
         let acl = format!("user {}\ntopic read ecg/1/#\n", Topic::box_name(reader.id));
         let place = Place::prepare(&folder.join("broker"), &acl)?;
         let running = place.start(boxes_ca, EXTRA)?;

@@ -1,6 +1,6 @@
 //! What can go wrong, and a plan of it that follows from a seed.
 
-use crate::chance::Chance;
+use crate::chance::{Chance, Deck};
 
 /// Shortest and longest time that a fault lasts, in milliseconds.
 const LASTS_MS: (u64, u64) = (100, 1_200);
@@ -173,17 +173,15 @@ impl Fault {
 
 /// An endless plan: every kind once in an order by chance, then again in another order.
 pub(crate) struct Plan {
-    kinds: Vec<Kind>,
-    deck: Vec<Kind>,
+    deck: Deck<Kind>,
     chance: Chance,
 }
 
 impl Plan {
     /// A plan of `kinds` that follows from `seed`.
-    pub(crate) fn new(kinds: Vec<Kind>, seed: u64) -> Self {
+    pub(crate) const fn new(kinds: Vec<Kind>, seed: u64) -> Self {
         Self {
-            kinds,
-            deck: Vec::new(),
+            deck: Deck::of(kinds),
             chance: Chance::new(seed),
         }
     }
@@ -193,13 +191,8 @@ impl Iterator for Plan {
     type Item = Fault;
 
     fn next(&mut self) -> Option<Fault> {
-        if self.deck.is_empty() {
-            self.deck.clone_from(&self.kinds);
-        }
-        let left = u64::try_from(self.deck.len()).ok()?;
-        let place = usize::try_from(self.chance.below(left)).ok()?;
-        (place < self.deck.len()).then(|| Fault {
-            kind: self.deck.swap_remove(place),
+        Some(Fault {
+            kind: self.deck.draw(&mut self.chance)?,
             lasts_ms: self.chance.between(LASTS_MS),
             pause_ms: self.chance.between(PAUSE_MS),
             seed: self.chance.below(u64::MAX),

@@ -9,7 +9,7 @@ mod fault;
 mod field;
 mod gap;
 mod table;
-mod truth;
+pub(crate) mod truth;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::judge::record::FiledVisit;
 use crate::out::say;
 use crate::programs::Programs;
 use crate::proxy::Proxy;
+use crate::sql::Database;
 use crate::visit::{SUBJECT, Stage, fictitious_patient};
 
 use fault::{Kind, Plan};
@@ -248,8 +249,8 @@ impl Soak {
         settled.with_context(|| last)
     }
 
-    fn database(&self, name: &str) -> PathBuf {
-        self.field.stage().gateway_state().join(name)
+    fn database(&self, name: &str) -> Database {
+        Database::File(self.field.stage().gateway_state().join(name))
     }
 
     /// Copies what lies on the cards beside them, for they go with this program.

@@ -72,17 +72,7 @@ impl Table<'_> {
             result(format!("  {count:>6}      {}", kind.name()));
         }
         let outcome = &self.outcome;
-        result(format!(
-            "records       {} accepted in {} chain(s)",
-            outcome.accepted, outcome.chains
-        ));
-        result(format!("  filed       {}", outcome.filed));
-        result(format!("  duplicated  {}", outcome.duplicated));
-        result(format!("  lost        {}", outcome.lost));
-        result(format!(
-            "  named       {} in {} gap record(s)",
-            outcome.named, outcome.gap_records
-        ));
+        outcome.tell();
         for (reason, count) in self.reasons() {
             result(format!("              {count} {reason}"));
         }
@@ -183,10 +173,7 @@ impl Table<'_> {
     }
 
     fn is_overstated(&self, gap: &StatedGap) -> bool {
-        let turns = self
-            .modulus
-            .is_some_and(|turn| gap.len.is_multiple_of(turn));
-        gap.cause == "frames-lost" && turns
+        gap.is_turns_of(self.modulus)
     }
 
     fn wrong(&self, explained: &[&FoundGap], unexplained: &[&FoundGap]) -> Vec<String> {

@@ -3,14 +3,13 @@
 //! The box's word is read from its database while it runs, before each fault; the gateway's
 //! databases are read when all is over.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
 use anyhow::Context as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gap::{NamedGap, bytes_of};
 use crate::cuts::word::Word;
-use crate::sql::{self, number, text};
+use crate::out::result;
+use crate::sql::{Database, number, text};
 
 /// A lane's number and its chain.
 type ChainOf = (u64, String);
@@ -62,6 +61,23 @@ pub(crate) struct Outcome {
     pub(crate) chains: u64,
     /// What is wrong, one line each.
     pub(crate) wrong: Vec<String>,
+}
+
+impl Outcome {
+    /// Prints what became of the records.
+    pub(crate) fn tell(&self) {
+        result(format!(
+            "records       {} accepted in {} chain(s)",
+            self.accepted, self.chains
+        ));
+        result(format!("  filed       {}", self.filed));
+        result(format!("  duplicated  {}", self.duplicated));
+        result(format!("  lost        {}", self.lost));
+        result(format!(
+            "  named       {} in {} gap record(s)",
+            self.named, self.gap_records
+        ));
+    }
 }
 
 impl Truth {
@@ -150,19 +166,16 @@ impl Chain {
 
 impl Filed {
     /// Reads the gateway's databases.
-    pub(crate) fn read(inbox: &Path, record: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(inbox: &Database, record: &Database) -> anyhow::Result<Self> {
         let mut filed = Self::default();
-        let rows = sql::look(
-            inbox,
-            "SELECT lane, hex(chain) AS chain, seq, hex(fingerprint) AS head FROM frames",
-        )?;
+        let rows = inbox
+            .look("SELECT lane, hex(chain) AS chain, seq, hex(fingerprint) AS head FROM frames")?;
         for row in &rows {
             let chain = (number(row, "lane"), text(row, "chain"));
             let frames = filed.frames.entry(chain).or_default();
             frames.insert(number(row, "seq"), text(row, "head"));
         }
-        let rows = sql::look(
-            record,
+        let rows = record.look(
             "SELECT lane, hex(chain) AS chain, seq, count(*) AS copies FROM records \
              GROUP BY lane, chain, seq",
         )?;
@@ -171,10 +184,8 @@ impl Filed {
             let records = filed.records.entry(chain).or_default();
             records.insert(number(row, "seq"), number(row, "copies"));
         }
-        let rows = sql::look(
-            record,
-            "SELECT hex(bytes) AS record FROM records WHERE kind = 'lane-gap'",
-        )?;
+        let rows =
+            record.look("SELECT hex(bytes) AS record FROM records WHERE kind = 'lane-gap'")?;
         for row in &rows {
             let bytes = bytes_of(&text(row, "record")).context("a record that is no bytes")?;
             let gap = NamedGap::read(&bytes).context("a gap record that cannot be read")?;
@@ -192,11 +203,11 @@ impl Filed {
 }
 
 /// Whether everything in the inbox is filed.
-pub(crate) fn all_is_filed(inbox: &Path, record: &Path) -> anyhow::Result<bool> {
-    let lanes = |database, column| -> anyhow::Result<BTreeMap<ChainOf, u64>> {
+pub(crate) fn all_is_filed(inbox: &Database, record: &Database) -> anyhow::Result<bool> {
+    let lanes = |database: &Database, column: &str| -> anyhow::Result<BTreeMap<ChainOf, u64>> {
         let table = if column == "upto" { "lanes" } else { "cursors" };
         let question = format!("SELECT lane, hex(chain) AS chain, {column} AS upto FROM {table}");
-        let rows = sql::look(database, &question)?;
+        let rows = database.look(&question)?;
         let of = |row| {
             (
                 (number(row, "lane"), text(row, "chain")),
@@ -212,8 +223,8 @@ pub(crate) fn all_is_filed(inbox: &Path, record: &Path) -> anyhow::Result<bool> 
         .all(|(chain, upto)| filed.get(chain).copied().unwrap_or_default() >= *upto))
 }
 
-fn count(database: &Path, table: &str) -> anyhow::Result<u64> {
-    let rows = sql::look(database, &format!("SELECT count(*) AS rows FROM {table}"))?;
+fn count(database: &Database, table: &str) -> anyhow::Result<u64> {
+    let rows = database.look(&format!("SELECT count(*) AS rows FROM {table}"))?;
     Ok(rows.first().map_or(0, |row| number(row, "rows")))
 }
 

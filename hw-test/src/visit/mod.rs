@@ -15,21 +15,17 @@ use crate::child::Program;
 use crate::clock::{StopWatch, wait_for};
 use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
-use crate::mosquitto::Place;
 use crate::out::say;
 use crate::programs::Programs;
 use crate::usage::Usage;
 
 pub(crate) use patient::fictitious as fictitious_patient;
 use report::Report;
-pub(crate) use scenario::{Chaos, Scenario, Victim};
+use scenario::{Chaos, Scenario};
 pub(crate) use stage::{SUBJECT, Stage};
 
 /// How long everything that was captured may take to be filed after the last sample.
 const FILED_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long a box behind a broker may take to send again what a dead gateway took along.
-const PATIENCE_LIMIT: Duration = Duration::from_secs(330);
 
 /// How long a program may take to end when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -67,21 +63,11 @@ struct Visit {
     agent: Program,
     sim: Program,
     usage: Usage,
-    /// Where box and gateway meet, if not at the gateway, and the broker there.
-    broker: Option<(Place, Program)>,
 }
 
 /// Plays the visit. `true` when everything that was sent is in the record and nothing else.
 pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
-    play_scenario(options, Scenario::load(&options.scenario)?, false)
-}
-
-/// Plays a visit; box and gateway meet at an external broker if so wished.
-pub(crate) fn play_scenario(
-    options: &Options,
-    scenario: Scenario,
-    at_broker: bool,
-) -> anyhow::Result<bool> {
+    let scenario = Scenario::load(&options.scenario)?;
     say(format!(
         "Visit \"{}\": {}",
         options.scenario, scenario.about
@@ -93,10 +79,7 @@ pub(crate) fn play_scenario(
         .clone()
         .unwrap_or_else(|| temporary.path().to_path_buf());
     let stage = Stage::set(&folder, programs)?;
-    let place = at_broker
-        .then(|| Place::prepare(&folder.join("broker"), ""))
-        .transpose()?;
-    let mut visit = Visit::begin(stage, options, scenario, place)?;
+    let mut visit = Visit::begin(stage, options, scenario)?;
     if options.once {
         let judged = visit
             .run_to_the_end()
@@ -115,21 +98,8 @@ pub(crate) fn play_scenario(
 
 impl Visit {
     /// Starts gateway, sensor and box, in this order, and registers the patient.
-    fn begin(
-        stage: Stage,
-        options: &Options,
-        scenario: Scenario,
-        place: Option<Place>,
-    ) -> anyhow::Result<Self> {
-        if let Some(place) = &place {
-            stage.meet_at(place)?;
-        }
+    fn begin(stage: Stage, options: &Options, scenario: Scenario) -> anyhow::Result<Self> {
         let gateway = stage.start_gateway()?;
-        // The gateway made the authority that the broker must trust.
-        let broker = place
-            .map(|place| anyhow::Ok((place.start(&stage.authority(), "")?, place)))
-            .transpose()?
-            .map(|(program, place)| (place, program));
         stage.record()?.put(&patient::fictitious(stage::SUBJECT))?;
         let sim = stage.start_sim(&sensor_arguments(options, &scenario))?;
         let inputs = wait_for("the sensor's ledger", FIRST_FRAME_LIMIT, || {
@@ -154,7 +124,6 @@ impl Visit {
             agent,
             sim,
             usage,
-            broker,
         })
     }
 
@@ -168,9 +137,6 @@ impl Visit {
         }
         self.watch_progress(watch)?;
         self.usage.note(&self.agent, watch.elapsed())?;
-        if self.broker.is_some() {
-            self.wait_until_sent()?;
-        }
         let status = self.stage.agent_status()?;
         self.agent.stop(STOP_LIMIT)?;
         let filed = self.wait_until_filed()?;
@@ -186,18 +152,6 @@ impl Visit {
             agent_status: status.unwrap_or(Value::Null),
             locked,
             folder: self.stage.folder().to_path_buf(),
-        })
-    }
-
-    /// Waits until the box has the signed acknowledgement of everything. Behind a broker it does
-    /// not notice that a gateway died with its frames: it sends them again when its patience ends.
-    fn wait_until_sent(&mut self) -> anyhow::Result<()> {
-        wait_for("the box to be acknowledged", PATIENCE_LIMIT, || {
-            self.gateway.must_run()?;
-            self.agent.must_run()?;
-            let status = self.stage.agent_status()?.unwrap_or_default();
-            let waiting = status.pointer("/store/waiting").and_then(Value::as_u64);
-            Ok((waiting == Some(0)).then_some(()))
         })
     }
 
@@ -259,15 +213,7 @@ impl Visit {
         if event.kill.is_gateway() {
             self.gateway.kill()?;
         }
-        let broker = self.broker.as_mut().filter(|_| event.kill.is_broker());
-        if let Some((_, broker)) = broker {
-            broker.kill()?;
-        }
         StopWatch::start().sleep_until(back);
-        let broker = self.broker.as_mut().filter(|_| event.kill.is_broker());
-        if let Some((place, broker)) = broker {
-            *broker = place.start(&self.stage.authority(), "")?;
-        }
         if event.kill.is_gateway() {
             self.gateway = self.stage.start_gateway()?;
         }

@@ -42,10 +42,6 @@ pub(crate) enum Victim {
     Gateway,
     /// Both at once.
     Both,
-    /// The external broker, in a visit that has one.
-    Broker,
-    /// The receiving end and the broker at once.
-    GatewayAndBroker,
 }
 
 impl Victim {
@@ -55,8 +51,6 @@ impl Victim {
             Self::Agent => "box",
             Self::Gateway => "gateway",
             Self::Both => "box and gateway",
-            Self::Broker => "broker",
-            Self::GatewayAndBroker => "gateway and broker",
         }
     }
 
@@ -67,12 +61,7 @@ impl Victim {
 
     /// Whether the gateway is killed.
     pub(crate) const fn is_gateway(self) -> bool {
-        matches!(self, Self::Gateway | Self::Both | Self::GatewayAndBroker)
-    }
-
-    /// Whether the broker is killed.
-    pub(crate) const fn is_broker(self) -> bool {
-        matches!(self, Self::Broker | Self::GatewayAndBroker)
+        matches!(self, Self::Gateway | Self::Both)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -43,6 +43,13 @@ pub(crate) struct Stage {
     gateway_environment: Vec<(String, String)>,
     /// Whether a person stands beside the patient.
     attendance: &'static str,
+    /// Whom the box records.
+    subject: String,
+    /// Further parts of the configurations of both programs.
+    further_of_gateway: String,
+    further_of_box: String,
+    /// Whether boxes come through a broker only.
+    at_broker: bool,
 }
 
 impl Stage {
@@ -62,6 +69,10 @@ impl Stage {
             agent_environment: Vec::new(),
             gateway_environment: Vec::new(),
             attendance: "attended",
+            subject: SUBJECT.to_owned(),
+            further_of_gateway: String::new(),
+            further_of_box: String::new(),
+            at_broker: false,
         };
         stage.write("gateway.toml", &stage.gateway_config())?;
         stage.write("rules.toml", RULES)?;
@@ -185,16 +196,46 @@ impl Stage {
         self.folder.join("ledger.jsonl")
     }
 
-    /// Lets box and gateway meet at a broker.
-    pub(crate) fn meet_at(&self, broker: &Place) -> anyhow::Result<()> {
-        let text = format!(
-            "{}[broker]\naddress = \"{}\"\nname = \"{}\"\nca = \"{}\"\n",
-            self.gateway_config(),
+    /// Lets box and gateway meet at a broker, where the gateway is called `user`; `store` says
+    /// where the gateway keeps the records. The box sends again what nobody acknowledges after
+    /// `stalled_after`.
+    pub(crate) fn meet_at(
+        &mut self,
+        broker: &Place,
+        user: &str,
+        store: &str,
+        stalled_after: &str,
+    ) -> anyhow::Result<()> {
+        self.at_broker = true;
+        self.further_of_gateway = format!(
+            "{store}[broker]\naddress = \"{}\"\nname = \"{}\"\nca = \"{}\"\nuser = \"{user}\"\n",
             broker.address(),
             mosquitto::NAME,
             broker.authority().display()
         );
-        self.write("gateway.toml", &text)
+        self.further_of_box = format!("stalled_after = \"{stalled_after}\"\n");
+        self.write("gateway.toml", &self.gateway_config())
+    }
+
+    /// Gives this gateway the keys of another: the two are one to every box.
+    pub(crate) fn share_keys(&self, with: &Self) -> anyhow::Result<()> {
+        let (from, to) = (
+            with.gateway_state().join("keys"),
+            self.gateway_state().join("keys"),
+        );
+        let mut folder = std::fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700).create(&to)?;
+        for entry in std::fs::read_dir(&from).context("no keys")? {
+            let path = entry.context("no keys")?.path();
+            let name = path.file_name().context("a key without a name")?;
+            std::fs::copy(&path, to.join(name)).context("cannot copy a key")?;
+        }
+        Ok(())
+    }
+
+    /// Lets the box record another patient, from the next enrolment on.
+    pub(crate) fn record_of(&mut self, subject: &str) {
+        subject.clone_into(&mut self.subject);
     }
 
     /// Makes the box known to the gateway and configures it with what the gateway says.
@@ -318,6 +359,11 @@ impl Stage {
         prove(&mut self.box_does(&["outbox", "verify"]))
     }
 
+    /// Lets the gateway's own program prove the chains that it holds.
+    pub(crate) fn verify_chains(&self) -> anyhow::Result<()> {
+        prove(&mut self.gateway_does(&["chain", "verify"]))
+    }
+
     /// What the gateway says of itself.
     pub(crate) fn gateway_status(&self) -> anyhow::Result<serde_json::Value> {
         let output = self
@@ -354,12 +400,17 @@ impl Stage {
     fn gateway_config(&self) -> String {
         format!(
             "state = \"{folder}/gateway\"\n\
-             [mqtt]\nlisten = \"127.0.0.1:{mqtt}\"\n\
+             [mqtt]\nlisten = \"{mqtt}\"\n\
              [https]\nlisten = \"127.0.0.1:{https}\"\n\
              [enrol]\nlisten = \"127.0.0.1:{enrol}\"\ncertificate = \"{certificate}\"\n\
-             [alerts]\nrules = \"{folder}/rules.toml\"\n",
+             [alerts]\nrules = \"{folder}/rules.toml\"\n{further}",
             folder = self.folder.display(),
-            mqtt = self.mqtt_port,
+            mqtt = if self.at_broker {
+                "off".to_owned()
+            } else {
+                self.gateway_address().to_string()
+            },
+            further = self.further_of_gateway,
             https = self.https_port,
             enrol = self.enrol_port,
             certificate = self.certificate,
@@ -371,11 +422,12 @@ impl Stage {
         format!(
             "{common}\
              [[source]]\nname = \"{SOURCE}\"\nkind = \"serial\"\ndevice = \"{device}\"\n\
-             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{SUBJECT}\"\nattendance = \"{attendance}\"\n",
+             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{subject}\"\nattendance = \"{attendance}\"\n",
             common = self.box_config(),
             port = self.port_link().display(),
             leads = leads.join(", "),
             attendance = self.attendance,
+            subject = self.subject,
         )
     }
 
@@ -384,8 +436,9 @@ impl Stage {
         format!(
             "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
              [store]\ncap = \"1GiB\"\n\
-             [uplink]\nretry_last = \"2s\"\n",
+             [uplink]\nretry_last = \"2s\"\n{further}",
             folder = self.folder.display(),
+            further = self.further_of_box,
         )
     }
 }
