@@ -1,15 +1,11 @@
 //! One part of a file, record by record, from where an earlier try ended.
 
-use std::collections::VecDeque;
-
 use cardio_core::acquisition::Acquisition;
-use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
-use cardio_core::ids::BootId;
-use cardio_core::index::{SampleCount, SampleIndex};
-use cardio_core::sample::{Adu, SampleBlock};
+use cardio_core::clock::{Clock, UtcMicros};
+use cardio_core::index::SampleIndex;
 use cardio_core::segment::Segment;
 use cardio_formats::RecordingReader;
-use cardio_formats::rows::Rows;
+use cardio_formats::parts::{Part, PartSamples, Piece, anchor};
 use cardio_store::OpenAcquisition;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{
@@ -17,7 +13,6 @@ use cardio_wire::record::{
 };
 
 use super::ledger::Ledger;
-use super::parts::{Part, Piece, Start};
 use super::{ImportError, Keep};
 use crate::ids::Ids;
 use crate::recorder::Tally;
@@ -28,7 +23,7 @@ pub(super) struct Carrier<'a, K> {
     pub(super) clock: &'a dyn Clock,
     pub(super) ids: &'a mut dyn Ids,
     pub(super) ledger: &'a mut Ledger,
-    pub(super) start: Start,
+    pub(super) start: UtcMicros,
     pub(super) part: &'a Part,
     pub(super) acquisition: Acquisition,
 }
@@ -37,7 +32,7 @@ impl<K: Keep> Carrier<'_, K> {
     /// Keeps everything of the part that `note` does not say to be kept already.
     pub(super) fn carry(
         mut self,
-        mut reader: Box<dyn RecordingReader>,
+        reader: Box<dyn RecordingReader>,
         note: Option<&OpenAcquisition>,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), ImportError> {
@@ -49,13 +44,13 @@ impl<K: Keep> Carrier<'_, K> {
             let started = AcquisitionStartedV1 { head, acquisition };
             self.append(Record::AcquisitionStarted(started))?;
         }
-        let mut supply = Supply::new(self.part);
+        let mut samples = PartSamples::new(self.part, reader);
         for piece in self.part.pieces() {
             if stopped() {
                 return Err(ImportError::Stopped);
             }
             let block = match piece {
-                Piece::Samples { first, len } => Some(supply.next(&mut *reader, first, len)?),
+                Piece::Samples { first, len } => Some(samples.next(first, len)?),
                 Piece::Gap(_) => None,
             };
             if piece.end() <= from {
@@ -67,7 +62,7 @@ impl<K: Keep> Carrier<'_, K> {
                         head: self.head(),
                         acquisition: self.acquisition.id,
                         gap,
-                        near: Some(self.anchor(gap.end())),
+                        near: Some(anchor(&self.acquisition, self.start, gap.end())),
                     };
                     self.append(Record::Gap(record))?;
                     tally.gaps = tally.gaps.saturating_add(1);
@@ -77,7 +72,7 @@ impl<K: Keep> Carrier<'_, K> {
                     let segment = Segment {
                         acquisition: self.acquisition.id,
                         ordinal: tally.segments,
-                        anchor: self.anchor(first),
+                        anchor: anchor(&self.acquisition, self.start, first),
                         block,
                     };
                     let head = self.head();
@@ -114,68 +109,6 @@ impl<K: Keep> Carrier<'_, K> {
             id: self.ids.record(at.utc),
             at,
         }
-    }
-
-    /// A sample by the file's own clock: a run of a kernel that no other clock knows, so
-    /// that nothing vouches for the wall time but the file.
-    fn anchor(&self, index: SampleIndex) -> TimeAnchor {
-        let micros = self.part.rate.micros_at(index);
-        let after = i64::try_from(micros).unwrap_or(i64::MAX);
-        TimeAnchor {
-            index,
-            at: ClockReading {
-                box_instant: BoxInstant {
-                    boot: BootId(self.acquisition.id.0),
-                    micros,
-                },
-                utc: UtcMicros(self.start.0.0.saturating_add(after)),
-                quality: ClockQuality::Unsynchronised,
-            },
-            uncertainty_us: 0,
-        }
-    }
-}
-
-/// Samples of the part's rows, side by side, as far as they are read.
-struct Supply<'a> {
-    part: &'a Part,
-    rows: Option<Rows>,
-    waiting: Vec<VecDeque<Adu>>,
-}
-
-impl<'a> Supply<'a> {
-    fn new(part: &'a Part) -> Self {
-        Self {
-            part,
-            rows: None,
-            waiting: vec![VecDeque::new(); part.rows.len()],
-        }
-    }
-
-    /// The next `len` samples of every row.
-    fn next(
-        &mut self,
-        reader: &mut dyn RecordingReader,
-        first: SampleIndex,
-        len: SampleCount,
-    ) -> Result<SampleBlock, ImportError> {
-        while self.waiting.iter().any(|row| row.len() < len.len()) {
-            let all = reader.header().waveforms.len();
-            let rows = self.rows.get_or_insert_with(|| Rows::new(all));
-            if !reader.next_block(rows).map_err(ImportError::Format)? {
-                return Err(ImportError::Changed);
-            }
-            let (part, waiting) = (self.part, &mut self.waiting);
-            rows.drain(|position, _, samples| {
-                let mine = part.rows.iter().position(|row| *row == position);
-                if let Some(row) = mine.and_then(|mine| waiting.get_mut(mine)) {
-                    row.extend(samples);
-                }
-            });
-        }
-        let taken = self.waiting.iter_mut();
-        let leads = taken.map(|row| row.drain(..len.len()).collect()).collect();
-        SampleBlock::new(first, leads).map_err(|_| ImportError::Changed)
     }
 }
 

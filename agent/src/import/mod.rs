@@ -17,18 +17,20 @@
 mod carry;
 mod folder;
 mod ledger;
-mod parts;
 mod source;
+mod start;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use cardio_core::clock::{BoxInstant, Clock};
+use cardio_core::acquisition::Attendance;
+use cardio_core::clock::{BoxInstant, Clock, UtcMicros};
 use cardio_core::ids::{BoxId, SourceId};
 use cardio_core::recording::Recording;
 use cardio_core::subject::SubjectRef;
+use cardio_formats::parts::{Part, PartError, Told, parts};
 use cardio_formats::survey::survey;
 use cardio_formats::{FormatError, ReadOptions, read};
 use cardio_store::{OpenAcquisition, Outbox, OutboxError};
@@ -40,13 +42,11 @@ use crate::ids::Ids;
 use carry::Carrier;
 use folder::{Candidate, Folder};
 use ledger::Ledger;
-use parts::{Part, Start};
 use source::Noted;
+use start::start;
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// The most acquisitions that one file may become.
-const PARTS_MAX: usize = 64;
 
 /// What an import is told.
 #[derive(Clone, Debug)]
@@ -65,6 +65,17 @@ pub struct ImportPlan {
     pub source: SourceId,
     /// The patient, as an opaque reference.
     pub subject: Option<SubjectRef>,
+}
+
+impl ImportPlan {
+    /// What every acquisition of a file is told.
+    fn told(&self) -> Told {
+        Told {
+            subject: self.subject.clone(),
+            source: self.source.clone(),
+            attendance: Attendance::Unattended,
+        }
+    }
 }
 
 /// Where records go, and what was kept of acquisitions that have not ended.
@@ -107,21 +118,9 @@ impl Keep for OutboxKeep {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// It cannot be read.
-    #[error("the file cannot be read")]
-    Format(#[source] FormatError),
-    /// There is no sample in it.
-    #[error("the recording holds no sample")]
-    Empty,
-    /// Its rows differ in too many ways.
-    #[error("the rows differ in {parts} ways of rate and gaps, more than {PARTS_MAX}")]
-    TooManyParts {
-        /// How many.
-        parts: usize,
-    },
-    /// It changed while it was read.
-    #[error("the file changed while it was read")]
-    Changed,
+    /// It does not become acquisitions.
+    #[error(transparent)]
+    File(#[from] PartError),
     /// The outbox refused a record.
     #[error("the outbox did not keep a record")]
     Outbox(#[source] OutboxError),
@@ -144,10 +143,7 @@ impl ImportError {
     /// Stable identifier for logs and reason files.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Format(err) => err.code(),
-            Self::Empty => "import.empty",
-            Self::TooManyParts { .. } => "import.too-many-parts",
-            Self::Changed => "import.changed",
+            Self::File(err) => err.code(),
             Self::Outbox(err) => err.code(),
             Self::Disk { .. } => "import.disk",
             Self::Stopped => "import.stopped",
@@ -161,7 +157,7 @@ struct OneFile<'a> {
     files: Arc<Noted>,
     content: [u8; 32],
     recording: &'a Recording,
-    start: Start,
+    start: UtcMicros,
 }
 
 /// Imports what lies in a folder until it is told to stop.
@@ -240,7 +236,7 @@ impl<K: Keep> Import<K> {
                     self.tell("import.refused", err.code().to_owned())?;
                     self.folder.refuse(&candidate.name, &err)?;
                 }
-                Err(err @ (ImportError::Format(_) | ImportError::Changed)) => later = Err(err),
+                Err(err @ ImportError::File(_)) => later = Err(err),
                 Err(err) => return Err(err),
             }
         }
@@ -253,12 +249,14 @@ impl<K: Keep> Import<K> {
     /// names a file that does not.
     fn is_final(&self, err: &ImportError, candidate: &Candidate) -> bool {
         match err {
-            ImportError::Format(FormatError::Open { source, .. }) => {
+            ImportError::File(PartError::Format(FormatError::Open { source, .. })) => {
                 source.kind() == std::io::ErrorKind::NotFound
                     && self.plan.folder.join(&candidate.name).exists()
             }
-            ImportError::Format(FormatError::Read { .. }) => false,
-            ImportError::Format(_) | ImportError::Empty | ImportError::TooManyParts { .. } => true,
+            ImportError::File(PartError::Format(FormatError::Read { .. }) | PartError::Changed) => {
+                false
+            }
+            ImportError::File(_) => true,
             _ => false,
         }
     }
@@ -275,7 +273,7 @@ impl<K: Keep> Import<K> {
         let opened = read::open(files.clone(), &candidate.name, ReadOptions::default());
         let found = opened.and_then(|reader| survey(reader, &mut |_| {}));
         taken.push(candidate.name.clone());
-        let found = found.map_err(ImportError::Format)?;
+        let found = found.map_err(PartError::Format)?;
         let own = files.opened();
         taken.extend(own.iter().cloned());
         let content = files.digest().map_err(|source| ImportError::Disk {
@@ -287,18 +285,13 @@ impl<K: Keep> Import<K> {
             tracing::info!(event = "ImportFileRepeated");
             return self.folder.done(&own);
         }
-        let parts = parts::of(&found);
-        match parts.len() {
-            0 => return Err(ImportError::Empty),
-            many if many > PARTS_MAX => return Err(ImportError::TooManyParts { parts: many }),
-            _ => {}
-        }
+        let parts = parts(&found)?;
         let file = OneFile {
             name: &candidate.name,
             files,
             content,
             recording: &found.recording,
-            start: parts::start(&found, candidate.modified_us),
+            start: start(&found, candidate.modified_us),
         };
         for (place, part) in parts.iter().enumerate() {
             self.carry(&file, place, part, stopped)?;
@@ -344,9 +337,9 @@ impl<K: Keep> Import<K> {
             ledger: &mut self.ledger,
             start: file.start,
             part,
-            acquisition: part.acquisition(id, &self.plan, file.recording),
+            acquisition: part.acquisition(id, &self.plan.told(), file.recording),
         }
-        .carry(reader.map_err(ImportError::Format)?, note.as_ref(), stopped)
+        .carry(reader.map_err(PartError::Format)?, note.as_ref(), stopped)
     }
 
     /// Ends acquisitions whose file has been away for too long.

@@ -13,6 +13,7 @@
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
 //! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`], [`wav`], [`mfer`] | one module per format |
 //! | [`write`], [`convert`] | a recording to a file of another format, and what it is called |
+//! | [`parts`] | a recording as acquisitions, segment by segment |
 //! | [`survey`], [`facts`] | what a recording holds, without its samples, and that in words |
 //! | [`progress`] | how far a long read is, in words |
 //! | [`error`] | why a file cannot be read, with format, field and offset |
@@ -28,6 +29,7 @@ pub mod fsource;
 pub mod ishne;
 pub mod mfer;
 pub mod muse;
+pub mod parts;
 pub mod philips;
 pub mod progress;
 pub mod read;
