@@ -78,6 +78,10 @@ counters! {
     alerts_raised,
     /// Requests answered on the HTTPS listener.
     https_requests,
+    /// Files of recordings taken.
+    uploads_taken,
+    /// Files of recordings refused.
+    uploads_refused,
     /// Requests refused for lack of a good token.
     https_unauthorised,
 }

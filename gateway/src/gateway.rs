@@ -12,7 +12,7 @@ use cardio_core::clock::{Clock, UtcMicros};
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::boxes::Boxes;
@@ -33,6 +33,7 @@ use crate::keys::{GatewayKeys, KeyError};
 use crate::mqtt;
 use crate::record;
 use crate::tls::{self, TlsError};
+use crate::upload::Uploads;
 
 /// Work of the record's writer that may wait.
 const RECORD_QUEUE: usize = 256;
@@ -248,7 +249,14 @@ impl Gateway {
             counters: Arc::clone(&counters),
             config: config.mqtt.clone(),
         };
+        let uploads = Uploads::new(
+            stores.record.clone(),
+            stores.readers.clone(),
+            Arc::clone(&clock),
+        );
         let web = Web {
+            uploads: uploads.clone(),
+            upload_places: Arc::new(Semaphore::new(config.https.uploads)),
             readers: stores.readers.clone(),
             writer: stores.record.clone(),
             inbox: stores.inbox.clone(),
@@ -331,6 +339,7 @@ impl Gateway {
                 stopped.clone(),
             )),
             tokio::spawn(filer.run(stopped.clone())),
+            tokio::spawn(uploads.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped)),
         ];
         tasks.extend(from_boxes.map(tokio::spawn));

@@ -15,6 +15,7 @@
 //! | [`inbox`] | frames as they came, how far each lane is stored |
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
+//! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
 //! | [`orders`] | what boxes are told to do |
 //! | [`chain`] | the proof that what is stored is whole |
@@ -46,3 +47,4 @@ pub mod mqtt;
 pub mod orders;
 pub mod record;
 pub mod tls;
+pub mod upload;

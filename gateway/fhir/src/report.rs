@@ -207,8 +207,8 @@ pub struct DocumentFacts<'a> {
     pub period: Option<(UtcMicros, UtcMicros)>,
     /// The team, as a reference such as `Organization/ess`.
     pub organisation: Option<&'a str>,
-    /// Logical id of the report that it belongs to.
-    pub report: &'a str,
+    /// Logical ids of the reports that it belongs to.
+    pub reports: &'a [String],
 }
 
 /// The reference to an original file, with the fields of French document sharing.
@@ -279,11 +279,13 @@ fn document_context(facts: &DocumentFacts<'_>) -> Value {
     let covered = facts.period.map(|(start, end)| period(start, end));
     set(&mut context, "period", covered);
     set(&mut context, "sourcePatientInfo", subject(facts.context));
-    push(
-        &mut context,
-        "related",
-        reference("DiagnosticReport", facts.report),
-    );
+    for report in facts.reports {
+        push(
+            &mut context,
+            "related",
+            reference("DiagnosticReport", report),
+        );
+    }
     Value::Object(context)
 }
 

@@ -86,6 +86,12 @@ pub struct HttpsConfig {
     pub timeout: Span,
     /// Largest request body.
     pub body_limit: Size,
+    /// Largest recording that is uploaded.
+    pub upload_limit: Size,
+    /// Longest time for one upload.
+    pub upload_timeout: Span,
+    /// Uploads at once; each is held in memory.
+    pub uploads: usize,
     /// Resources on a page when the reader does not say.
     pub page: u32,
     /// Most resources on a page.

@@ -20,6 +20,7 @@ use crate::clock::boots::{BoxTimes, Dated};
 use crate::clock::tie::drift_over;
 use crate::db::{Connection, DbError, values};
 use crate::inbox::BoxLore;
+use crate::upload::DESK;
 
 /// Media type of an acquisition's original: its records as a sequence of CBOR (RFC 8742).
 pub const ORIGINAL_MEDIA_TYPE: &str = "application/cbor-seq";
@@ -126,11 +127,7 @@ pub(crate) fn load(
             seq: row.take(4)?,
         },
         received: (row.take(5)?, newest(connection, acquisition, device)?),
-        agent_version: lore
-            .agent_versions
-            .get(&device)
-            .cloned()
-            .unwrap_or_else(|| "unknown".to_owned()),
+        agent_version: version_of(device, lore),
         times: clocks::times(connection, lore, device)?,
         reckonings: RefCell::new(clocks::reckonings(connection, acquisition)?),
         reckoned: Cell::new(false),
@@ -138,6 +135,15 @@ pub(crate) fn load(
         device,
         context,
     }))
+}
+
+/// Version of the program that made the records: for uploaded files, of this one.
+fn version_of(device: BoxId, lore: &BoxLore) -> String {
+    let known = lore.agent_versions.get(&device).cloned();
+    known.unwrap_or_else(|| match device == DESK {
+        true => env!("CARGO_PKG_VERSION").to_owned(),
+        false => "unknown".to_owned(),
+    })
 }
 
 fn ended(

@@ -17,15 +17,16 @@ use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
 use super::resources::{anchors, gaps, named, with_error};
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
-use crate::record;
+use crate::{record, upload};
 
-/// Writes the report, and at the end of the acquisition the original and its origin.
+/// Writes the report, and the original and its origin: of a file at once, else at the end of
+/// the acquisition.
 pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
     let (effective, dated) = covered(connection, exam)?;
     put_report(connection, exam, (effective, dated), now)?;
-    if exam.ended.is_some() {
-        put_original(connection, exam, effective, now)?;
-        put_origin(connection, exam, effective, now)?;
+    if exam.ended.is_some() || exam.device == upload::DESK {
+        let document = put_original(connection, exam, effective, now)?;
+        put_origin(connection, exam, effective, &document, now)?;
     }
     Ok(())
 }
@@ -96,73 +97,90 @@ fn put_report(
     record::put(connection, &report, now).map(|_| ())
 }
 
-/// The original: exactly what the box sealed, record after record, in chain order.
+/// The original: the file that was uploaded, or exactly what the box sealed, record after
+/// record, in chain order. Answers the document's logical id.
 fn put_original(
     connection: &Connection,
     exam: &Exam,
     effective: Effective,
     now: UtcMicros,
-) -> Result<(), DbError> {
+) -> Result<String, DbError> {
+    if let Some(file) = upload::document(connection, exam.id())? {
+        // The acquisitions of one file share its document; the first of them writes it.
+        if file.acquisitions.first() == Some(&exam.id()) {
+            put_file(connection, exam, &file, effective, now)?;
+        }
+        return Ok(file.id);
+    }
     let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     let mut size = 0_u64;
     each_record(connection, &exam.id().0, |bytes| {
         sha1.update(bytes);
         size = size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     })?;
-    let (document, binary) = (
-        ids::document(exam.id(), ORIGINAL_MEDIA_TYPE),
-        ids::binary(exam.id(), ORIGINAL_MEDIA_TYPE),
-    );
+    let sha1 = sha1.finish().as_ref().first_chunk().copied();
+    let file = upload::Document {
+        id: ids::document(exam.id(), ORIGINAL_MEDIA_TYPE),
+        binary: ids::binary(exam.id(), ORIGINAL_MEDIA_TYPE),
+        media_type: ORIGINAL_MEDIA_TYPE.to_owned(),
+        sha1: sha1.expect("invariant: SHA-1 has 20 bytes"),
+        size,
+        accepted: exam.received.1,
+        acquisitions: vec![exam.id()],
+    };
+    put_file(connection, exam, &file, effective, now)?;
+    // Its bytes are read from the records when somebody asks.
+    connection.execute(
+        "note what a document is made of",
+        "INSERT INTO binaries (id, acquisition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        values![file.binary.as_str(), exam.id()],
+    )?;
+    Ok(file.id)
+}
+
+fn put_file(
+    connection: &Connection,
+    exam: &Exam,
+    file: &upload::Document,
+    effective: Effective,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let reports: Vec<String> = file.acquisitions.iter().copied().map(ids::report).collect();
     let reference = document_reference(&DocumentFacts {
-        id: document.clone(),
-        binary: binary.clone(),
+        id: file.id.clone(),
+        binary: file.binary.clone(),
         acquisition: exam.id(),
         kind: exam.kind(),
         context: &exam.context,
-        media_type: ORIGINAL_MEDIA_TYPE,
-        size,
-        sha1: sha1
-            .finish()
-            .as_ref()
-            .first_chunk()
-            .copied()
-            .expect("invariant: SHA-1 has 20 bytes"),
-        created: exam.received.1,
+        media_type: &file.media_type,
+        size: file.size,
+        sha1: file.sha1,
+        created: file.accepted,
         period: period(effective),
         organisation: None,
-        report: &ids::report(exam.id()),
+        reports: &reports,
     });
     record::put(connection, &named(reference), now)?;
-    // Its bytes are read from the records when somebody asks.
     let head: Value = json!({
         "resourceType": "Binary",
-        "id": binary,
-        "contentType": ORIGINAL_MEDIA_TYPE,
-        "securityContext": cardio_fhir::reference("DocumentReference", &document),
+        "id": file.binary,
+        "contentType": file.media_type,
+        "securityContext": cardio_fhir::reference("DocumentReference", &file.id),
     });
-    record::put(connection, &head, now)?;
-    connection
-        .execute(
-            "note what a document is made of",
-            "INSERT INTO binaries (id, acquisition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            values![binary, exam.id()],
-        )
-        .map(|_| ())
+    record::put(connection, &head, now).map(|_| ())
 }
 
 fn put_origin(
     connection: &Connection,
     exam: &Exam,
     effective: Effective,
+    document: &str,
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let chain = stretches(connection, exam)?;
     let targets = [
         format!("DiagnosticReport/{}", ids::report(exam.id())),
-        format!(
-            "DocumentReference/{}",
-            ids::document(exam.id(), ORIGINAL_MEDIA_TYPE)
-        ),
+        format!("DocumentReference/{document}"),
     ];
     let origin = provenance(&ProvenanceFacts {
         id: ids::provenance(exam.id()),

@@ -51,12 +51,11 @@ use crate::inbox::{
     frames_between, lane_rows, late_frames,
 };
 use crate::keys::GatewayKeys;
-use open::Opened;
-
 pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record};
-pub(crate) use rows::boxes_of;
+pub(crate) use open::{Opened, OpenedRecord};
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
+pub(crate) use rows::{boxes_of, cursor};
 
 /// Frames filed in one transaction.
 const GROUP_MAX: usize = 64;
@@ -592,6 +591,33 @@ fn file(tx: &Connection, group: &[Opened], how: &How, mut engine: Engine) -> Res
         quarantined,
         raised,
     })
+}
+
+/// Files records that came in no frame of a box, as far as no other program has; no rule looks
+/// at them. Answers how many were new.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub(crate) fn file_quietly(
+    tx: &Connection,
+    group: Vec<Opened>,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    let mut filed = 0;
+    let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
+    for frame in &unfiled(tx, group)? {
+        if let Ok(record) = &frame.outcome {
+            filed += u64::from(rows::insert(tx, frame, record)?);
+            exam::touch(&mut touched, record);
+        }
+        rows::advance(tx, &frame.identity)?;
+    }
+    for (acquisition, touched) in touched {
+        if let Some(exam) = exam::load(tx, acquisition, &BoxLore::default())? {
+            resources::refresh(tx, &exam, &touched, now)?;
+        }
+    }
+    Ok(filed)
 }
 
 fn refresh(

@@ -25,11 +25,12 @@ const QUERY_MAX_BYTES: usize = 8 * 1024;
 /// Largest document that is given as base64 within JSON.
 const INLINE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
         .route("/metadata", get(metadata))
+        .route("/Binary", get(search_binaries).post(super::upload::create))
         .route("/{kind}", get(search).post(create))
         .route("/{kind}/_search", axum::routing::post(search_by_form))
         .route("/{kind}/{id}", get(read).put(update))
@@ -63,7 +64,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// Refuses readers that want no JSON.
-fn check_accept(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(accept) = headers.get(ACCEPT) else {
         return Ok(());
     };
@@ -107,7 +108,7 @@ fn check_content_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refus
 }
 
 /// The base address as the reader calls it.
-fn base(web: &Web, headers: &HeaderMap) -> String {
+pub(super) fn base(web: &Web, headers: &HeaderMap) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     let host = headers
         .get(HOST)
@@ -131,7 +132,7 @@ async fn metadata(State(web): State<Web>, headers: HeaderMap) -> Answer {
                     "create",
                     "update",
                 ],
-                "Binary" => &["read"],
+                "Binary" => &["read", "create"],
                 _ => &["read", "vread", "history-instance", "search-type"],
             },
         })
@@ -276,6 +277,14 @@ async fn search(
     run_search(&web, &name, query.unwrap_or_default(), &headers).await
 }
 
+async fn search_binaries(
+    State(web): State<Web>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    run_search(&web, "Binary", query.unwrap_or_default(), &headers).await
+}
+
 async fn search_by_form(
     State(web): State<Web>,
     Path(name): Path<String>,
@@ -415,7 +424,7 @@ async fn write_patient(
         return Err(Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "not-supported",
-            format!("{kind} comes from the boxes; only Patient can be written"),
+            format!("{kind} comes from the boxes; only Patient and Binary can be written"),
         ));
     }
     check_accept(headers)?;

@@ -2,11 +2,12 @@
 //!
 //! A reader presents the token of the key folder; without it the answer is 401 whatever was
 //! asked. Every answer under `/fhir` is `application/fhir+json`, errors included. Deliberately
-//! absent: pages for people, and writing of anything but patients.
+//! absent: pages for people, and writing of anything but patients and files of recordings.
 
 mod fhir;
 mod patient;
 mod respond;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::config::HttpsConfig;
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::inbox::Inbox;
+use crate::upload::Uploads;
 use respond::Refusal;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -49,6 +51,10 @@ pub struct Web {
     pub writer: Writer,
     /// Asked whether it can be read, for `/health`.
     pub inbox: Inbox,
+    /// Takes files.
+    pub uploads: Uploads,
+    /// Places for uploads at once.
+    pub upload_places: Arc<Semaphore>,
     /// What a reader must present.
     pub token: Arc<Zeroizing<String>>,
     /// Limits.
@@ -94,7 +100,11 @@ async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response
         web.counters.https_unauthorised.add_one();
         return Refusal::unauthorised().into_response();
     }
-    match tokio::time::timeout(web.config.timeout.0, next.run(request)).await {
+    let limit = match upload::is_upload(&request) {
+        true => web.config.upload_timeout.0,
+        false => web.config.timeout.0,
+    };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,

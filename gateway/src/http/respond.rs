@@ -58,6 +58,13 @@ impl Refusal {
 
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
+        Self::from_store(&error)
+    }
+}
+
+impl Refusal {
+    /// The record failed.
+    pub(super) fn from_store(error: &DbError) -> Self {
         tracing::error!(event = "RecordReadError", code = error.code(), "{error}");
         let status = match error {
             DbError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,

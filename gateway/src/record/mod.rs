@@ -4,7 +4,8 @@
 //!   a new version, and the old one stays in the history.
 //! * Version and time of a resource are columns; the stored body holds neither, so that the
 //!   same facts give the same bytes.
-//! * Bytes of a Binary are not stored twice: they are read from the opened records.
+//! * Bytes of a Binary are not stored twice: they are read from the opened records, or are
+//!   those of an uploaded file.
 //!
 //! Deliberately absent: how records become resources. [`crate::filing`] does that.
 
@@ -24,6 +25,7 @@ pub const STEPS: &[&str] = &[
     include_str!("clocks.sql"),
     include_str!("clocks_2.sql"),
     include_str!("schema_2.sql"),
+    include_str!("files.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

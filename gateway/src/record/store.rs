@@ -232,11 +232,23 @@ pub(super) fn dressed(version: u64, updated: UtcMicros, body: &str) -> Result<Ve
     })
 }
 
-/// The bytes of a Binary: the opened records of its acquisition, in chain order.
+/// The bytes of a Binary: an uploaded file, or the opened records of its acquisition, in
+/// chain order.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn binary_bytes(connection: &Connection, id: &str) -> Result<Option<BinaryBytes>, DbError> {
+    let file = connection.row(
+        "read the bytes of a document",
+        "SELECT media_type, bytes FROM files WHERE \"binary\" = ?1",
+        values![id],
+    )?;
+    if let Some(mut file) = file {
+        return Ok(Some(BinaryBytes {
+            media_type: file.take(0)?,
+            bytes: file.take(1)?,
+        }));
+    }
     let acquisition: Option<Vec<u8>> = connection.cell(
         "read the bytes of a document",
         "SELECT acquisition FROM binaries WHERE id = ?1",

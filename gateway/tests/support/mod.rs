@@ -218,6 +218,41 @@ impl Fhir {
         .unwrap()
     }
 
+    /// Uploads a file; the answer with its `Location`.
+    pub(crate) async fn upload(
+        &self,
+        media_type: &str,
+        subject: Option<&str>,
+        file: &[u8],
+    ) -> (u16, Value, Option<String>) {
+        let (one, media_type, file) = (self.clone(), media_type.to_owned(), file.to_vec());
+        let (url, subject) = (
+            format!("{}/fhir/Binary", self.base),
+            subject.map(str::to_owned),
+        );
+        tokio::task::spawn_blocking(move || {
+            let mut request = one
+                .agent
+                .post(&url)
+                .header("Authorization", format!("Bearer {}", one.token))
+                .header("Content-Type", media_type);
+            if let Some(subject) = subject {
+                request = request.header("X-Security-Context", subject);
+            }
+            let mut response = request.send(&file[..]).unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            let place = response.headers().get("Location");
+            let place = place.map(|place| place.to_str().unwrap().to_owned());
+            (
+                response.status().as_u16(),
+                serde_json::from_str(&text).unwrap_or(Value::String(text)),
+                place,
+            )
+        })
+        .await
+        .unwrap()
+    }
+
     /// Whether a body of `bytes` bytes is refused; the server may hang up before it is sent.
     pub(crate) async fn refuses_body_of(&self, path: &str, bytes: usize) -> bool {
         let (one, url) = (self.clone(), format!("{}{path}", self.base));

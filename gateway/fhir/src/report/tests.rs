@@ -94,7 +94,7 @@ fn an_original_file_has_the_shape_of_the_reference() {
             UtcMicros(1_772_439_620_000_000),
         )),
         organisation: Some("Organization/ess"),
-        report: "ecg",
+        reports: &["ecg".to_owned()],
     });
     let want = json!({
         "resourceType": "DocumentReference",

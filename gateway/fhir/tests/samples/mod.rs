@@ -386,7 +386,7 @@ fn reports(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         created: after(20_000_000),
         period: known.then_some((START, after(10_000_000))),
         organisation: known.then_some("Organization/ess"),
-        report: &report.id,
+        reports: std::slice::from_ref(&report.id),
     };
     all.push((format!("document-{name}"), document_reference(&document)));
     let bytes = binary(&document.binary, media_type, &document.id, b"\x01\x02\x03");

@@ -1,0 +1,200 @@
+//! Recordings that come as files, over real HTTPS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use cardio_formats::source::MemorySource;
+use cardio_formats::write::{WriteOptions, write};
+use cardio_formats::{FormatId, ReadOptions, read};
+use serde_json::{Value, json};
+use support::{Bench, Fhir, until};
+
+const OCTETS: &str = "application/octet-stream";
+/// Samples of each lead: 75 s at 250 Hz.
+const SAMPLES: i64 = 18_750;
+
+fn sample(lead: i64, at: i64) -> i64 {
+    (at * (lead + 3)) % 997 - 498
+}
+
+/// An EDF+ file of leads I and II.
+fn edf() -> Vec<u8> {
+    let mut text = "# rate_hz: 250\n# gain_adu_per_mv: 200\nI,II\n".to_owned();
+    for at in 0..SAMPLES {
+        writeln!(text, "{},{}", sample(0, at), sample(1, at)).unwrap();
+    }
+    let source = MemorySource::new().with("a.csv", text.into_bytes());
+    let recording = read::read(Arc::new(source), "a.csv", ReadOptions::default()).unwrap();
+    let options = WriteOptions { drop_facts: true };
+    let written = write(&recording, FormatId::Edf, "a", options).unwrap();
+    written.files.into_iter().next().unwrap().1
+}
+
+async fn with_patients(bench: &Bench) -> Fhir {
+    let fhir = bench.fhir();
+    for (id, number) in [
+        ("p-test-1", "123456789012212"),
+        ("p-test-2", "223456789012259"),
+    ] {
+        let patient = json!({
+            "resourceType": "Patient", "id": id, "active": true,
+            "identifier": [{"system": "urn:oid:1.2.250.1.213.1.4.10", "value": number}],
+            "name": [{"use": "official", "family": "ESSAI", "given": ["FICHIER"]}],
+            "gender": "unknown", "birthDate": "1974-12-25",
+        });
+        let (status, said) = fhir
+            .put(
+                &format!("/fhir/Patient/{id}"),
+                "application/fhir+json",
+                &patient,
+            )
+            .await;
+        assert_eq!(status, 201, "{said}");
+    }
+    fhir
+}
+
+/// The report when the file is filed whole, and the counts of a lead that it leads to.
+async fn filed(fhir: &Fhir) -> Value {
+    until("the report of the whole file", || async {
+        let found = fhir.all("/fhir/DiagnosticReport?patient=p-test-1").await;
+        found.into_iter().find(|one| one["status"] == "preliminary")
+    })
+    .await
+}
+
+async fn counts(fhir: &Fhir, report: &Value, lead: usize) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for result in report["result"].as_array().unwrap() {
+        let path = format!("/fhir/{}", result["reference"].as_str().unwrap());
+        let (status, span) = fhir.get(&path).await;
+        assert_eq!(status, 200);
+        assert!(span["component"].is_array(), "{span}");
+        let data = &span["component"][lead]["valueSampledData"]["data"];
+        let numbers = data.as_str().unwrap().split(' ');
+        counts.extend(numbers.map(|number| number.parse::<i64>().unwrap()));
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uploaded_file_is_filed_sample_by_sample_once_and_given_back() {
+    let bench = Bench::start().await;
+    let fhir = with_patients(&bench).await;
+    let file = edf();
+    let (status, said, place) = fhir.upload(OCTETS, Some("Patient/p-test-1"), &file).await;
+    assert_eq!(status, 201, "{said}");
+    let report = filed(&fhir).await;
+    for lead in 0..2_i64 {
+        let sent: Vec<i64> = (0..SAMPLES).map(|at| sample(lead, at)).collect();
+        let read = counts(&fhir, &report, usize::try_from(lead).unwrap()).await;
+        assert!(read == sent, "lead {lead}");
+    }
+
+    let binary = place.unwrap().split("/_history").next().unwrap().to_owned();
+    let binary = &binary[binary.find("/fhir/").unwrap()..];
+    assert_eq!(fhir.bytes(binary, OCTETS).await, file, "the very file");
+    let documents = fhir.all("/fhir/DocumentReference?patient=p-test-1").await;
+    assert_eq!(documents.len(), 1);
+    let attachment = &documents[0]["content"][0]["attachment"];
+    assert_eq!(
+        format!("/fhir/{}", attachment["url"].as_str().unwrap()),
+        binary
+    );
+    assert_eq!(attachment["size"], file.len());
+    assert_eq!(
+        documents[0]["context"]["related"][0]["reference"],
+        format!("DiagnosticReport/{}", report["id"].as_str().unwrap())
+    );
+    let origin = fhir.all("/fhir/Provenance").await;
+    let chain = origin[0]["entity"][0]["what"]["identifier"]["value"]
+        .as_str()
+        .unwrap();
+    let hash = ring::digest::digest(&ring::digest::SHA256, &file);
+    let hash: String = hash.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
+    assert!(chain.ends_with(&format!("sha256:{hash}")), "{chain}");
+
+    // The same file again is the same recording.
+    let before = bench.asked(json!({"verb": "status"})).await["ok"]["record"].clone();
+    let (status, _, again) = fhir.upload(OCTETS, Some("Patient/p-test-1"), &file).await;
+    assert_eq!(status, 200);
+    assert!(again.unwrap().contains(binary));
+    assert_eq!(
+        bench.asked(json!({"verb": "status"})).await["ok"]["record"],
+        before
+    );
+    // For somebody else it is a mistake.
+    let (status, said, _) = fhir.upload(OCTETS, Some("Patient/p-test-2"), &file).await;
+    assert_eq!(
+        (status, &said["issue"][0]["code"]),
+        (409, &json!("duplicate"))
+    );
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_taken_is_filed_whole_after_a_stop_in_between() {
+    let bench = Bench::start().await;
+    let fhir = with_patients(&bench).await;
+    let (status, _, _) = fhir.upload(OCTETS, Some("Patient/p-test-1"), &edf()).await;
+    assert_eq!(status, 201);
+    let bench = bench.restart().await.restart().await;
+    let fhir = bench.fhir();
+    let report = filed(&fhir).await;
+    let sent: Vec<i64> = (0..SAMPLES).map(|at| sample(1, at)).collect();
+    assert!(counts(&fhir, &report, 1).await == sent);
+    assert_eq!(fhir.all("/fhir/DocumentReference").await.len(), 1);
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_filed_is_refused_with_its_reason() {
+    let bench = Bench::start().await;
+    let fhir = with_patients(&bench).await;
+    let file = edf();
+    let mut cut = file.clone();
+    cut.truncate(300);
+    let patient = Some("Patient/p-test-1");
+    let cases: [(&str, Option<&str>, &[u8], u16, &str); 7] = [
+        (OCTETS, None, &file, 400, "X-Security-Context"),
+        (OCTETS, Some("Group/1"), &file, 400, "X-Security-Context"),
+        (OCTETS, Some("Patient/nobody"), &file, 422, "Patient/nobody"),
+        (
+            OCTETS,
+            patient,
+            b"%PDF-1.7 nothing",
+            422,
+            "format.unrecognised",
+        ),
+        (OCTETS, patient, &cut, 422, "format."),
+        (
+            "text/csv",
+            patient,
+            b"# rate_hz: 250\nI,II\n",
+            422,
+            "import.empty",
+        ),
+        ("application/fhir+json", patient, b"{}", 415, "Content-Type"),
+    ];
+    for (media_type, subject, bytes, expected, why) in cases {
+        let (status, said, _) = fhir.upload(media_type, subject, bytes).await;
+        assert_eq!(status, expected, "{said}");
+        let text = said["issue"][0]["diagnostics"].as_str().unwrap();
+        assert!(text.contains(why), "{text}");
+    }
+    assert!(fhir.all("/fhir/DocumentReference").await.is_empty());
+    let counters = bench.asked(json!({"verb": "status"})).await["ok"]["counters"].clone();
+    assert_eq!(counters["uploads_refused"], 7);
+    bench.gateway.stop().await;
+}
