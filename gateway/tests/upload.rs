@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "helpers of tests stop the test that they cannot serve"
 )]
 
@@ -166,7 +167,8 @@ async fn what_cannot_be_filed_is_refused_with_its_reason() {
     let mut cut = file.clone();
     cut.truncate(300);
     let patient = Some("Patient/p-test-1");
-    let cases: [(&str, Option<&str>, &[u8], u16, &str); 7] = [
+    type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
+    let cases: [Case<'_>; 7] = [
         (OCTETS, None, &file, 400, "X-Security-Context"),
         (OCTETS, Some("Group/1"), &file, 400, "X-Security-Context"),
         (OCTETS, Some("Patient/nobody"), &file, 422, "Patient/nobody"),
