@@ -226,6 +226,7 @@ fn opened(hash: &[u8; 32], number: u64, record: Record, received: UtcMicros) -> 
         fingerprint: *hash,
         received,
         outcome: Ok(OpenedRecord { record, bytes }),
+        carried: false,
     }
 }
 
