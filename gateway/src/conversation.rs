@@ -31,6 +31,9 @@ use crate::inbox::{Arrived, Inbox};
 use crate::keys::GatewayKeys;
 use crate::orders;
 
+/// How long the store may take to give the number of an order.
+const NUMBER_LIMIT: Duration = Duration::from_secs(5);
+
 /// What every conversation needs.
 #[derive(Clone)]
 pub struct Shared {
@@ -286,8 +289,10 @@ impl Conversation {
         self.shared.counters.hellos.add_one();
         self.pinned = Some(hello.keys);
         self.shared.boxes.note_pins(self.known.id, hello.keys);
+        let now = self.shared.clock.read().utc;
         for action in orders::owed(&self.shared.keys, hello, greetings) {
-            self.order(action);
+            let number = self.shared.inbox.counter().next(self.known.id, now);
+            self.command(action, number);
         }
         let now_us = self.shared.now_us();
         for greeting in greetings {
@@ -305,14 +310,13 @@ impl Conversation {
         }
     }
 
-    /// Queues a command, signed with a key that the box believes.
-    pub(crate) fn order(&mut self, action: CommandAction) {
+    /// Queues a command of this number, signed with a key that the box believes.
+    fn command(&mut self, action: CommandAction, number: u64) {
         let now = self.shared.clock.read().utc;
         let pinned = self.pinned.or_else(|| {
             let trusted = self.shared.keys.trusted().ok();
             trusted.map(|keys| keys.ids())
         });
-        let number = self.shared.inbox.counter().next(self.known.id, now);
         let signed = pinned.and_then(|pinned| {
             orders::command(
                 &self.shared.keys,
@@ -333,15 +337,36 @@ impl Conversation {
         }
     }
 
+    /// Queues what somebody ordered. The box may have been told of higher numbers by another
+    /// program since it last spoke to this one.
+    pub(crate) async fn order(&mut self, action: CommandAction) {
+        let now = self.shared.clock.read().utc;
+        let number = self.shared.inbox.number(self.known.id, now);
+        match tokio::time::timeout(NUMBER_LIMIT, number).await {
+            Ok(Ok(number)) => self.command(action, number),
+            Ok(Err(error)) => tracing::error!(
+                event = "BoxOrderError",
+                code = error.code(),
+                box_name = %self.known.name,
+                "{error}"
+            ),
+            Err(_) => tracing::error!(
+                event = "BoxOrderError",
+                code = "store.slow",
+                box_name = %self.known.name
+            ),
+        }
+    }
+
     /// Whether something was ordered and not yet taken up.
     pub(crate) fn has_orders(&self) -> bool {
         !self.presence.orders.is_empty()
     }
 
     /// Queues what was ordered and not yet taken up.
-    fn take_orders(&mut self) {
+    pub(crate) async fn take_orders(&mut self) {
         while let Ok(action) = self.presence.orders.try_recv() {
-            self.order(action);
+            self.order(action).await;
         }
     }
 
@@ -364,7 +389,6 @@ impl Conversation {
 
     /// The next command, signed.
     pub(crate) fn next_command(&mut self) -> Option<Vec<u8>> {
-        self.take_orders();
         let command = self.commands.pop_front()?;
         self.shared.counters.commands_sent.add_one();
         Some(command)

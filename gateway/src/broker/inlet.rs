@@ -272,6 +272,7 @@ impl Inlet<'_> {
             let topic = Topic::DownAck(device);
             self.broker.publish(&self.link, &topic, ack).await?;
         }
+        talk.conversation.take_orders().await;
         while let Some(command) = talk.conversation.next_command() {
             let topic = Topic::DownCommand(device);
             self.broker.publish(&self.link, &topic, command).await?;

@@ -14,6 +14,8 @@ use crate::db::{Place, Server};
 
 /// How long the server may take to answer a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may leave unanswered what was sent over a network.
+const SILENT_LIMIT: Duration = Duration::from_secs(30);
 const KEY: &str = "store.postgres";
 
 /// Where inbox and record are kept.
@@ -48,6 +50,10 @@ impl StoreConfig {
             config.password(password.trim_end());
         }
         config.connect_timeout(CONNECT_LIMIT);
+        // A server that vanished without a word is noticed, and a commit to it has failed.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENT_LIMIT);
+        }
         config.application_name("cardio-gateway");
         let server = match (way, &self.ca) {
             (Way::Encrypted, Some(ca)) => {

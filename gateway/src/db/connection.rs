@@ -54,6 +54,12 @@ impl Connection {
             })
     }
 
+    /// Whether other programs may write here at the same time; then all parts of the store are
+    /// one database.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
     /// Does something; answers how many rows changed.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer};
 use crate::inbox::{
     BoxLore, Inbox, LaneRow, StoredFrame, ToldGap, TriedConflict, conflicts_to_file,
-    frames_between, lane_rows, late_frames,
+    frames_between, lane_rows, late_frames, lore_within,
 };
 use crate::keys::GatewayKeys;
 pub use exam::ORIGINAL_MEDIA_TYPE;
@@ -108,6 +108,14 @@ struct How {
     now: UtcMicros,
     /// The rules, when another program may have filed meanwhile.
     shared: Option<RuleSet>,
+}
+
+impl How {
+    /// As the transaction that files may rely on it.
+    fn within(mut self, tx: &Connection, group: &[Opened]) -> Result<Self, DbError> {
+        self.lore = lore_within(tx, &boxes_in(group), self.lore)?;
+        Ok(self)
+    }
 }
 
 /// What one transaction of filing did.
@@ -227,7 +235,7 @@ impl Filer {
         let (how, engine) = (self.how(&group)?, self.remembered()?);
         let done = self.record.write_blocking(move |tx| {
             rows::release(tx, &group)?;
-            file(tx, &group, &how, engine)
+            file(tx, &group, &how.within(tx, &group)?, engine)
         })?;
         self.counters.records_filed.add(done.filed);
         Ok(done.filed)
@@ -288,6 +296,7 @@ impl Filer {
         };
         let how = self.how(&group)?;
         let (done, source) = self.record.write_blocking(move |tx| {
+            let how = how.within(tx, &group)?;
             let done = match &source {
                 Source::Lanes(ends) => {
                     let group = unfiled(tx, group)?;
@@ -329,6 +338,7 @@ impl Filer {
         let lore = self.inbox.lore(&boxes)?;
         let now = self.clock.read().utc;
         self.record.write_blocking(move |tx| {
+            let lore = lore_within(tx, &boxes, lore)?;
             for (device, number) in news {
                 refresh_outdated(tx, device, &lore, now)?;
                 clocks::set_mark(tx, device, number)?;

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use cardio_alert::Engine;
-use cardio_core::clock::UtcMicros;
+use cardio_core::clock::{Clock, UtcMicros};
 
 use super::Filer;
 use crate::alerting::{self, BoxReading};
-use crate::db::DbError;
-use crate::inbox::{BoxRow, chain_breaks};
+use crate::boxes::Boxes;
+use crate::db::{Connection, DbError};
+use crate::inbox::{BoxRow, boxes_of, chain_breaks};
 
 /// How old may be what other programs know of a box that is connected to this one.
 const TELL_EVERY_US: i64 = 60_000_000;
@@ -22,47 +23,81 @@ impl Filer {
             Some(engine) => engine,
             None => self.remembered()?,
         };
-        let now = self.clock.read().utc;
-        let rows = self.inbox.boxes()?;
         if self.is_shared() {
-            let live = self.boxes.live();
-            let told = now.0.saturating_sub(TELL_EVERY_US);
-            let stale = rows
-                .iter()
-                .filter(|row| row.connected.is_none_or(|at| at.0 < told))
-                .map(|row| row.known.id)
-                .filter(|device| live.contains_key(device));
-            self.inbox.note_connected(stale.collect(), now)?;
+            self.tell_others()?;
         }
-        let mut readings = Vec::new();
-        for row in rows {
-            let device = row.known.id;
-            let here = self.boxes.last_connected(device, now);
-            let Some(silent_s) = silence(&row, here, self.started, now) else {
-                continue;
-            };
-            let breaks = self.inbox.readers().read(|c| chain_breaks(c, device))?;
-            readings.push(BoxReading {
-                device,
-                silent_s,
-                chain_breaks: f64::from(breaks),
-            });
-        }
-        if readings.is_empty() {
+        let view = View {
+            boxes: Arc::clone(&self.boxes),
+            clock: Arc::clone(&self.clock),
+            started: self.started,
+        };
+        let seen = self.inbox.readers().read(|c| view.readings(c))?;
+        if seen.readings.is_empty() {
             return Ok(engine);
         }
         let recipient = Arc::clone(&self.recipient);
         let shared = self.is_shared().then(|| self.rules.clone());
         let (engine, raised) = self.record.write_blocking(move |tx| {
+            let mut seen = seen;
             if let Some(rules) = shared {
+                // What another program has shown the rules meanwhile may be newer.
                 engine = Engine::with_state(rules, alerting::load(tx)?);
+                seen = view.readings(tx)?;
             }
-            let raised = alerting::watch(tx, &readings, &mut engine, &recipient, now)?;
+            let (readings, now) = (&seen.readings, seen.at);
+            let raised = alerting::watch(tx, readings, &mut engine, &recipient, now)?;
             alerting::save(tx, engine.state())?;
             Ok((engine, raised))
         })?;
         self.counters.alerts_raised.add(raised);
         Ok(engine)
+    }
+
+    /// Tells other programs which boxes are connected to this one.
+    fn tell_others(&self) -> Result<(), DbError> {
+        let now = self.clock.read().utc;
+        let live = self.boxes.live();
+        let told = now.0.saturating_sub(TELL_EVERY_US);
+        let rows = self.inbox.boxes()?;
+        let stale = rows
+            .iter()
+            .filter(|row| row.connected.is_none_or(|at| at.0 < told))
+            .map(|row| row.known.id)
+            .filter(|device| live.contains_key(device));
+        self.inbox.note_connected(stale.collect(), now)
+    }
+}
+
+/// How this program looks at the boxes.
+struct View {
+    boxes: Arc<Boxes>,
+    clock: Arc<dyn Clock>,
+    started: UtcMicros,
+}
+
+/// How the boxes were at one moment.
+struct Seen {
+    at: UtcMicros,
+    readings: Vec<BoxReading>,
+}
+
+impl View {
+    fn readings(&self, connection: &Connection) -> Result<Seen, DbError> {
+        let now = self.clock.read().utc;
+        let mut readings = Vec::new();
+        for row in boxes_of(connection)? {
+            let device = row.known.id;
+            let here = self.boxes.last_connected(device, now);
+            let Some(silent_s) = silence(&row, here, self.started, now) else {
+                continue;
+            };
+            readings.push(BoxReading {
+                device,
+                silent_s,
+                chain_breaks: f64::from(chain_breaks(connection, device)?),
+            });
+        }
+        Ok(Seen { at: now, readings })
     }
 }
 

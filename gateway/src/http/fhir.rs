@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::respond::{FHIR_JSON, Refusal, json as answer, versioned};
 use super::{Web, patient};
 use crate::filing;
+use crate::inbox::lore_within;
 use crate::record::{self, Put, Versioned};
 
 /// Longest search address.
@@ -441,7 +442,7 @@ async fn write_patient(
         .readers
         .read_async(move |c| filing::boxes_of(c, &wanted))
         .await?;
-    let lore = web.inbox.lore_async(boxes).await?;
+    let lore = web.inbox.lore_async(boxes.clone()).await?;
     let wanted = id.clone();
     let written = web
         .writer
@@ -453,6 +454,7 @@ async fn write_patient(
             }
             let put = record::put(tx, &resource, now)?;
             if put != Put::Unchanged {
+                let lore = lore_within(tx, &boxes, lore)?;
                 filing::refresh_subject(tx, &wanted, &lore, now)?;
             }
             Ok(record::read(tx, "Patient", &wanted)?.map(|found| (put, found)))

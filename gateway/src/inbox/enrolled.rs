@@ -157,6 +157,19 @@ pub(crate) fn read_lore(connection: &Connection, devices: &[BoxId]) -> Result<Bo
     })
 }
 
+/// What boxes said of themselves, as a transaction of another part of the store may rely on it:
+/// what this program `read` before, unless another program may have learnt more since.
+pub(crate) fn lore_within(
+    tx: &Connection,
+    devices: &[BoxId],
+    read: BoxLore,
+) -> Result<BoxLore, DbError> {
+    match tx.is_shared() {
+        true => read_lore(tx, devices),
+        false => Ok(read),
+    }
+}
+
 pub(super) fn connected(
     connection: &Connection,
     device: BoxId,

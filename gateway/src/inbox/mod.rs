@@ -29,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 use crate::db::{DbError, Place, Readers, Schema, Writer};
 pub use aside::{Conflict, TriedConflict, conflicts_to_file};
 pub use counter::AckCounter;
+pub(crate) use enrolled::lore_within;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of};
 pub(crate) use frames::lane_ending_with;
 pub use frames::{
@@ -147,6 +148,20 @@ impl Inbox {
                 frames::compare(tx, &hello, now)
             })
             .await
+    }
+
+    /// A number for something that is said to a box without its having said anything. Other
+    /// programs on the same database may have given higher ones meanwhile.
+    ///
+    /// # Errors
+    /// [`DbError`] when it cannot be drawn.
+    pub async fn number(&self, device: BoxId, now: UtcMicros) -> Result<u64, DbError> {
+        let counter = Arc::clone(&self.counter);
+        let drawn = self.writer.write_of(&device.0, move |tx| {
+            counter.reserve(tx, device, now)?;
+            Ok(counter.next(device, now))
+        });
+        drawn.await
     }
 
     /// Tells other programs on the same database which boxes are connected to this one. For

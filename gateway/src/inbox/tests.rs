@@ -382,6 +382,12 @@ async fn programs_that_share_a_server_store_each_frame_once_and_number_upwards()
             last = number;
         }
     }
+    // An order of a program that has heard nothing of the box since.
+    for inbox in [&first, &second, &second, &first] {
+        let number = inbox.number(BOX, NOW).await.unwrap();
+        assert!(number > last);
+        last = number;
+    }
 }
 
 proptest! {

@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Woken::Answered(outcome) => self.on_answered(outcome),
             Woken::Ordered(action) => {
-                self.conversation.order(action);
+                self.conversation.order(action).await;
                 Ok(())
             }
             Woken::Read(Ok(1..)) => {
@@ -395,6 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 _ => counters.packets_refused.add_one(),
             }
             // a box that is revoked is told to wipe its keys before it is cut off
+            self.conversation.take_orders().await;
             self.send_down();
             let _ = self.queue(&Packet::Disconnect(Disconnect::new(reason)));
             let _ = self.flush().await;

@@ -79,14 +79,23 @@ impl Field {
         for (number, user) in USERS.iter().take(count).enumerate() {
             let mut stage = Stage::set(&folder.join(format!("post-{number}")), programs.clone())?;
             // One gateway is beside the server, the others are not, as far as they know.
-            let store = match number {
-                0 => server.on_socket(),
-                _ => server.over_tls(postgres::NAME, &server.authority(), &password(folder)?),
+            let store = match stages.first() {
+                None => server.on_socket(),
+                Some(first) => {
+                    stage.share_keys(first)?;
+                    let password = password(folder)?;
+                    for (name, ca) in [
+                        ("other.example", server.authority()),
+                        (postgres::NAME, place.authority()),
+                    ] {
+                        let store = server.over_tls(name, &ca, &password);
+                        stage.meet_at(&place, user, &store, STALLED_AFTER)?;
+                        must_refuse(&stage)?;
+                    }
+                    server.over_tls(postgres::NAME, &server.authority(), &password)
+                }
             };
             stage.meet_at(&place, user, &store, STALLED_AFTER)?;
-            if let Some(first) = stages.first() {
-                stage.share_keys(first)?;
-            }
             gateways.push(stage.start_gateway()?);
             stages.push(stage);
         }
@@ -309,6 +318,15 @@ impl Post {
             subject,
             asked_to_stop: Duration::ZERO,
         })
+    }
+}
+
+/// A gateway does not believe this server.
+fn must_refuse(stage: &Stage) -> anyhow::Result<()> {
+    match stage.verify_chains() {
+        Err(why) if format!("{why:#}").contains("invalid peer certificate") => Ok(()),
+        Err(why) => Err(why).context("a server that is another is refused for another reason"),
+        Ok(()) => bail!("a gateway believed a server of another name or authority"),
     }
 }
 
