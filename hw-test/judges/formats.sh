@@ -8,7 +8,7 @@
 #   --speed   prints times beside those of others instead
 #
 # Needs python3 with venv, pip that can install packages, cargo, `dciodvfy` (dicom3tools),
-# `save2gdf` (biosig-tools).
+# `save2gdf` (biosig-tools), `sox`.
 # Exit status: 0 all equal, 1 something differs, 2 a need is missing.
 set -eu
 

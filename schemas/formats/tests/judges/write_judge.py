@@ -76,6 +76,10 @@ def check_wav(path, judge):
         rows = source_rows(path)
         if judge == "soundfile":
             sound, _ = soundfile.read(out, dtype="int16", always_2d=True)
+        elif judge == "sox":
+            as_is = ["sox", "--no-dither", out, "--type", "raw", "--encoding", "signed", "--bits", "16", "-"]
+            raw = subprocess.run(as_is, check=True, capture_output=True).stdout
+            sound = np.frombuffer(raw, "<i2").reshape(-1, len(rows))
         else:
             with wave.open(out) as file:
                 raw = file.readframes(file.getnframes())
@@ -220,7 +224,7 @@ def run():
     verdict("EDF+D", "write", "edfio (samples)", "multi.hea", lambda: check_edf(multi, "edfio"))
     verdict("EDF+D", "write", "luna (samples and times)", "multi.hea", lambda: check_luna(multi))
     for path in (data("pcg", "cinc2016", "a0022.wav"), twelve):
-        for judge in ("soundfile", "wave of the standard library"):
+        for judge in ("soundfile", "sox", "wave of the standard library"):
             verdict("WAV", "write", judge, os.path.basename(path), lambda p=path, j=judge: check_wav(p, j))
     for path in (example, holter):
         verdict("DICOM", "write", "pydicom", os.path.basename(path), lambda p=path: check_dicom(p))
