@@ -126,6 +126,31 @@ pub(crate) fn set_cap(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()>
     conn.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
 }
 
+/// What a frame of so many bytes takes in the file: its row in a page of a table, and whole
+/// pages for what does not fit (SQLite, Database File Format, section 1.6, "Cell Payload
+/// Overflow Pages", for pages of 4096 bytes).
+pub(crate) fn row_bytes(frame_bytes: usize) -> u64 {
+    const USABLE: u64 = 4096;
+    const IN_PAGE_MAX: u64 = USABLE - 35;
+    const IN_PAGE_MIN: u64 = (USABLE - 12) * 32 / 255 - 23;
+    /// Place, fingerprint, time and the lengths of all.
+    const BESIDE_FRAME: u64 = 64;
+    let payload = u64::try_from(frame_bytes)
+        .unwrap_or(u64::MAX)
+        .saturating_add(BESIDE_FRAME);
+    if payload <= IN_PAGE_MAX {
+        return payload;
+    }
+    let fitting = IN_PAGE_MIN + (payload - IN_PAGE_MIN) % (USABLE - 4);
+    let in_page = if fitting <= IN_PAGE_MAX {
+        fitting
+    } else {
+        IN_PAGE_MIN
+    };
+    let pages = (payload - in_page).div_ceil(USABLE - 4);
+    in_page.saturating_add(pages.saturating_mul(USABLE))
+}
+
 /// Bytes in pages that hold something, and in pages that wait to be used again.
 pub(crate) fn used_and_spare_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
     let pragma = |sql| {
@@ -273,4 +298,45 @@ pub(crate) fn mark_named(aside: &Path) -> Result<(), OutboxError> {
     private_file(&marker)
         .and_then(|file| file.sync_all())
         .map_err(|source| OutboxError::file("mark", &marker, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{connect, row_bytes, used_and_spare_bytes};
+
+    #[test]
+    fn a_row_takes_what_the_file_grows_by() {
+        for frame_bytes in [700, 2_777, 3_990, 5_000, 6_617, 22_745, 60_889] {
+            let folder = tempfile::tempdir().unwrap();
+            let conn = connect(&folder.path().join("outbox.sqlite"), 1 << 30).unwrap();
+            let (before, _) = used_and_spare_bytes(&conn).unwrap();
+            let columns: Vec<String> = conn
+                .prepare("SELECT name FROM pragma_table_info('frame')")
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            assert_eq!(
+                columns[..4],
+                ["place", "fingerprint", "stored_utc", "bytes"]
+            );
+            conn.execute_batch("BEGIN").unwrap();
+            for place in 1..=400_i64 {
+                conn.execute(
+                    "INSERT INTO frame (place, fingerprint, stored_utc, bytes) VALUES (?1, ?2, ?3, ?4)",
+                    (place, [7_u8; 32], 1_700_000_000_000_000_i64, vec![5_u8; frame_bytes]),
+                )
+                .unwrap();
+            }
+            conn.execute_batch("COMMIT").unwrap();
+            let (after, _) = used_and_spare_bytes(&conn).unwrap();
+            let (grown, said) = (after - before, row_bytes(frame_bytes) * 400);
+            // Pages are not filled to the last byte.
+            assert!(
+                said <= grown && grown < said * 3 / 2,
+                "{frame_bytes}: {said}, {grown}"
+            );
+        }
+    }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Store {
     ahead: Ahead,
     ballast: Ballast,
     growth: Growth,
+    /// The space as it was last measured, until a group uses it up.
+    measured: Option<Space>,
     /// A recovery that meets damage again gives up instead of going round.
     pub(crate) recovering: bool,
     /// None after an error, until the file is opened again.
@@ -68,6 +70,7 @@ impl Store {
             ahead: Ahead::default(),
             ballast,
             growth: Growth::default(),
+            measured: None,
             recovering: false,
             conn: Some(opened.0),
             _lock: lock,
@@ -97,11 +100,13 @@ impl Store {
         let disk_bytes = left_on_disk(&self.config.path)
             .saturating_sub(kept_back)
             .saturating_add(spare_bytes);
-        Ok(Space {
+        let space = Space {
             cap_bytes,
             used_bytes,
             disk_bytes,
-        })
+        };
+        self.measured = Some(space);
+        Ok(space)
     }
 
     /// How long the space lasts at the rate of the last hour of capture.
@@ -125,6 +130,7 @@ impl Store {
 
     /// Stores records in one transaction, in order. One answer per record.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> Vec<Result<Stored, OutboxError>> {
+        self.measured = None;
         if let Err(err) = self.make_room() {
             tracing::warn!(code = err.code(), "OutboxEvictionError");
         }
@@ -186,7 +192,10 @@ impl Store {
         lanes: &mut Lanes,
         entries: &[Entry],
     ) -> Result<Vec<Result<Stored, OutboxError>>, OutboxError> {
-        let space = self.space()?;
+        let space = match self.measured.take() {
+            Some(space) => space,
+            None => self.space()?,
+        };
         self.name_refusals(lanes, space.level())?;
         let stored_utc = self.clock.read().utc;
         let conn = self.conn.as_ref().ok_or(OutboxError::Closed)?;
@@ -199,23 +208,19 @@ impl Store {
         let answers = sealing.seal_all(entries, |entry, sealed| {
             insert_frame(conn, &entry.encoded, &sealed, stored_utc)
         })?;
-        self.note_growth(entries, &answers, space.used_bytes)?;
+        self.note_growth(entries, &answers);
         Ok(answers)
     }
 
-    fn note_growth(
-        &mut self,
-        entries: &[Entry],
-        answers: &[Result<Stored, OutboxError>],
-        before_bytes: u64,
-    ) -> Result<(), OutboxError> {
+    fn note_growth(&mut self, entries: &[Entry], answers: &[Result<Stored, OutboxError>]) {
         let answered = entries.iter().zip(answers);
-        let stored = answered.filter(|(_, answer)| answer.is_ok());
-        let lanes: Vec<Lane> = stored.map(|(entry, _)| entry.lane).collect();
-        let grown = self.space()?.used_bytes.saturating_sub(before_bytes);
+        let stored =
+            answered.filter_map(|(entry, answer)| Some((entry.lane, answer.as_ref().ok()?)));
+        let (lanes, grown): (Vec<Lane>, Vec<u64>) = stored
+            .map(|(lane, stored)| (lane, database::row_bytes(stored.bytes)))
+            .unzip();
         let now = self.clock.read().box_instant;
-        self.growth.note(&lanes, grown, now);
-        Ok(())
+        self.growth.note(&lanes, grown.iter().sum(), now);
     }
 
     /// Seals one record and inserts its frame. Only within [`Store::commit`].
