@@ -443,8 +443,8 @@ impl Stores {
             .collect();
         Ok(Self {
             inbox,
+            readers: record.readers().clone(),
             record,
-            readers: Readers::of(&record_place),
             admitted,
         })
     }

@@ -1,12 +1,16 @@
-//! Opening the file: directory, lock, modes, pragmas, check, and setting a damaged one aside.
+//! Opening the file: directory, lock, schema, check, and setting a damaged one aside.
+//!
+//! That everything which can be read of it is on the disk is [`cardio_sqlite`]'s concern.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use cardio_sqlite::beside;
+use cardio_sqlite::{directory, private_file};
 use cardio_wire::envelope;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::OutboxError;
 use crate::lanes::Lanes;
@@ -16,21 +20,11 @@ use crate::migrate;
 /// each lane are checked, and every frame again when it is sent.
 const WHOLE_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Ends the name of SQLite's write-ahead log.
+const LOG: &str = "-wal";
+
 /// Ends the name of the marker beside a file whose losses are named.
 const NAMED: &str = ".named";
-
-/// What a write-ahead log is cut back to after a checkpoint.
-pub(crate) const JOURNAL_SIZE_LIMIT: u32 = 8 * 1024 * 1024;
-
-/// Statements that stay prepared: all that one commit needs, and more.
-const STATEMENTS: usize = 64;
-
-/// The path with a suffix after the file name.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
 
 /// Makes the directory if there is none, and takes the lock that keeps others out. The lock
 /// ends with the process, however it ends.
@@ -55,68 +49,15 @@ pub(crate) fn lock(path: &Path) -> Result<File, OutboxError> {
     }
 }
 
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// A file that only its owner may read, made if there is none.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
-}
-
 /// Opens or makes the database and brings it to the known schema.
 pub(crate) fn connect(path: &Path, max_bytes: u64) -> Result<Connection, OutboxError> {
-    let cannot_make = |source| OutboxError::file("make the outbox", path, source);
-    let is_new = !path.exists();
-    private_file(path).map_err(cannot_make)?;
-    if is_new {
-        let synced = File::open(directory(path)).and_then(|dir| dir.sync_all());
-        synced.map_err(cannot_make)?;
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)
-        .map_err(|source| OutboxError::database("open the database", source))?;
-    set_pragmas(&conn, max_bytes)
+    finish_setting_aside(path)?;
+    let mut conn = cardio_sqlite::open(path).map_err(OutboxError::opening)?;
+    conn.pragma_update(None, "trusted_schema", false)
+        .and_then(|()| set_cap(&conn, max_bytes))
         .map_err(|source| OutboxError::database("set the pragmas", source))?;
     migrate::migrate(&mut conn, path)?;
     Ok(conn)
-}
-
-fn set_pragmas(conn: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
-    conn.busy_timeout(std::time::Duration::from_secs(5))?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    conn.pragma_update(None, "cell_size_check", true)?;
-    conn.pragma_update(None, "trusted_schema", false)?;
-    conn.pragma_update(None, "temp_store", "memory")?;
-    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |r| r.get(0))?;
-    if mode != "wal" {
-        tracing::warn!(code = "outbox.journal", mode, "OutboxJournalModeError");
-    }
-    conn.pragma_update(None, "synchronous", synchronous())?;
-    conn.pragma_update_and_check(None, "journal_size_limit", JOURNAL_SIZE_LIMIT, |_| Ok(()))?;
-    set_cap(conn, max_bytes)
-}
-
-/// `FULL`. A debug build can be told otherwise by the power-cut rig, which proves itself by
-/// finding what is lost then; a release build cannot.
-fn synchronous() -> &'static str {
-    #[cfg(debug_assertions)]
-    if std::env::var_os("CARDIO_RIG_SYNCHRONOUS").is_some_and(|mode| mode == "normal") {
-        tracing::error!(code = "outbox.unsafe", "OutboxSynchronousNormal");
-        return "normal";
-    }
-    "full"
 }
 
 /// Holds the file to a size; a file that is larger already stays as it is.
@@ -254,22 +195,37 @@ fn check_frames(conn: &Connection, lanes: &Lanes) -> Result<(), OutboxError> {
     Ok(())
 }
 
-/// Moves a damaged database and its journals out of the way. Nothing is deleted: a person
-/// may still read them.
+/// Moves a damaged database and its log out of the way. Nothing is deleted: a person may still
+/// read them. The log goes last: what interrupts that is made good by the next opening.
 pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, OutboxError> {
-    let free = (1_u32..).map(|number| beside(path, &format!(".damaged-{number}")));
-    let aside = free
-        .take(10_000)
+    let aside = asides(path)
         .find(|candidate| !candidate.exists())
         .unwrap_or_else(|| beside(path, ".damaged-0"));
-    for journal in ["-wal", "-shm", ""] {
-        let from = beside(path, journal);
-        if from.exists() {
-            std::fs::rename(&from, beside(&aside, journal))
-                .map_err(|source| OutboxError::file("set aside", &from, source))?;
-        }
-    }
+    rename(path, &aside)?;
+    finish_setting_aside(path)?;
     Ok(aside)
+}
+
+/// A log without its database belongs to the one that was set aside last. SQLite would delete it
+/// with the first use of a new database.
+fn finish_setting_aside(path: &Path) -> Result<(), OutboxError> {
+    let log = beside(path, LOG);
+    if path.exists() || !log.exists() {
+        return Ok(());
+    }
+    let last = asides(path).take_while(|aside| aside.exists()).last();
+    match last.map(|aside| beside(&aside, LOG)) {
+        Some(its_log) if !its_log.exists() => rename(&log, &its_log),
+        _ => Ok(()),
+    }
+}
+
+fn asides(path: &Path) -> impl Iterator<Item = PathBuf> {
+    (1..=10_000_u32).map(|number| beside(path, &format!(".damaged-{number}")))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), OutboxError> {
+    std::fs::rename(from, to).map_err(|source| OutboxError::file("set aside", from, source))
 }
 
 /// Files that were set aside and whose losses are not named yet.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cardio_sqlite::OpenError;
 use cardio_wire::chain::ChainError;
 use cardio_wire::envelope::SealError;
 use cardio_wire::lane::Lane;
@@ -96,8 +97,8 @@ impl OutboxError {
         match self {
             Self::InUse { .. } => "outbox.in-use",
             Self::Newer { .. } => "outbox.newer",
+            Self::File { .. } | Self::Database { .. } if self.is_full_disk() => "outbox.disk-full",
             Self::File { .. } => "outbox.file",
-            Self::Database { .. } if self.is_full_disk() => "outbox.disk-full",
             Self::Database { .. } => "outbox.database",
             Self::Damaged { .. } => "outbox.damaged",
             Self::Chain { source, .. } => source.code(),
@@ -131,15 +132,27 @@ impl OutboxError {
         }
     }
 
+    pub(crate) fn opening(err: OpenError) -> Self {
+        match err {
+            OpenError::InUse { path } => Self::InUse { path },
+            OpenError::File { act, path, source } => Self::file(act, &path, source),
+            OpenError::Database { act, source, .. } => Self::database(act, source),
+        }
+    }
+
     /// Whether the database or the disk under it has no room. On a disk without a free block
-    /// SQLite cannot even make its index of the write-ahead log, and says so in other words.
+    /// the write-ahead log cannot be written anew, nor SQLite's index of it be made, which it
+    /// says in other words.
     pub(crate) fn is_full_disk(&self) -> bool {
         use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
-        let code = match self {
-            Self::Database { source, .. } => source.sqlite_error().map(|err| err.extended_code),
-            _ => None,
-        };
-        matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE))
+        match self {
+            Self::Database { source, .. } => {
+                let code = source.sqlite_error().map(|err| err.extended_code);
+                matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE))
+            }
+            Self::File { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
     }
 
     /// Whether the file itself is wrong, so that opening it again does not help.

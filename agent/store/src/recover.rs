@@ -12,7 +12,7 @@ use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes, signed, unsigned};
 use crate::outbox::OutboxConfig;
 use crate::space::SpaceLevel;
-use crate::store::{Store, create_lanes};
+use crate::store::{Store, connect, create_lanes};
 
 /// Why frames of a chain are missing whose file was set aside.
 const DAMAGED: &str = "outbox.damaged";
@@ -31,8 +31,7 @@ impl Store {
     /// not be written down are carried over.
     pub(crate) fn reopen(&mut self) -> Result<(), OutboxError> {
         self.conn = None;
-        let (path, cap_bytes) = (&self.config.path, self.config.cap_bytes);
-        let opened = database::connect(path, cap_bytes).and_then(|conn| {
+        let opened = connect(&self.config, &mut self.ballast).and_then(|conn| {
             let lanes = Lanes::load(&conn)?.ok_or_else(|| OutboxError::Damaged {
                 what: "the lanes are gone".to_owned(),
             })?;

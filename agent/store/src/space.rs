@@ -9,8 +9,8 @@
 //! | all | the ballast file is given up for alerts |
 //!
 //! Used means pages that hold something. All is the configured cap, or what the disk leaves
-//! if that is less: others may fill the disk too. What the write-ahead log needs, and what the
-//! ballast shall have, is not counted as left. Never deleted: a frame that the gateway has not
+//! if that is less: others may fill the disk too. What the write-ahead log and a copy of it need,
+//! and what the ballast shall have, is not counted as left. Never deleted: a frame that the gateway has not
 //! acknowledged.
 
 use std::fs::{File, OpenOptions};
@@ -19,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use cardio_core::clock::BoxInstant;
+use cardio_sqlite::beside;
 use cardio_wire::lane::Lane;
 
 use crate::error::OutboxError;
@@ -125,18 +126,14 @@ pub(crate) struct Ballast {
 }
 
 impl Ballast {
-    /// Takes the space if it is not taken yet. A disk without that much room leaves the
-    /// outbox without ballast; that is a state, not an error.
-    pub(crate) fn take(path: PathBuf, cap_bytes: u64) -> Self {
-        let bytes = (cap_bytes / 16).min(BALLAST_MAX_BYTES);
-        let mut ballast = Self {
-            path,
-            bytes,
+    /// The ballast beside an outbox, before anybody looked whether it is there.
+    pub(crate) fn new(outbox: &Path, cap_bytes: u64) -> Self {
+        Self {
+            path: beside(outbox, ".ballast"),
+            bytes: (cap_bytes / 16).min(BALLAST_MAX_BYTES),
             held: false,
             last_try: None,
-        };
-        ballast.hold();
-        ballast
+        }
     }
 
     /// Whether it is time to take the space again: at most once a minute, because a disk that
@@ -150,7 +147,8 @@ impl Ballast {
         due
     }
 
-    /// Takes the space again.
+    /// Takes the space if it is not taken yet. A disk without that much room leaves the outbox
+    /// without ballast; that is a state, not an error.
     pub(crate) fn hold(&mut self) {
         let have = std::fs::metadata(&self.path).map_or(0, |meta| meta.len());
         if have == self.bytes {

@@ -30,7 +30,7 @@ pub(crate) struct Store {
     /// The lanes as the file has them; refusals on a full disk are counted in `lanes` first.
     pub(crate) durable: Lanes,
     ahead: Ahead,
-    ballast: Ballast,
+    pub(crate) ballast: Ballast,
     growth: Growth,
     /// The space as it was last measured, until a group uses it up.
     measured: Option<Space>,
@@ -49,7 +49,8 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboxError> {
         let lock = database::lock(&config.path)?;
-        let opened = database::connect(&config.path, config.cap_bytes).and_then(|conn| {
+        let mut ballast = Ballast::new(&config.path, config.cap_bytes);
+        let opened = connect(&config, &mut ballast).and_then(|conn| {
             let lanes = match database::checked_lanes(&conn, &config.path)? {
                 Some(lanes) => lanes,
                 None => create_lanes(&conn)?,
@@ -60,7 +61,7 @@ impl Store {
             Err(err) if err.is_damage() => begin_again(&config, &err)?,
             opened => opened?,
         };
-        let ballast = Ballast::take(database::beside(&config.path, ".ballast"), config.cap_bytes);
+        ballast.hold();
         let mut store = Self {
             config,
             keys,
@@ -91,7 +92,7 @@ impl Store {
         let cap_bytes = self.config.cap_bytes;
         let (used_bytes, spare_bytes) = database::used_and_spare_bytes(self.conn()?)
             .map_err(|source| OutboxError::database("measure the space", source))?;
-        let kept_back = u64::from(database::JOURNAL_SIZE_LIMIT)
+        let kept_back = 2 * u64::from(cardio_sqlite::LOG_BYTES)
             + if self.ballast.held {
                 0
             } else {
@@ -267,7 +268,20 @@ impl Store {
         }
         self.lanes = after;
         self.durable = after;
+        self.keep_log_short();
         Ok(value)
+    }
+
+    /// What is committed stands, whatever becomes of this: a checkpoint that failed closes the
+    /// file, and the next opening has the whole log on the disk.
+    fn keep_log_short(&mut self) {
+        let Some(conn) = &self.conn else { return };
+        if let Err(source) = cardio_sqlite::checkpoint(conn) {
+            let err = OutboxError::database("move the log into the database", source);
+            if let Err(err) = self.after_error(&err) {
+                tracing::warn!(code = err.code(), "OutboxReopenError");
+            }
+        }
     }
 
     fn save_changed(&mut self, after: &Lanes) -> Result<(), OutboxError> {
@@ -380,6 +394,21 @@ fn insert_frame(
         fingerprint: *fingerprint,
         bytes: bytes.len(),
     })
+}
+
+/// Opens the file. On a full disk the ballast makes room for the log to be written anew.
+pub(crate) fn connect(
+    config: &OutboxConfig,
+    ballast: &mut Ballast,
+) -> Result<Connection, OutboxError> {
+    let opened = database::connect(&config.path, config.cap_bytes);
+    match opened {
+        Err(err) if err.is_full_disk() && ballast.give_up().is_ok() => {
+            tracing::warn!(code = "outbox.ballast", "OutboxBallastGivenUp");
+            database::connect(&config.path, config.cap_bytes)
+        }
+        opened => opened,
+    }
 }
 
 pub(crate) fn create_lanes(conn: &Connection) -> Result<Lanes, OutboxError> {

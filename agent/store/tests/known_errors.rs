@@ -17,7 +17,8 @@ use cardio_wire::record::Record;
 use rusqlite::Connection;
 use support::{Ends, MIB, event, files_of, put, sized_event};
 
-/// An outbox of 20 routine frames, 5 of them acknowledged, and one alert; closed.
+/// An outbox of 20 routine frames, 5 of them acknowledged, and one alert; closed, and moved out of
+/// the log into the database file.
 fn filled(ends: &Ends, dir: &Path) -> PathBuf {
     let path = dir.join("outbox.db");
     let outbox = ends.open(&path, 64 * MIB).unwrap();
@@ -28,7 +29,32 @@ fn filled(ends: &Ends, dir: &Path) -> PathBuf {
             outbox.acked(&ends.ack(&stored, 1)).unwrap();
         }
     }
+    drop(outbox);
+    Connection::open(&path)
+        .and_then(|conn| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        .unwrap();
     path
+}
+
+#[test]
+fn an_interrupted_setting_aside_is_finished_and_loses_nothing_that_is_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = Ends::new();
+    let path = filled(&ends, dir.path());
+    put(
+        &ends.open(&path, 64 * MIB).unwrap(),
+        Lane::Routine,
+        event(21),
+    )
+    .unwrap();
+    let beside = |suffix: &str| dir.path().join(format!("outbox.db{suffix}"));
+    let log = std::fs::read(beside("-wal")).unwrap();
+    // The program was killed after the database was renamed and before its log was.
+    std::fs::rename(&path, beside(".damaged-1")).unwrap();
+    let outbox = ends.open(&path, 64 * MIB).unwrap();
+    assert_eq!(log, std::fs::read(beside(".damaged-1-wal")).unwrap());
+    let gaps = ends.gaps(&outbox, Lane::Routine);
+    assert_eq!((gaps[0].from_seq, gaps[0].to_seq), (6, 21));
 }
 
 /// Opens a damaged outbox and checks that it works again and names what is missing.

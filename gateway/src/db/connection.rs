@@ -171,6 +171,16 @@ impl Connection {
         }
     }
 
+    /// Keeps the log short, between transactions. What was committed stands, whatever becomes of
+    /// this; after an error the connection must be closed.
+    pub(super) fn checkpoint(&self) -> Result<(), DbError> {
+        match &self.inner {
+            Inner::Sqlite(sqlite) => sqlite.checkpoint(),
+            Inner::Postgres(_) => Ok(()),
+        }
+        .map_err(|fault| fault.during("move the log into the database"))
+    }
+
     /// Whether a connection that was idle can still be used.
     pub(super) fn is_alive(&self) -> bool {
         match &self.inner {

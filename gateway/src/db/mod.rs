@@ -9,8 +9,13 @@
 //! * Each piece names what it changes by a key. Where several programs write (PostgreSQL), the
 //!   key is locked until the commit; a group takes its locks in the order of the keys, so that
 //!   no two programs wait for each other. Where one program writes (SQLite), there is no lock.
-//! * After a failed COMMIT the connection is closed and opened again; a failed flush is never
-//!   tried again on the same connection, and what was not answered counts as not stored.
+//! * After a failed COMMIT, or a failed checkpoint, the connection is closed; what was not
+//!   answered counts as not stored. A file is opened again only while no connection of this
+//!   program is open on it, and everything that can then be read of it is on the disk (see
+//!   [`cardio_sqlite`]). The program need not end for that, and the connections of boxes stay:
+//!   each of them sends again what was not answered.
+//! * A file has one writing program: the lock of the state directory. Others, as `chain verify`,
+//!   open it to read only, which never moves the log; while they do it cannot be opened anew.
 //! * A database of a newer program is refused untouched.
 //!
 //! Statements are written once, in the words that both databases share: `?1` for values,
@@ -107,8 +112,8 @@ pub enum DbError {
         /// What the database said.
         why: String,
     },
-    /// The writer has stopped.
-    #[error("the database is closed: the program is stopping")]
+    /// The writer has stopped, or could not open the database again after an error.
+    #[error("the database is closed: the program is stopping, or cannot open it again")]
     Closed,
     /// A stored value does not have the form that this program wrote.
     #[error("cannot {what}: a stored value has another form than this program writes")]

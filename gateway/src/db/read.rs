@@ -1,7 +1,10 @@
 //! Connections that only read, opened as they are needed.
+//!
+//! A file that is opened anew to write must not be open elsewhere in this program: whoever does
+//! that shuts the readers out first. A reading that has begun goes on to its end.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::{Connection, DbError, Place};
 
@@ -12,15 +15,26 @@ const IDLE_READERS: usize = 4;
 pub struct Readers {
     place: Arc<Place>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// Shared while somebody reads.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Readers {
-    /// Readers of a database that a [`super::Writer`] has opened.
+    /// Readers of a database that this program does not write; [`super::Writer::readers`] are
+    /// those of one that it does.
     pub fn of(place: &Place) -> Self {
         Self {
             place: Arc::new(place.clone()),
-            idle: Arc::new(Mutex::new(Vec::new())),
+            idle: Arc::default(),
+            gate: Arc::default(),
         }
+    }
+
+    /// Closes every connection, and lets nobody read until the guard is dropped.
+    pub(super) fn shut_out(&self) -> RwLockWriteGuard<'_, ()> {
+        let alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        self.lock().clear();
+        alone
     }
 
     /// Where they read.
@@ -50,6 +64,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let taken = self.lock().pop();
         let connection = match taken.filter(Connection::is_alive) {
             Some(connection) => connection,

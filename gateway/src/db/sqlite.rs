@@ -1,6 +1,5 @@
 //! One connection to a SQLite file.
 
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,28 +17,11 @@ const STATEMENTS_KEPT: usize = 64;
 pub(super) struct Sqlite(rusqlite::Connection);
 
 impl Sqlite {
-    /// Opens or creates a file to write: WAL, every commit flushed.
+    /// Opens or creates a file to write: WAL, every commit flushed, and everything that can be
+    /// read of it is on the disk. No other connection of this program may be open on it.
     pub(super) fn open(path: &Path) -> Result<Self, Cause> {
-        let fresh = !path.exists();
-        if fresh {
-            std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)?;
-        }
-        let connection = rusqlite::Connection::open(path)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;
-             PRAGMA cell_size_check=ON; PRAGMA journal_size_limit=8388608;
-             PRAGMA temp_store=MEMORY;",
-        )?;
-        connection.busy_timeout(BUSY_LIMIT)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        if fresh && let Some(folder) = path.parent() {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
+        let connection = cardio_sqlite::open(path)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
         Ok(Self(connection))
     }
 
@@ -50,6 +32,11 @@ impl Sqlite {
         connection.busy_timeout(BUSY_LIMIT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         Ok(Self(connection))
+    }
+
+    /// Moves the log into the database if it is long.
+    pub(super) fn checkpoint(&self) -> Result<(), Fault> {
+        cardio_sqlite::checkpoint(&self.0).map_err(fault)
     }
 
     pub(super) fn batch(&self, sql: &str) -> Result<(), Fault> {

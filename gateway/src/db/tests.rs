@@ -113,3 +113,49 @@ fn a_server_that_does_not_flush_what_it_commits_is_refused() {
         assert!(why.contains("synchronous_commit = off"), "{why}");
     }
 }
+
+fn number_of_readings(writer: &Writer) -> usize {
+    let read = || {
+        writer
+            .readers()
+            .read(|c| c.cells::<i64>("read", "SELECT n FROM t", values![]))
+    };
+    read().unwrap().len()
+}
+
+#[test]
+fn after_a_commit_that_failed_the_next_one_finds_the_database_open_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::Sqlite(dir.path().join("a.sqlite"));
+    let writer = Writer::start(schema(place), 8).unwrap();
+    insert(&writer, 1).unwrap();
+    assert_eq!(number_of_readings(&writer), 1);
+    // The piece ends the transaction of its group: the COMMIT that follows finds none.
+    let spoilt = writer.write_blocking(|tx| {
+        tx.execute("insert", "INSERT INTO t (n) VALUES (2)", values![])?;
+        tx.batch("spoil", "ROLLBACK; SAVEPOINT piece")
+    });
+    assert!(
+        matches!(spoilt, Err(DbError::NotCommitted { .. })),
+        "{spoilt:?}"
+    );
+    insert(&writer, 3).unwrap();
+    assert_eq!(number_of_readings(&writer), 2);
+}
+
+#[test]
+fn while_the_database_cannot_be_opened_again_nothing_is_answered_as_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let in_the_way = dir.path().join("a.sqlite-wal.new");
+    let writer = Writer::start(schema(Place::Sqlite(dir.path().join("a.sqlite"))), 8).unwrap();
+    insert(&writer, 1).unwrap();
+    let spoil = |tx: &super::Connection| tx.batch("spoil", "ROLLBACK; SAVEPOINT piece");
+    assert!(writer.write_blocking(spoil).is_err());
+    std::fs::create_dir_all(in_the_way.join("not-empty")).unwrap();
+    assert!(insert(&writer, 2).is_err());
+    assert!(insert(&writer, 3).is_err());
+    assert_eq!(number_of_readings(&writer), 1);
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    insert(&writer, 4).unwrap();
+    assert_eq!(number_of_readings(&writer), 2);
+}

@@ -1,8 +1,11 @@
 //! The thread that writes.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Connection, DbError, GROUP_MAX, Schema};
+use super::{Connection, DbError, GROUP_MAX, Readers, Schema};
 
 type Answer = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
@@ -15,12 +18,32 @@ struct Piece {
     run: Run,
 }
 
-/// Handle to the writer thread. Clones share it; the thread ends when the last is dropped.
+/// Handle to the writer thread. Clones share it; when the last is dropped, the thread ends, and
+/// the database is closed.
 #[derive(Clone, Debug)]
 pub struct Writer {
+    // Dropped in this order: the thread ends when nobody can send, and is waited for then.
     work: mpsc::Sender<Piece>,
+    _thread: Arc<Thread>,
+    readers: Readers,
     commits: watch::Receiver<u64>,
     key: i64,
+}
+
+/// Waited for when it is dropped.
+#[derive(Debug)]
+struct Thread(Mutex<Option<JoinHandle<()>>>);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let thread = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A piece of work that holds the last handle is dropped on the thread itself.
+        if let Some(thread) = thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Writer {
@@ -29,22 +52,29 @@ impl Writer {
     /// # Errors
     /// [`DbError`] when it cannot be opened, is damaged, or is newer than this program.
     pub fn start(schema: Schema, queue: usize) -> Result<Self, DbError> {
-        let connection = Connection::open(&schema)?;
+        let mut desk = Desk::open(schema)?;
         let (work, inlet) = mpsc::channel(queue.max(1));
         let (committed, commits) = watch::channel(0);
-        let (place, part) = (schema.place.clone(), schema.part);
-        std::thread::Builder::new()
+        let (readers, part) = (desk.readers.clone(), desk.schema.part);
+        let thread = std::thread::Builder::new()
             .name(part.to_owned())
-            .spawn(move || write_until_closed(connection, &schema, inlet, &committed))
+            .spawn(move || desk.write_until_closed(inlet, &committed))
             .map_err(|source| DbError::Open {
-                place,
+                place: readers.place().clone(),
                 source: Box::new(source),
             })?;
         Ok(Self {
             work,
+            _thread: Arc::new(Thread(Mutex::new(Some(thread)))),
+            readers,
             commits,
             key: key_of(part.as_bytes()),
         })
+    }
+
+    /// Connections that read the same database.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Changes after every COMMIT.
@@ -148,53 +178,94 @@ where
     (Piece { key, run }, receive)
 }
 
-fn write_until_closed(
-    mut connection: Connection,
-    schema: &Schema,
-    mut inlet: mpsc::Receiver<Piece>,
-    commits: &watch::Sender<u64>,
-) {
-    while let Some(first) = inlet.blocking_recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP_MAX
-            && let Ok(next) = inlet.try_recv()
-        {
-            group.push(next);
-        }
-        // Pieces of one key stay in their order.
-        group.sort_by_key(|piece| piece.key);
-        if !connection.is_alive() {
-            reopen(&mut connection, schema);
-        }
-        let mut answers = Vec::with_capacity(group.len());
-        let committed = commit_group(&connection, group, &mut answers);
-        if let Err(error) = &committed {
-            tracing::error!(
-                event = "StoreCommitError",
-                code = error.code(),
-                database = %schema.place,
-                "{error}"
-            );
-            reopen(&mut connection, schema);
-        }
-        for answer in answers {
-            answer(match &committed {
-                Ok(()) => Ok(()),
-                Err(error) => Err(DbError::NotCommitted {
-                    why: error.to_string(),
-                }),
-            });
-        }
-        commits.send_modify(|count| *count = count.wrapping_add(1));
-    }
+/// What the thread has before it.
+struct Desk {
+    schema: Schema,
+    readers: Readers,
+    /// None after an error, until the database can be opened again.
+    connection: Option<Connection>,
 }
 
-fn reopen(connection: &mut Connection, schema: &Schema) {
-    match Connection::open(schema) {
-        Ok(fresh) => *connection = fresh,
-        Err(error) => {
-            tracing::error!(event = "StoreReopenError", code = error.code(), "{error}");
+impl Desk {
+    fn open(schema: Schema) -> Result<Self, DbError> {
+        Ok(Self {
+            readers: Readers::of(&schema.place),
+            connection: Some(Connection::open(&schema)?),
+            schema,
+        })
+    }
+
+    fn write_until_closed(
+        &mut self,
+        mut inlet: mpsc::Receiver<Piece>,
+        commits: &watch::Sender<u64>,
+    ) {
+        while let Some(first) = inlet.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = inlet.try_recv()
+            {
+                group.push(next);
+            }
+            // Pieces of one key stay in their order.
+            group.sort_by_key(|piece| piece.key);
+            let mut answers = Vec::with_capacity(group.len());
+            let committed = self.commit(group, &mut answers);
+            for answer in answers {
+                answer(match &committed {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(DbError::NotCommitted {
+                        why: error.to_string(),
+                    }),
+                });
+            }
+            commits.send_modify(|count| *count = count.wrapping_add(1));
+            self.keep_log_short();
         }
+    }
+
+    /// After a failure the connection is closed before anybody is answered, and opened again with
+    /// the next group: until then nothing of what failed can be read through it.
+    fn commit(&mut self, group: Vec<Piece>, answers: &mut Vec<Answer>) -> Result<(), DbError> {
+        let connection = match self.connection.take().filter(Connection::is_alive) {
+            Some(connection) => connection,
+            None => self.open_again()?,
+        };
+        let committed = commit_group(&connection, group, answers);
+        match &committed {
+            Ok(()) => self.connection = Some(connection),
+            Err(error) => self.say("StoreCommitError", error),
+        }
+        committed
+    }
+
+    /// The readers are shut out meanwhile: nobody in this program may have the file open.
+    fn open_again(&self) -> Result<Connection, DbError> {
+        let _alone = (!self.schema.place.is_shared()).then(|| self.readers.shut_out());
+        let opened = Connection::open(&self.schema);
+        if let Err(error) = &opened {
+            self.say("StoreReopenError", error);
+        }
+        opened
+    }
+
+    fn keep_log_short(&mut self) {
+        let kept = self.connection.as_ref().map(Connection::checkpoint);
+        if let Some(Err(error)) = kept {
+            self.say("StoreCheckpointError", &error);
+            self.connection = None;
+        }
+    }
+
+    fn say(&self, event: &'static str, error: &DbError) {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(
+            event,
+            code = error.code(),
+            database = %self.schema.place,
+            source,
+            "{error}"
+        );
     }
 }
 

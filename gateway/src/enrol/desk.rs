@@ -249,9 +249,10 @@ impl Desk {
             part: "desk",
             steps: STEPS,
         };
+        let writer = Writer::start(schema, QUEUE)?;
         Ok(Self {
-            writer: Writer::start(schema, QUEUE)?,
-            readers: Readers::of(place),
+            readers: writer.readers().clone(),
+            writer,
             inbox: parts.inbox,
             boxes: parts.boxes,
             keys: parts.keys,

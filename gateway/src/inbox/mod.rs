@@ -96,8 +96,8 @@ impl Inbox {
         let writer = Writer::start(schema, queue)?;
         let counter = writer.write_blocking(move |tx| AckCounter::open(tx, shared, now))?;
         Ok(Self {
+            readers: writer.readers().clone(),
             writer,
-            readers: Readers::of(place),
             counter: Arc::new(counter),
         })
     }

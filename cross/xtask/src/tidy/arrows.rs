@@ -5,13 +5,18 @@ use super::metadata::{Metadata, Package};
 /// The drawing: each crate with the crates of ours that it may know.
 ///
 /// A new arrow is a change to this table, with a line that says why.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("cardio-core", &[]),
     ("cardio-protocol", &["cardio-core"]),
     ("cardio-signal", &["cardio-core"]),
     ("cardio-wire", &["cardio-core"]),
     ("cardio-formats", &["cardio-core"]),
-    ("cardio-store", &["cardio-core", "cardio-wire"]),
+    ("cardio-sqlite", &[]),
+    // sqlite: both ends promise what is on a disk, and open their files in the same careful way.
+    (
+        "cardio-store",
+        &["cardio-core", "cardio-wire", "cardio-sqlite"],
+    ),
     ("cardio-alert", &["cardio-core"]),
     ("cardio-fhir", &["cardio-core"]),
     (
@@ -28,10 +33,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     (
         // formats: `inspect` and `convert` read files at the gateway, as the upload does.
+        // sqlite: as for the store.
         "cardio-gateway",
         &[
             "cardio-core",
             "cardio-wire",
+            "cardio-sqlite",
             "cardio-formats",
             "cardio-alert",
             "cardio-fhir",
@@ -64,7 +71,10 @@ const DEV_ARROWS: [(&str, &[&str]); 2] = [
 const ONLY_IN: [(&str, &[&str]); 10] = [
     // Several gateways share one server: behind the same statements as the file.
     ("postgres", &["cardio-gateway"]),
-    ("rusqlite", &["cardio-store", "cardio-gateway"]),
+    (
+        "rusqlite",
+        &["cardio-sqlite", "cardio-store", "cardio-gateway"],
+    ),
     ("serialport", &["cardio-agent"]),
     ("tokio-serial", &["cardio-agent"]),
     ("btleplug", &["cardio-agent"]),
