@@ -123,8 +123,10 @@ impl Host {
         Card::insert(image, at)
     }
 
-    /// Takes all space of the device under the cards: their writes fail with EIO.
+    /// Takes all space of the device under the cards: their writes fail with EIO. What the
+    /// device has accepted before, it keeps.
     pub(crate) fn fill(&self) -> anyhow::Result<()> {
+        flush(&self.mount.0)?;
         fill(&self.mount.0)
     }
 
@@ -168,7 +170,7 @@ impl Card {
 
     /// Writes everything that waits in memory to the device.
     pub(crate) fn flush(&self) -> anyhow::Result<()> {
-        run(Command::new("sync").arg("--file-system").arg(&self.at))
+        flush(&self.at)
     }
 
     /// From now on every access fails with EIO, until it is mounted again. What was not on the
@@ -233,6 +235,10 @@ fn sparse(path: &Path, mib: u64) -> anyhow::Result<()> {
     std::fs::File::create(path)
         .and_then(|file| file.set_len(mib << 20))
         .with_context(|| format!("cannot make {}", path.display()))
+}
+
+fn flush(folder: &Path) -> anyhow::Result<()> {
+    run(Command::new("sync").arg("--file-system").arg(folder))
 }
 
 /// Reserves what is free, in halving steps, down to one block.

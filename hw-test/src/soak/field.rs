@@ -289,15 +289,18 @@ impl Field {
         self.up(who)
     }
 
-    /// The device under both cards has no block to give: writing back fails with EIO.
+    /// The device under both cards has no block to give: writing back fails with EIO. It is well
+    /// again before the cards are taken out: at that, Linux writes the file system's own blocks
+    /// where they belong, empties its journal, and does not look whether the flush between the two
+    /// succeeded. What is lost there no program can keep.
     fn fail_writes(&mut self, lasts: Duration) -> anyhow::Result<()> {
         self.cards.as_ref().context(NO_CARDS)?.host.fill()?;
         pause(lasts);
         self.down(Who::Both)?;
         let cards = self.cards.as_mut().context(NO_CARDS)?;
+        cards.host.free()?;
         cards.box_.unmount()?;
         cards.gateway.unmount()?;
-        cards.host.free()?;
         cards.box_.mount()?;
         cards.gateway.mount()?;
         self.up(Who::Both)
