@@ -37,8 +37,8 @@
 //!   failed: `sqlite3WalDefaultHook` drops the error. So it is off, and [`checkpoint`] is called
 //!   after a COMMIT, which stands whatever becomes of the checkpoint.
 //! - The last connection moves the log when it closes. After an error that would be step 2's
-//!   mistake, so closing never does (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`); the next opening
-//!   renews the log.
+//!   mistake, so a connection that is dropped never does (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`);
+//!   the next opening renews the log. [`close`] moves it, in the orderly end of a program.
 //!
 //! A new log's name is on the disk before the first COMMIT is answered: SQLite makes the file with
 //! the first reading, drops the error of flushing its directory, and the directory is flushed here.
@@ -47,5 +47,5 @@ mod opening;
 mod renew;
 
 pub use opening::{
-    LOG_BYTES, OpenError, beside, checkpoint, directory, open, private_file, sync_directory,
+    LOG_BYTES, OpenError, beside, checkpoint, close, directory, open, private_file, sync_directory,
 };

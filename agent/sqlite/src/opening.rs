@@ -163,6 +163,18 @@ pub fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Closes a connection that has met no error, and leaves everything in the database and nothing in
+/// the log, unless somebody reads. A connection that has met one is dropped instead.
+pub fn close(connection: Connection) {
+    let moved = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+    if let Err(err) = moved {
+        // The log keeps it all, and is written anew with the next opening.
+        tracing::warn!(code = "sqlite.close", "SqliteCheckpointError: {err}");
+    }
+}
+
 /// A file that only its owner may read, made if there is none.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cardio_sqlite::{OpenError, beside, checkpoint, open};
+use cardio_sqlite::{OpenError, beside, checkpoint, close, open};
 use rusqlite::{Connection, OpenFlags};
 
 /// Names the database that this test program, started once more, holds open to read.
@@ -165,7 +165,7 @@ fn without_a_way_to_write_the_log_anew_nothing_is_opened_and_nothing_lost() {
 }
 
 #[test]
-fn closing_leaves_the_log_and_the_database_as_they_are() {
+fn dropping_a_connection_leaves_the_log_and_the_database_as_they_are() {
     let ground = Ground::with_three_rows();
     let (database, log) = (
         std::fs::read(ground.database()).unwrap(),
@@ -174,6 +174,27 @@ fn closing_leaves_the_log_and_the_database_as_they_are() {
     drop(open(&ground.database()).unwrap());
     assert_eq!(database, std::fs::read(ground.database()).unwrap());
     assert_eq!(log, std::fs::read(ground.log()).unwrap());
+}
+
+#[test]
+fn an_orderly_end_leaves_an_empty_log() {
+    let ground = Ground::with_three_rows();
+    close(open(&ground.database()).unwrap());
+    assert_eq!(std::fs::metadata(ground.log()).unwrap().len(), 0);
+    assert_eq!(rows(&open(&ground.database()).unwrap()), [1, 2, 3]);
+}
+
+#[test]
+fn an_orderly_end_does_not_wait_for_a_reader() {
+    let ground = Ground::with_three_rows();
+    let connection = open(&ground.database()).unwrap();
+    let reader =
+        Connection::open_with_flags(ground.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    close(connection);
+    assert_eq!(rows(&reader), [1, 2, 3]);
+    drop(reader);
+    assert_eq!(rows(&open(&ground.database()).unwrap()), [1, 2, 3]);
 }
 
 fn fill_log(connection: &Connection) {

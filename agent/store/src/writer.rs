@@ -43,6 +43,7 @@ pub(crate) fn run(mut store: Store, jobs: &Receiver<Job>) {
             }
         }
     }
+    store.conn.take().map(cardio_sqlite::close);
 }
 
 /// Fills the group; gives back the question that ended it, if one did.

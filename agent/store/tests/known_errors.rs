@@ -17,8 +17,7 @@ use cardio_wire::record::Record;
 use rusqlite::Connection;
 use support::{Ends, MIB, event, files_of, put, sized_event};
 
-/// An outbox of 20 routine frames, 5 of them acknowledged, and one alert; closed, and moved out of
-/// the log into the database file.
+/// An outbox of 20 routine frames, 5 of them acknowledged, and one alert; closed.
 fn filled(ends: &Ends, dir: &Path) -> PathBuf {
     let path = dir.join("outbox.db");
     let outbox = ends.open(&path, 64 * MIB).unwrap();
@@ -29,10 +28,6 @@ fn filled(ends: &Ends, dir: &Path) -> PathBuf {
             outbox.acked(&ends.ack(&stored, 1)).unwrap();
         }
     }
-    drop(outbox);
-    Connection::open(&path)
-        .and_then(|conn| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-        .unwrap();
     path
 }
 
@@ -41,16 +36,16 @@ fn an_interrupted_setting_aside_is_finished_and_loses_nothing_that_is_in_the_log
     let dir = tempfile::tempdir().unwrap();
     let ends = Ends::new();
     let path = filled(&ends, dir.path());
-    put(
-        &ends.open(&path, 64 * MIB).unwrap(),
-        Lane::Routine,
-        event(21),
-    )
-    .unwrap();
     let beside = |suffix: &str| dir.path().join(format!("outbox.db{suffix}"));
+    let running = ends.open(&path, 64 * MIB).unwrap();
+    put(&running, Lane::Routine, event(21)).unwrap();
     let log = std::fs::read(beside("-wal")).unwrap();
+    let database = std::fs::read(&path).unwrap();
+    drop(running);
     // The program was killed after the database was renamed and before its log was.
-    std::fs::rename(&path, beside(".damaged-1")).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(beside(".damaged-1"), database).unwrap();
+    std::fs::write(beside("-wal"), &log).unwrap();
     let outbox = ends.open(&path, 64 * MIB).unwrap();
     assert_eq!(log, std::fs::read(beside(".damaged-1-wal")).unwrap());
     let gaps = ends.gaps(&outbox, Lane::Routine);

@@ -181,6 +181,13 @@ impl Connection {
         .map_err(|fault| fault.during("move the log into the database"))
     }
 
+    /// Closes a connection that has met no error.
+    pub(super) fn close(self) {
+        if let Inner::Sqlite(sqlite) = self.inner {
+            sqlite.close();
+        }
+    }
+
     /// Whether a connection that was idle can still be used.
     pub(super) fn is_alive(&self) -> bool {
         match &self.inner {

@@ -39,6 +39,11 @@ impl Sqlite {
         cardio_sqlite::checkpoint(&self.0).map_err(fault)
     }
 
+    /// Closes a connection that has met no error: everything is in the database then.
+    pub(super) fn close(self) {
+        cardio_sqlite::close(self.0);
+    }
+
     pub(super) fn batch(&self, sql: &str) -> Result<(), Fault> {
         self.0.execute_batch(sql).map_err(fault)
     }

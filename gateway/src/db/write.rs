@@ -222,6 +222,7 @@ impl Desk {
             commits.send_modify(|count| *count = count.wrapping_add(1));
             self.keep_log_short();
         }
+        self.connection.take().map(Connection::close);
     }
 
     /// After a failure the connection is closed before anybody is answered, and opened again with
