@@ -43,7 +43,9 @@ pub(crate) fn run(mut store: Store, jobs: &Receiver<Job>) {
             }
         }
     }
-    store.conn.take().map(cardio_sqlite::close);
+    if let Some(conn) = store.conn.take() {
+        cardio_sqlite::close(conn);
+    }
 }
 
 /// Fills the group; gives back the question that ended it, if one did.

@@ -222,7 +222,9 @@ impl Desk {
             commits.send_modify(|count| *count = count.wrapping_add(1));
             self.keep_log_short();
         }
-        self.connection.take().map(Connection::close);
+        if let Some(connection) = self.connection.take() {
+            connection.close();
+        }
     }
 
     /// After a failure the connection is closed before anybody is answered, and opened again with

@@ -216,7 +216,8 @@ impl Soak {
         let server = self.field.stage().record()?;
         let visit = FiledVisit::read(&server, SUBJECT)?;
         self.field.gateway().stop(STOP_LIMIT)?;
-        let proved = self.field.stage().verify_outbox();
+        let stage = self.field.stage();
+        let proved = stage.verify_outbox().and_then(|()| stage.verify_chains());
         let filed = Filed::read(&inbox, &record)?;
         let ledger = Ledger::read(&self.field.stage().ledger())?;
         let verdict = compare(&ledger.leads, &ledger.sent, &visit.spans, &visit.gaps);
@@ -226,7 +227,6 @@ impl Soak {
             happened: &self.happened,
             asked_to_stop: asked,
             rate_hz: ledger.rate_hz,
-            modulus: ledger.modulus,
             outcome: self.truth.judge(&filed),
             gaps: filed.gaps(),
             stated: visit.gaps.len(),

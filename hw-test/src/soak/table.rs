@@ -11,10 +11,13 @@ use crate::out::result;
 use crate::proxy::Traffic;
 
 /// How long before bits changed a record may have been saved that was still waiting then.
-const WAITING_AT_MOST: Duration = Duration::from_secs(120);
+const WAITING_AT_MOST: Duration = Duration::from_secs(30);
 
 /// How long after it the damage may be met.
-const MET_WITHIN: Duration = Duration::from_secs(60);
+const MET_WITHIN: Duration = Duration::from_secs(30);
+
+/// What the box makes one record of at most while a person attends.
+const RECORD_S: u64 = 1;
 
 /// A fault that has happened, on the soak's own time.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +42,6 @@ pub(super) struct Table<'a> {
     pub(super) asked_to_stop: Duration,
     /// Samples per second of the sensor.
     pub(super) rate_hz: u32,
-    /// After how many frames its counter begins again.
-    pub(super) modulus: Option<u64>,
     /// What became of the records.
     pub(super) outcome: Outcome,
     /// What the box named as missing.
@@ -87,14 +88,6 @@ impl Table<'_> {
             explained.len()
         ));
         let traffic = &self.traffic;
-        let overstated: Vec<&StatedGap> = self.overstated().collect();
-        if !overstated.is_empty() {
-            let samples: u64 = overstated.iter().map(|gap| gap.len).sum();
-            result(format!(
-                "              {} stated of {samples} sample(s) in all where nothing is missing",
-                overstated.len()
-            ));
-        }
         result(format!(
             "network       {} connection(s), {} turned away, {} byte(s) vanished, {} bit(s) changed",
             traffic.accepted, traffic.turned_away, traffic.lost_bytes, traffic.flipped_bits
@@ -102,7 +95,7 @@ impl Table<'_> {
         result(format!(
             "chains        {}",
             if self.proved.is_ok() {
-                "proved by `outbox verify`"
+                "proved by `outbox verify` and `chain verify`"
             } else {
                 "NOT PROVED"
             }
@@ -159,21 +152,21 @@ impl Table<'_> {
             .any(|fault| begin <= fault.to + MET_WITHIN && end + WAITING_AT_MOST >= fault.from)
     }
 
+    /// The most samples that can have been in the records that the box named as missing, and in
+    /// its memory each time that its outbox was damaged.
+    fn samples_named(&self) -> u64 {
+        let named = |gap: &NamedGap| gap.to_seq.saturating_add(1).saturating_sub(gap.from_seq);
+        let in_memory = self.happened.iter().filter(|fault| fault.kind.destroys());
+        let records = self.gaps.iter().map(named).fold(0, u64::saturating_add);
+        records
+            .saturating_add(u64::try_from(in_memory.count()).unwrap_or(u64::MAX))
+            .saturating_mul(RECORD_S)
+            .saturating_mul(u64::from(self.rate_hz))
+    }
+
     /// When the sensor took a sample.
     fn instant(&self, sample: u64) -> Duration {
         Duration::from_millis(sample.saturating_mul(1_000) / u64::from(self.rate_hz.max(1)))
-    }
-
-    /// Gaps of whole turns of the sensor's counter where nothing is missing: a box that could
-    /// not look at its port for a second cannot tell them from a loss. Too much is said to be
-    /// missing, and nothing is.
-    fn overstated(&self) -> impl Iterator<Item = &StatedGap> {
-        let superfluous = self.verdict.superfluous.iter();
-        superfluous.filter(|gap| self.is_overstated(gap))
-    }
-
-    fn is_overstated(&self, gap: &StatedGap) -> bool {
-        gap.is_turns_of(self.modulus)
     }
 
     fn wrong(&self, explained: &[&FoundGap], unexplained: &[&FoundGap]) -> Vec<String> {
@@ -186,13 +179,21 @@ impl Table<'_> {
             explained.iter().any(fits)
         };
         let superfluous = self.verdict.superfluous.iter();
-        let false_ones = superfluous.filter(|gap| !is_part(gap) && !self.is_overstated(gap));
+        let false_ones = superfluous.filter(|gap| !is_part(gap));
         wrong.extend(false_ones.map(|gap| {
             format!(
                 "a gap of {} sample(s) ({}) is stated after sample {} where nothing is missing",
                 gap.len, gap.cause, gap.after
             )
         }));
+        let missing: u64 = explained.iter().map(|absence| absence.len).sum();
+        if missing > self.samples_named() {
+            wrong.push(format!(
+                "bit flips are to explain {missing} missing sample(s), and the gap records name {} \
+                 at most",
+                self.samples_named()
+            ));
+        }
         wrong.extend(self.verdict.differences.iter().cloned());
         wrong.extend(unexplained.iter().map(|absence| {
             format!(
