@@ -11,6 +11,7 @@
 //! file and keeps public parts only; a box enrolled over the network never shows its own.
 
 mod files;
+mod requested;
 pub mod ring;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -22,17 +23,16 @@ use ::ring::rand::{SecureRandom as _, SystemRandom};
 use cardio_core::clock::UtcMicros;
 use cardio_wire::keys::{KeyId, RecipientSecretKey, SigningKey, TrustedKeyIds, TrustedKeys};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
-use rustls::pki_types::CertificateSigningRequestDer;
 use zeroize::Zeroizing;
 
 use self::files::{damaged, io, secret_text, sync_folder, text};
 use self::ring::{Entry, KeyRing};
 
 pub use self::files::write_private;
+pub use self::requested::Requested;
 
 const CA_CERTIFICATE: &str = "ca.pem";
 const CA_KEY: &str = "ca.key.pem";
@@ -158,41 +158,6 @@ pub struct Issued {
     pub key_hash: [u8; 32],
     /// The key, PKCS#8.
     pub key_pem: Zeroizing<String>,
-}
-
-/// A key that somebody else holds, and showed by signing a request for a certificate.
-pub struct Requested {
-    params: CertificateSigningRequestParams,
-    /// The point of the P-256 public key, uncompressed.
-    pub point: Vec<u8>,
-    /// SHA-256 of the SubjectPublicKeyInfo, as certificates are looked up by.
-    pub key_hash: [u8; 32],
-}
-
-impl std::fmt::Debug for Requested {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requested").finish_non_exhaustive()
-    }
-}
-
-impl Requested {
-    /// Reads a certificate request (PKCS#10, DER) and checks its signature. `None` when it is
-    /// none, when its signature is false, or when its key is not P-256.
-    pub fn read(der: &[u8]) -> Option<Self> {
-        let params =
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der))
-                .ok()?;
-        if PublicKeyData::algorithm(&params.public_key) != &PKCS_ECDSA_P256_SHA256 {
-            return None;
-        }
-        let spki = params.public_key.subject_public_key_info();
-        let hash = ::ring::digest::digest(&::ring::digest::SHA256, &spki);
-        Some(Self {
-            point: params.public_key.der_bytes().to_vec(),
-            key_hash: hash.as_ref().try_into().ok()?,
-            params,
-        })
-    }
 }
 
 impl GatewayKeys {
@@ -364,7 +329,7 @@ impl GatewayKeys {
         let mut params = self.of_a_box(now);
         shape(&mut params, subject, ExtendedKeyUsagePurpose::ClientAuth);
         params
-            .signed_by(&requested.params.public_key, &self.ca)
+            .signed_by(&requested.key, &self.ca)
             .map(|certificate| certificate.pem())
             .map_err(cannot_certify(subject))
     }

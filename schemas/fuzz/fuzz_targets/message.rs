@@ -1,0 +1,30 @@
+//! Hello, acknowledgement, command and state: as anybody sends them, and signed by their author. The first byte
+//! chooses among them.
+#![no_main]
+
+use cardio_fuzz::{MIB, SIGNER, signed, within};
+use cardio_wire::message::{Ack, Command, Hello, State};
+use libfuzzer_sys::fuzz_target;
+
+macro_rules! author {
+    ($message:ident, $purpose:literal, $payload:expr) => {{
+        let key = SIGNER.verifying_key();
+        let _ = $message::verify($payload, &key);
+        let bytes = signed($payload, $purpose);
+        if let Ok(message) = $message::verify(&bytes, &key) {
+            assert_eq!(message.sign(&SIGNER), bytes, "one encoding");
+        }
+    }};
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((which, payload)) = input.split_first() else {
+        return;
+    };
+    within(64 * payload.len() + MIB, || match which % 4 {
+        0 => author!(Hello, b"ecg/1 hello", payload),
+        1 => author!(Ack, b"ecg/1 ack", payload),
+        2 => author!(Command, b"ecg/1 cmd", payload),
+        _ => author!(State, b"ecg/1 state", payload),
+    });
+});
