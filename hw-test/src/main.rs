@@ -22,6 +22,7 @@ mod sql;
 mod stolen;
 mod usage;
 mod visit;
+mod week;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +77,8 @@ enum Rig {
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// Lets a box gather a week of visits and Holters without its gateway, and watches it drain.
+    Week(week::Options),
 }
 
 #[derive(Args)]
@@ -186,6 +189,7 @@ fn main() -> ExitCode {
         Rig::Broker(options) => broker::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
+        Rig::Week(options) => week::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args.into())),
         Rig::Hostile(args) => hostile::run(&args.into()),
@@ -207,6 +211,7 @@ impl Rig {
             Self::Power(_) | Self::Stolen(_) => disk::obstacle(),
             Self::Broker(_) => mosquitto::obstacle().or_else(postgres::obstacle),
             Self::Postgres { .. } => postgres::obstacle(),
+            Self::Week(_) => week::obstacle(),
             Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
     }

@@ -26,13 +26,22 @@ pub(crate) fn processor_s(program: &Program) -> anyhow::Result<f64> {
     Ok(ticks / TICKS_PER_SECOND)
 }
 
+/// Resident memory of a program now, in MiB.
+pub(crate) fn resident_mib(program: &Program) -> anyhow::Result<f64> {
+    memory_mib(program, "VmRSS:")
+}
+
+fn memory_mib(program: &Program, field: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid()))
+        .context("no memory to read")?;
+    Ok(kib(&status, field).context("a memory that cannot be read")? / 1024.0)
+}
+
 impl Usage {
     /// Reads what `program`, which ran for at most `wall`, has used.
     pub(crate) fn note(&mut self, program: &Program, wall: Duration) -> anyhow::Result<()> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid()))
-            .context("no memory to read")?;
         self.cpu_percent = 100.0 * processor_s(program)? / wall.as_secs_f64();
-        self.peak_mib = peak_kib(&status).context("a memory that cannot be read")? / 1024.0;
+        self.peak_mib = memory_mib(program, "VmHWM:")?;
         Ok(())
     }
 }
@@ -46,21 +55,24 @@ fn processor_ticks(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
-/// `VmHWM` of `/proc/<pid>/status`, in KiB.
-fn peak_kib(status: &str) -> Option<f64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+/// A field of `/proc/<pid>/status`, in KiB.
+fn kib(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find(|line| line.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{peak_kib, processor_ticks};
+    use super::{kib, processor_ticks};
 
     #[test]
     fn the_kernels_lines_are_read_even_when_a_name_has_spaces() {
         let stat = "42 (a b) c) S 1 2 3 4 5 6 7 8 9 10 7 5 0 0 20";
         assert_eq!(processor_ticks(stat), Some(12.0));
-        assert_eq!(peak_kib("VmPeak: 9 kB\nVmHWM:\t 2048 kB\n"), Some(2048.0));
-        assert_eq!(peak_kib("VmPeak: 9 kB\n"), None);
+        assert_eq!(
+            kib("VmPeak: 9 kB\nVmHWM:\t 2048 kB\n", "VmHWM:"),
+            Some(2048.0)
+        );
+        assert_eq!(kib("VmPeak: 9 kB\n", "VmHWM:"), None);
     }
 }

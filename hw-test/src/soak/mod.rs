@@ -39,7 +39,7 @@ use truth::{Filed, Truth};
 const DEVICE: &str = "openbci-cyton";
 
 /// The gateway's database of the patient record in its state directory.
-const RECORD: &str = "record.sqlite";
+pub(crate) const RECORD: &str = "record.sqlite";
 
 /// How long programs may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(30);

@@ -19,7 +19,7 @@ use crate::programs::Programs;
 pub(crate) const SUBJECT: &str = "p-demo";
 
 /// The source's name in the box's configuration.
-const SOURCE: &str = "ecg12-a";
+pub(crate) const SOURCE: &str = "ecg12-a";
 
 /// Exit status of `status` when there is nobody to ask.
 const NOT_RUNNING: i32 = 3;
@@ -50,6 +50,8 @@ pub(crate) struct Stage {
     further_of_box: String,
     /// Whether boxes come through a broker only.
     at_broker: bool,
+    /// How much the box may keep.
+    cap: &'static str,
 }
 
 impl Stage {
@@ -73,6 +75,7 @@ impl Stage {
             further_of_gateway: String::new(),
             further_of_box: String::new(),
             at_broker: false,
+            cap: "1GiB",
         };
         stage.write("gateway.toml", &stage.gateway_config())?;
         stage.write("rules.toml", RULES)?;
@@ -109,6 +112,27 @@ impl Stage {
     /// Nobody stands beside the patient: a long recording, from the next enrolment on.
     pub(crate) fn leave_alone(&mut self) {
         self.attendance = "unattended";
+    }
+
+    /// Lets the box keep as much as one in the field, take the files of a recorder from
+    /// [`Self::recorder`], and end a visit as soon as its sensor is gone, from the next enrolment
+    /// on.
+    pub(crate) fn equip_for_long(&mut self) -> anyhow::Result<()> {
+        let recorder = self.recorder();
+        std::fs::create_dir_all(&recorder)
+            .with_context(|| format!("cannot create {}", recorder.display()))?;
+        self.cap = "8GiB";
+        self.further_of_box = format!(
+            "[capture]\nresume_within = \"1s\"\nsilent_after = \"1s\"\n\
+             [import]\nfolder = \"{}\"\nsubject = \"{SUBJECT}\"\nquiet_for = \"1s\"\n",
+            recorder.display()
+        );
+        Ok(())
+    }
+
+    /// The drop folder of a recorder's files.
+    pub(crate) fn recorder(&self) -> PathBuf {
+        self.folder.join("recorder")
     }
 
     /// Where the gateway listens for boxes.
@@ -435,9 +459,10 @@ impl Stage {
     fn box_config(&self) -> String {
         format!(
             "[box]\nenrolment = \"{folder}/enrolment.toml\"\nstate = \"{folder}/agent\"\n\
-             [store]\ncap = \"1GiB\"\n\
+             [store]\ncap = \"{cap}\"\n\
              [uplink]\nretry_last = \"2s\"\n{further}",
             folder = self.folder.display(),
+            cap = self.cap,
             further = self.further_of_box,
         )
     }
