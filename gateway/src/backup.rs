@@ -1,4 +1,4 @@
-//! A copy of inbox and record as they are, while the program goes on.
+//! A copy of inbox, record and invitations as they are, while the program goes on.
 //!
 //! The inbox is copied first. A record that is older than its inbox files again what it lacks,
 //! an inbox that is older than its boxes asks them to send again. Deliberately absent: keys,
@@ -42,11 +42,16 @@ impl BackupError {
     }
 }
 
-/// Copies both into a new folder that only its owner may enter.
+/// Copies all into a new folder that only its owner may enter.
 ///
 /// # Errors
 /// [`BackupError`]; a folder that was made stays, with what was copied into it.
-pub fn copy(inbox: &Readers, record: &Readers, folder: &Path) -> Result<(), BackupError> {
+pub fn copy(
+    inbox: &Readers,
+    record: &Readers,
+    invitations: &Readers,
+    folder: &Path,
+) -> Result<(), BackupError> {
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(folder)
@@ -57,6 +62,7 @@ pub fn copy(inbox: &Readers, record: &Readers, folder: &Path) -> Result<(), Back
     for (what, readers, file) in [
         ("inbox", inbox, "inbox.sqlite"),
         ("record", record, "record.sqlite"),
+        ("desk of invitations", invitations, "enrol.sqlite"),
     ] {
         readers
             .copy_to(&folder.join(file))

@@ -31,6 +31,9 @@ use crate::{alerting, backup, clock, enrol, filing, record};
 
 const REQUEST_MAX_BYTES: u64 = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Frames in quarantine that `status` and `records quarantine` show.
+const QUARANTINE_SHOWN: u64 = 100;
+const QUARANTINE_MAX: u64 = 10_000;
 
 /// What the command line asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,11 +95,13 @@ pub enum Request {
     },
     /// The alerts.
     AlertsList,
-    /// A copy of inbox and record as they are now.
+    /// A copy of inbox, record and invitations as they are now.
     Backup {
         /// A folder that does not exist yet.
         folder: std::path::PathBuf,
     },
+    /// Frames that could not be filed.
+    RecordsQuarantine,
     /// Acquisitions.
     RecordsFind {
         /// Logical id of a patient.
@@ -244,11 +249,19 @@ impl Control {
             }
             Request::Backup { folder } => {
                 let (inbox, record) = (self.inbox.readers().clone(), self.readers.clone());
-                let work = move || backup::copy(&inbox, &record, &folder);
+                let invitations = self.desk.readers().clone();
+                let work = move || backup::copy(&inbox, &record, &invitations, &folder);
                 let copied = tokio::task::spawn_blocking(work).await;
                 let copied = copied.map_err(|error| Refused::of(&error, "backup.stopped"))?;
                 copied.map_err(|error| Refused::of(&error, error.code()))?;
                 Ok(json!({"schema": "backup/1"}))
+            }
+            Request::RecordsQuarantine => {
+                let total = self.read(filing::counts).await?.quarantined;
+                let frames = self
+                    .read(|c| filing::quarantined(c, QUARANTINE_MAX))
+                    .await?;
+                Ok(json!({"schema": "quarantine/1", "total": total, "quarantine": frames}))
             }
             Request::RecordsFind { patient } => {
                 let found = self
@@ -277,7 +290,9 @@ impl Control {
         let failed = |error: crate::db::DbError| Refused::of(&error, error.code());
         let inbox = self.inbox.counts().map_err(failed)?;
         let record = self.read(filing::counts).await?;
-        let quarantine = self.read(filing::quarantined).await?;
+        let quarantine = self
+            .read(|c| filing::quarantined(c, QUARANTINE_SHOWN))
+            .await?;
         let healthy = inbox.conflicts == 0
             && inbox.missing == inbox.named_in_gaps
             && inbox.broken_lanes == 0

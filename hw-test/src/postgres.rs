@@ -302,7 +302,9 @@ fn run(command: &mut Command) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn lend(command: &[String]) -> anyhow::Result<bool> {
     let (program, arguments) = command.split_first().context("no command")?;
     let server = Server::start()?;
-    let status = Command::new(program)
+    let mut command = Command::new(program);
+    crate::programs::keep_own_package(&mut command);
+    let status = command
         .args(arguments)
         .env("CARDIO_TEST_POSTGRES", server.address())
         .status()

@@ -83,16 +83,20 @@ fn cargo_build(packages: &[&str]) -> Command {
     for package in packages {
         command.args(["-p", package]);
     }
-    // What `cargo run` tells this program of its own package is no business of another build:
-    // build scripts that watch it would run again each time, and all that rests on them.
+    keep_own_package(&mut command);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
+
+/// What `cargo run` tells this program of its own package is no business of another build: build
+/// scripts that watch it would run again each time, and all that rests on them.
+pub(crate) fn keep_own_package(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&name);
         }
     }
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    command
 }
 
 fn finish(mut command: Command) -> anyhow::Result<()> {

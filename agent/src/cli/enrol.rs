@@ -1,9 +1,11 @@
 //! `enrol`: makes this box known to a gateway, with the claim code that its operator gave.
 
+use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_wire::enrol::{ClaimCode, Scan};
+use zeroize::Zeroizing;
 
 use super::{ConfigArg, Failure, out};
 use crate::clock::SystemClock;
@@ -11,6 +13,8 @@ use crate::config::Config;
 use crate::enrolment::request::{Enrolling, Invitation, Progress, RequestError};
 use crate::hygiene;
 
+/// Longest line that holds a code.
+const LINE_MAX_BYTES: u64 = 4096;
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// It works, and is not done: an operator has to decide.
 const PENDING: u8 = 1;
@@ -26,10 +30,11 @@ pub(crate) struct Args {
     /// SHA-256 of its authority's certificate.
     #[arg(long, value_name = "HEX", requires_all = ["gateway", "code"])]
     ca_sha256: Option<String>,
-    /// The claim code.
+    /// The claim code; `-` reads it from standard input, where no list of processes shows it.
     #[arg(long, requires_all = ["gateway", "ca_sha256"])]
     code: Option<String>,
-    /// All three, as scanned from the QR code. Without any of them, what was begun goes on.
+    /// All three, as scanned from the QR code; `-` reads them from standard input. Without any of
+    /// them, what was begun goes on.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["gateway", "ca_sha256", "code"])]
     qr: Option<String>,
     /// Show the words and end; the same command without a code goes on later.
@@ -58,7 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 fn invitation(args: &Args) -> Result<Option<Invitation>, Failure> {
     let unreadable = |err| Failure::from(RequestError::Unreadable(err));
     if let Some(text) = &args.qr {
-        let scan: Scan = text.parse().map_err(unreadable)?;
+        let scan: Scan = secret(text, std::io::stdin().lock())?
+            .parse()
+            .map_err(unreadable)?;
         return Ok(Some(Invitation {
             address: scan.address,
             authority: scan.authority,
@@ -69,12 +76,24 @@ fn invitation(args: &Args) -> Result<Option<Invitation>, Failure> {
     else {
         return Ok(None);
     };
-    let code: ClaimCode = code.parse().map_err(unreadable)?;
+    let code: ClaimCode = secret(code, std::io::stdin().lock())?
+        .parse()
+        .map_err(unreadable)?;
     Ok(Some(Invitation {
         address: address.clone(),
         authority: authority.to_lowercase(),
         code,
     }))
+}
+
+/// What was given, or the line that `-` stands for.
+fn secret(given: &str, input: impl BufRead) -> Result<Zeroizing<String>, Failure> {
+    if given != "-" {
+        return Ok(Zeroizing::new(given.to_owned()));
+    }
+    let mut line = Zeroizing::new(String::new());
+    input.take(LINE_MAX_BYTES).read_line(&mut line)?;
+    Ok(Zeroizing::new(line.trim().to_owned()))
 }
 
 async fn until_decided(mut enrolling: Enrolling, no_wait: bool) -> Result<u8, Failure> {
@@ -114,5 +133,21 @@ async fn until_decided(mut enrolling: Enrolling, no_wait: bool) -> Result<u8, Fa
                 tokio::time::sleep(ASK_EVERY).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::secret;
+
+    #[test]
+    fn a_dash_stands_for_the_line_that_follows_on_standard_input() {
+        let read = |given: &str| {
+            secret(given, &b" ABCD-EFGH \nmore\n"[..])
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(read("-"), "ABCD-EFGH");
+        assert_eq!(read("WXYZ"), "WXYZ");
     }
 }

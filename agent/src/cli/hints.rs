@@ -25,7 +25,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "enrol.nothing_begun",
-        "begin with what the operator gives: cardio-agent enrol --gateway ... --ca-sha256 ... --code ...",
+        "begin with what the operator gives: cardio-agent enrol --gateway ... --ca-sha256 ... --code -",
     ),
     (
         "gate.turned_away",

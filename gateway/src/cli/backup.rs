@@ -10,7 +10,7 @@ use super::{exit, out};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// A folder that does not exist yet: inbox and record go there as they are now.
+    /// A folder that does not exist yet: inbox, record and invitations go there as they are now.
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<u8, Fa
         },
     )?;
     out::narrate(&format!(
-        "Inbox and record are in {}. Keep the folder `keys` beside them: nothing opens without it.\n",
+        "Inbox, record and invitations are in {}. Keep the folder `keys` beside them: nothing opens without it.\n",
         folder.display()
     ));
     Ok(exit::WELL)

@@ -1,4 +1,4 @@
-//! `cardio-gateway records find|export`.
+//! `cardio-gateway records find|quarantine|export`.
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,13 @@ pub(super) enum Verb {
         /// Logical id of a patient.
         #[arg(long, value_name = "ID")]
         patient: Option<String>,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Frames that could not be opened or read, newest first, and why; a newer program tries them
+    /// again when it starts.
+    Quarantine {
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -46,6 +53,18 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
                 out::result(&table(&found));
             }
             Ok(exit::WELL)
+        }
+        Verb::Quarantine { json } => {
+            let found = ask(&config, &Request::RecordsQuarantine)?;
+            if json {
+                out::document(&found);
+            } else {
+                out::result(&aside(&found));
+            }
+            Ok(match found.get("total").and_then(Value::as_u64) {
+                Some(0) => exit::WELL,
+                _ => exit::DEGRADED,
+            })
         }
         Verb::Export {
             patient,
@@ -152,4 +171,43 @@ fn table(document: &Value) -> String {
         ],
         &rows,
     )
+}
+
+/// What is in quarantine.
+fn aside(document: &Value) -> String {
+    let rows: Vec<Vec<String>> = out::list(document, "quarantine")
+        .map(|one| ["noticed", "program", "code", "frame", "why"].map(|part| out::text(one, part)))
+        .map(Vec::from)
+        .collect();
+    let total = out::text(document, "total");
+    if rows.is_empty() {
+        return "EMPTY   every frame that came could be filed\n".to_owned();
+    }
+    let head = ["NOTICED", "PROGRAM", "CODE", "FRAME", "WHY"];
+    format!(
+        "ASIDE   {} of {total}\n\n{}",
+        rows.len(),
+        out::table(&head, &rows)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::aside;
+    use serde_json::json;
+
+    #[test]
+    fn the_quarantine_says_how_much_is_aside_and_why() {
+        let empty = json!({"total": 0, "quarantine": []});
+        assert!(aside(&empty).starts_with("EMPTY"));
+        let text = aside(&json!({"total": 2, "quarantine": [
+            {"frame": "box/1/chain/7", "code": "open.key", "why": "no key opens it",
+             "program": "0.1.0", "noticed": "2026-01-01T00:00:00Z"},
+        ]}));
+        assert!(text.starts_with("ASIDE   1 of 2\n"), "{text}");
+        assert!(
+            text.contains("open.key") && text.contains("no key opens it"),
+            "{text}"
+        );
+    }
 }

@@ -262,6 +262,11 @@ impl Desk {
         })
     }
 
+    /// Connections that read its invitations.
+    pub const fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// Where boxes are told to go.
     pub fn meeting(&self) -> &Meeting {
         &self.meeting

@@ -64,8 +64,10 @@ pub struct Quarantined {
     pub code: String,
     /// Why, in words.
     pub why: String,
-    /// The program that tried.
+    /// The version of the program that tried last.
     pub program: String,
+    /// When it did, in RFC 3339.
+    pub noticed: String,
 }
 
 /// How far every lane is filed.
@@ -357,12 +359,12 @@ pub fn find(connection: &Connection, subject: Option<&str>) -> Result<Vec<Found>
 ///
 /// # Errors
 /// [`DbError`] when the record cannot be read.
-pub fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, DbError> {
+pub fn quarantined(connection: &Connection, most: u64) -> Result<Vec<Quarantined>, DbError> {
     let rows = connection.rows(
         "list the quarantine",
-        "SELECT box, lane, chain, seq, code, why, program
-         FROM quarantine ORDER BY noticed_us DESC LIMIT 100",
-        values![],
+        "SELECT box, lane, chain, seq, code, why, program, noticed_us
+         FROM quarantine ORDER BY noticed_us DESC LIMIT ?1",
+        values![most],
     )?;
     rows.into_iter()
         .map(|mut row| {
@@ -377,6 +379,7 @@ pub fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>, DbError>
                 code: row.take(4)?,
                 why: row.take(5)?,
                 program: row.take(6)?,
+                noticed: crate::clock::rfc3339(row.take(7)?),
             })
         })
         .collect()

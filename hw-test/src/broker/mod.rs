@@ -61,8 +61,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
     let folder = options.keep.as_deref().unwrap_or(temporary.path());
     let count = usize::try_from(options.gateways).unwrap_or(1);
-    let played =
-        Field::begin(folder, &programs, count, options.seed).and_then(|field| play(field, options));
+    let begun = Field::begin(folder, &programs, count, options.seed);
+    if begun.is_ok() && count > 1 {
+        result("database      a server of another name or authority: not believed");
+    }
+    let played = begun.and_then(|field| play(field, options));
     if !matches!(played, Ok(true)) {
         let kept = temporary.keep();
         let kept = options.keep.as_deref().unwrap_or(&kept);

@@ -29,7 +29,7 @@ pub(super) fn invite(config: &Config, name: String, json: bool) -> Result<u8, Fa
          ca-sha256 {authority}\n\
          code      {code}   shown once; it is kept nowhere\n\n\
          {drawn}\n\
-         At the box:\n  cardio-agent enrol --gateway {address} --ca-sha256 {authority} --code {code}\n\
+         At the box:\n  cardio-agent enrol --gateway {address} --ca-sha256 {authority} --code -\n  {code}\n\
          Then here, with the six words that the box shows:\n  \
          cardio-gateway boxes confirm {name} --words \"...\"\n"
     ));
