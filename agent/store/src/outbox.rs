@@ -21,14 +21,14 @@
 //!   gateway's too.
 //! - `unsent_gap`: the gap records that are kept, as facts.
 //! - `open_acquisition`: see [`crate::bookkeeping`].
-//! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, and `.damaged-<n>` files
-//!   that were set aside, each with a marker `.named` once gap records name what it lost.
-//!   Files are 0600, a directory that is made here is 0700.
+//! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, `-wal.new` for a moment,
+//!   and `.damaged-<n>` files that were set aside, each with a marker `.named` once gap records
+//!   name what it lost. Files are 0600, a directory that is made here is 0700.
 //!
 //! Writes: up to 64 records or 20 ms make one transaction with the counters of their lanes; in
 //! it, a record is sealed while the frame before it is inserted.
-//! After any error the file is closed and opened again, and what it says then is believed;
-//! a failed sync is never tried again on the same handle.
+//! After any error the file is closed and opened again, and what it says then is believed,
+//! because all of it is on the disk (see [`cardio_sqlite`]).
 //!
 //! Reads: frames in order from any place; each is compared with its fingerprint.
 //!

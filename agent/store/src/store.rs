@@ -21,6 +21,10 @@ use crate::recover::{begin_again, forget_gaps};
 use crate::sealing::{EncodedRecord, Entry, Sealed, Sealing, seal};
 use crate::space::{Ballast, Space, SpaceLevel, left_on_disk};
 
+/// 2020-01-01. A frame stored by an earlier wall clock was stored by one that nobody had set: its
+/// age is not known, and it goes when space is needed.
+const CLOCK_SET_UTC: UtcMicros = UtcMicros(1_577_836_800_000_000);
+
 /// The outbox as its one thread sees it.
 pub(crate) struct Store {
     pub(crate) config: OutboxConfig,
@@ -340,8 +344,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Deletes acknowledged frames of one lane that were stored before an instant; a bounded
-    /// number per call. Only within [`Store::commit`].
+    /// Deletes acknowledged frames of one lane that were stored before an instant, up to the first
+    /// that was not; a bounded number per call. Only within [`Store::commit`].
     pub(crate) fn delete_older(
         &mut self,
         row: &mut LaneRow,
@@ -355,13 +359,12 @@ impl Store {
         let conn = self.conn()?;
         let old: i64 = conn
             .prepare_cached(
-                "SELECT count(*) FROM frame WHERE place BETWEEN ?1 AND ?2 AND stored_utc < ?3",
+                "SELECT ifnull(min(place), ?2 + 1) - ?1 FROM frame
+                 WHERE place BETWEEN ?1 AND ?2 AND NOT (stored_utc >= ?3 AND stored_utc < ?4)",
             )
             .and_then(|mut count| {
-                count.query_row(
-                    params![row.place(row.oldest), row.place(last), before.0],
-                    |r| r.get(0),
-                )
+                let (from, to) = (row.place(row.oldest), row.place(last));
+                count.query_row(params![from, to, CLOCK_SET_UTC.0, before.0], |r| r.get(0))
             })
             .map_err(|source| OutboxError::database("find old frames", source))?;
         match u64::try_from(old) {

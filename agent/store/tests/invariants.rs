@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use cardio_core::acquisition::{Acquisition, Attendance, WaveformKind, WaveformSpec};
 use cardio_core::calibration::Calibration;
-use cardio_core::clock::TimeAnchor;
+use cardio_core::clock::{Clock as _, ClockQuality, TimeAnchor, UtcMicros};
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::{Gap, GapCause};
 use cardio_core::ids::{AcquisitionId, SourceId};
@@ -211,6 +211,23 @@ fn after_a_week_acknowledged_frames_go_and_a_request_for_them_is_answered_by_a_g
     // the fingerprint before the oldest frame is still known
     outbox.acked(&ends.ack(&old, 3)).unwrap();
     assert_eq!(outbox.lane_states().unwrap()[1].acked, 1);
+}
+
+#[test]
+fn a_wall_clock_that_was_never_set_makes_no_frame_old_and_none_before_it_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox.db");
+    let ends = Ends::new();
+    let outbox = ends.open(&path, 64 * MIB).unwrap();
+    let now = ends.clock.read().utc;
+    put(&outbox, Lane::Routine, event(0)).unwrap();
+    ends.clock
+        .set_utc(UtcMicros(0), ClockQuality::Unsynchronised);
+    put(&outbox, Lane::Routine, event(1)).unwrap();
+    ends.clock.set_utc(now, ClockQuality::Unsynchronised);
+    let newest = put(&outbox, Lane::Routine, event(2)).unwrap();
+    outbox.acked(&ends.ack(&newest, 1)).unwrap();
+    assert_eq!(outbox.lane_states().unwrap()[1].oldest, 1);
 }
 
 #[test]

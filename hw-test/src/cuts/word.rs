@@ -23,6 +23,8 @@ pub(crate) struct LaneWord {
     pub(crate) lane: u64,
     /// Its chain, in hexadecimal digits.
     pub(crate) chain: String,
+    /// The oldest frame that the box still has.
+    pub(crate) oldest: u64,
     /// Frames saved in this chain so far.
     pub(crate) saved: u64,
     /// Fingerprint of the last of them, in hexadecimal digits.
@@ -89,22 +91,21 @@ impl Word {
     pub(crate) fn in_inbox(&self, inbox: &Path) -> Kept {
         let mut kept = Kept::default();
         kept.check_integrity(inbox);
-        self.acknowledged_in(inbox, &mut kept);
+        for said in self.lanes.iter().filter(|said| said.acked > 0) {
+            said.in_inbox_from(1, inbox, &mut kept);
+        }
         kept
     }
 
-    /// Whether the running gateway with this inbox holds everything that it has acknowledged:
-    /// one from an old backup does not, until it has been sent again.
+    /// Whether the running gateway with this inbox holds everything that it has acknowledged and
+    /// the box still has: one from an old backup does not, until it has been sent again. What a
+    /// full card made the box delete is gone, and is named.
     pub(crate) fn is_held_by(&self, inbox: &Path) -> bool {
         let mut kept = Kept::default();
-        self.acknowledged_in(inbox, &mut kept);
-        kept.wrong.is_empty()
-    }
-
-    fn acknowledged_in(&self, inbox: &Path, kept: &mut Kept) {
-        for said in self.lanes.iter().filter(|said| said.acked > 0) {
-            said.in_inbox(inbox, kept);
+        for said in self.lanes.iter().filter(|said| said.acked >= said.oldest) {
+            said.in_inbox_from(said.oldest, inbox, &mut kept);
         }
+        kept.wrong.is_empty()
     }
 }
 
@@ -113,6 +114,7 @@ impl LaneWord {
         Self {
             lane: number(row, "lane"),
             chain: text(row, "chain"),
+            oldest: number(row, "oldest"),
             saved: number(row, "next").saturating_sub(1),
             head: text(row, "head"),
             acked: number(row, "acked"),
@@ -153,10 +155,10 @@ impl LaneWord {
         kept.check_head(self.lane, self.saved, &self.head, outbox, &question);
     }
 
-    fn in_inbox(&self, inbox: &Path, kept: &mut Kept) {
+    fn in_inbox_from(&self, oldest: u64, inbox: &Path, kept: &mut Kept) {
         let question = format!(
-            "SELECT count(DISTINCT seq) AS frames, count(*) AS rows, max(seq) AS newest FROM frames \
-             WHERE lane = {} AND chain = x'{}' AND seq <= {}",
+            "SELECT count(DISTINCT seq) AS frames FROM frames \
+             WHERE lane = {} AND chain = x'{}' AND seq BETWEEN {oldest} AND {}",
             self.lane, self.chain, self.acked
         );
         let frames = match sql::look(inbox, &question) {
@@ -166,8 +168,9 @@ impl LaneWord {
                 return;
             }
         };
-        if frames < self.acked {
-            let lost = self.acked - frames;
+        let promised = (self.acked + 1).saturating_sub(oldest);
+        if frames < promised {
+            let lost = promised - frames;
             kept.lose(
                 lost,
                 format!("lane {}: {lost} acknowledged are missing", self.lane),

@@ -290,9 +290,9 @@ impl Field {
     }
 
     /// The device under both cards has no block to give: writing back fails with EIO. It is well
-    /// again before the cards are taken out: at that, Linux writes the file system's own blocks
-    /// where they belong, empties its journal, and does not look whether the flush between the two
-    /// succeeded. What is lost there no program can keep.
+    /// again before the cards are taken out. While it was not, an unmounting lost a block of the
+    /// file system itself that had been flushed before, and said nothing: what is lost there no
+    /// program can keep.
     fn fail_writes(&mut self, lasts: Duration) -> anyhow::Result<()> {
         self.cards.as_ref().context(NO_CARDS)?.host.fill()?;
         pause(lasts);
