@@ -308,6 +308,19 @@ impl Link {
     }
 }
 
+/// Why the client says that the connection is gone.
+fn why(source: ConnectionError, user: &str) -> Lost {
+    match source {
+        ConnectionError::MqttState(StateError::ServerDisconnect {
+            reason_code: DisconnectReasonCode::SessionTakenOver,
+            ..
+        }) => Lost::TakenOver {
+            user: user.to_owned(),
+        },
+        source => Lost::Connection(Box::new(source)),
+    }
+}
+
 /// Polls the client until the connection or the listener to it is gone. It never waits for the
 /// listener: whoever waits for it would wait for the client in turn.
 async fn poll(mut events: EventLoop, told: mpsc::Sender<Heard>, user: String) {
@@ -316,11 +329,7 @@ async fn poll(mut events: EventLoop, told: mpsc::Sender<Heard>, user: String) {
             Ok(Event::Incoming(Packet::Publish(message))) => Heard::Message(message),
             Ok(Event::Incoming(Packet::SubAck(answer))) => Heard::Subscribed(answer),
             Ok(_) => continue,
-            Err(ConnectionError::MqttState(StateError::ServerDisconnect {
-                reason_code: DisconnectReasonCode::SessionTakenOver,
-                ..
-            })) => Heard::Lost(Lost::TakenOver { user: user.clone() }),
-            Err(source) => Heard::Lost(Lost::Connection(Box::new(source))),
+            Err(source) => Heard::Lost(why(source, &user)),
         };
         let ends = matches!(heard, Heard::Lost(_));
         match told.try_send(heard) {
@@ -399,4 +408,25 @@ fn read(path: &Path) -> Result<String, BrokerError> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionError, DisconnectReasonCode, StateError, why};
+
+    #[test]
+    fn a_broker_that_says_why_it_threw_us_off_is_understood() {
+        let said = |reason_code| {
+            let source = StateError::ServerDisconnect {
+                reason_code,
+                reason_string: None,
+            };
+            why(ConnectionError::MqttState(source), "cardio-gateway")
+        };
+        let lost = said(DisconnectReasonCode::SessionTakenOver);
+        assert_eq!(lost.code(), "broker.taken-over");
+        assert!(lost.to_string().contains("broker.user"), "{lost}");
+        let lost = said(DisconnectReasonCode::ServerBusy);
+        assert_eq!(lost.code(), "broker.connection");
+    }
 }
