@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::Kind;
-use crate::judge::compare::{FoundGap, StatedGap, Verdict};
+use crate::judge::compare::Verdict;
 use crate::out::result;
 use crate::soak::truth::Outcome;
 use crate::sql::{Database, number, text};
@@ -90,7 +90,7 @@ impl Table<'_> {
                 visit.verdict.equal,
                 visit.recordings,
                 visit.stated,
-                visit.overstated().len()
+                visit.overstated()
             ));
         }
         let alerts: Vec<&str> = self.alerts().collect();
@@ -140,20 +140,10 @@ impl Table<'_> {
     }
 }
 
-/// How much longer than the truth a killed box may state its absence: it measures it by when the
-/// first frame reached it, which on a machine with other work is late.
-const OVERSTATED_MOST_S: f64 = 0.5;
-
 impl Visited {
     fn wrong(&self) -> Vec<String> {
         let mut judged = self.verdict.clone();
-        let overstated = self.overstated();
-        judged
-            .unstated
-            .retain(|found| !overstated.iter().any(|gap| gap.after == found.after));
-        judged
-            .superfluous
-            .retain(|gap| !gap.is_turns_of(self.modulus) && !overstated.contains(&gap));
+        judged.forgive_overstated(self.rate_hz, self.modulus);
         // What the sensor sent when the box had been asked to stop reached nobody.
         let allowed = self.unheard.as_millis() * u128::from(self.rate_hz) / 1_000;
         if u128::from(judged.tail) <= allowed {
@@ -170,63 +160,9 @@ impl Visited {
         wrong
     }
 
-    /// Gaps of killed boxes that are where samples are missing, and a little too long: too much
-    /// is said to be missing there, and not too little.
-    fn overstated(&self) -> Vec<&StatedGap> {
-        let most = Duration::from_secs_f64(OVERSTATED_MOST_S).as_millis()
-            * u128::from(self.rate_hz)
-            / 1_000;
-        let is_one = |gap: &&StatedGap| {
-            let fits = |found: &FoundGap| {
-                let beyond = gap.len.checked_sub(found.len);
-                found.after == gap.after && beyond.is_some_and(|more| u128::from(more) <= most)
-            };
-            gap.cause == "box-stopped" && self.verdict.unstated.iter().any(fits)
-        };
-        self.verdict.superfluous.iter().filter(is_one).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Visited;
-    use crate::judge::compare::{FoundGap, StatedGap, Verdict};
-    use std::time::Duration;
-
-    fn visited(missing: u64, stated: u64) -> Visited {
-        let found = FoundGap {
-            after: 1_000,
-            from: 1_000,
-            len: missing,
-            sent_unfiled: missing,
-        };
-        let gap = StatedGap {
-            len: stated,
-            uncertainty: 10,
-            cause: "box-stopped".to_owned(),
-            after: 1_000,
-        };
-        Visited {
-            verdict: Verdict {
-                gaps: vec![found.clone()],
-                unstated: vec![found],
-                superfluous: vec![gap],
-                ..Verdict::default()
-            },
-            stated: 1,
-            recordings: 1,
-            alerts: Vec::new(),
-            expected: &[],
-            rate_hz: 250,
-            modulus: Some(256),
-            unheard: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn a_gap_may_be_a_little_too_long_and_never_too_short() {
-        assert_eq!(visited(544, 575).wrong(), Vec::<String>::new());
-        assert_eq!(visited(544, 520).wrong().len(), 2);
-        assert_eq!(visited(544, 700).wrong().len(), 2);
+    /// How many gaps state more than is missing.
+    fn overstated(&self) -> usize {
+        let mut judged = self.verdict.clone();
+        judged.forgive_overstated(self.rate_hz, self.modulus)
     }
 }

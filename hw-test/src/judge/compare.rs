@@ -40,13 +40,32 @@ pub(crate) struct StatedGap {
     pub(crate) after: u64,
 }
 
+/// How much longer than the truth a killed box may state its absence: it measures it by when the
+/// first frame reached it, which on a machine with other work is late.
+const STOPPED_BEYOND_MS: u64 = 500;
+
+/// How much a box that could not look at its port may state as lost that came after all.
+const STALLED_AT_MOST_MS: u64 = 5_000;
+
 impl StatedGap {
-    /// Whether it is a loss of whole turns of the sensor's counter, which begins again after
-    /// `modulus` frames: a box that could not look at its port for long cannot tell it from none.
-    pub(crate) fn is_turns_of(&self, modulus: Option<u64>) -> bool {
+    /// Whether it states a loss of whole turns of the sensor's counter, which begins again after
+    /// `modulus` frames, of a few seconds in all: a box that was stalled cannot tell it from none.
+    fn is_of_stalled_box(&self, rate_hz: u32, modulus: Option<u64>) -> bool {
         let turns = modulus.is_some_and(|turn| self.len.is_multiple_of(turn));
-        self.cause == "frames-lost" && turns
+        self.cause == "frames-lost" && turns && self.len <= samples(STALLED_AT_MOST_MS, rate_hz)
     }
+
+    /// Whether a killed box states this absence, and a little more of it than there is.
+    fn exceeds(&self, found: &FoundGap, rate_hz: u32) -> bool {
+        let beyond = self.len.checked_sub(found.len);
+        self.cause == "box-stopped"
+            && found.after == self.after
+            && beyond.is_some_and(|more| more <= samples(STOPPED_BEYOND_MS, rate_hz))
+    }
+}
+
+fn samples(ms: u64, rate_hz: u32) -> u64 {
+    ms * u64::from(rate_hz) / 1_000
 }
 
 /// An absence as the comparison found it.
@@ -84,6 +103,18 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Takes out what stalled or killed boxes state beyond the truth; how many stated gaps. Too much
+    /// is said to be missing there, and not too little.
+    pub(crate) fn forgive_overstated(&mut self, rate_hz: u32, modulus: Option<u64>) -> usize {
+        let (stated, unstated) = (self.superfluous.clone(), &mut self.unstated);
+        self.superfluous.retain(|gap| {
+            !gap.is_of_stalled_box(rate_hz, modulus)
+                && !unstated.iter().any(|found| gap.exceeds(found, rate_hz))
+        });
+        unstated.retain(|found| !stated.iter().any(|gap| gap.exceeds(found, rate_hz)));
+        stated.len() - self.superfluous.len()
+    }
+
     /// Everything that is wrong when nothing but the visit happened. Empty: all is well.
     pub(crate) fn all_differences(&self) -> Vec<String> {
         let mut all = self.differences.clone();
@@ -300,6 +331,45 @@ fn check_derived(span: &FiledSpan, verdict: &mut Verdict) {
 
 #[cfg(test)]
 mod tests {
+    /// What remains wrong of a stated gap where so much is missing, of a sensor of 250 Hz.
+    fn unforgiven(missing: u64, stated: u64, cause: &str) -> (usize, usize) {
+        let found = super::FoundGap {
+            after: 1_000,
+            from: 1_000,
+            len: missing,
+            sent_unfiled: missing,
+        };
+        let gap = super::StatedGap {
+            len: stated,
+            uncertainty: 10,
+            cause: cause.to_owned(),
+            after: 1_000,
+        };
+        let mut verdict = super::Verdict {
+            unstated: Some(found).into_iter().filter(|gap| gap.len > 0).collect(),
+            superfluous: vec![gap],
+            ..super::Verdict::default()
+        };
+        let forgiven = verdict.forgive_overstated(250, Some(256));
+        (forgiven, verdict.all_differences().len())
+    }
+
+    #[test]
+    fn a_killed_box_may_state_a_little_too_much_and_never_too_little() {
+        assert_eq!(unforgiven(544, 575, "box-stopped"), (1, 0));
+        assert_eq!(unforgiven(544, 520, "box-stopped"), (0, 2));
+        assert_eq!(unforgiven(544, 700, "box-stopped"), (0, 2));
+        assert_eq!(unforgiven(544, 575, "frames-lost"), (0, 2));
+    }
+
+    #[test]
+    fn a_stalled_box_may_state_a_few_whole_turns_and_nothing_else() {
+        assert_eq!(unforgiven(0, 512, "frames-lost"), (1, 0));
+        assert_eq!(unforgiven(0, 513, "frames-lost"), (0, 1));
+        assert_eq!(unforgiven(0, 256 * 5, "frames-lost"), (0, 1));
+        assert_eq!(unforgiven(0, 512, "box-stopped"), (0, 1));
+    }
+
     use super::{FiledSpan, SentRow, StatedGap, Verdict, compare};
 
     fn sent(range: std::ops::Range<u64>) -> Vec<SentRow> {

@@ -50,6 +50,8 @@ pub(super) struct Table<'a> {
     pub(super) stated: usize,
     /// Recordings in the patient record.
     pub(super) recordings: usize,
+    /// Gaps that state more than is missing, as a stalled or killed box may.
+    pub(super) overstated: usize,
     /// What became of the samples.
     pub(super) verdict: Verdict,
     /// Whether the programs could prove their chains.
@@ -80,11 +82,12 @@ impl Table<'_> {
         let (explained, unexplained) = self.absences();
         result(format!(
             "samples       {} sent, {} filed equal in {} recording(s), {} absence(s) stated, \
-             {} explained by a gap record",
+             {} of them too long, {} explained by a gap record",
             self.verdict.sent,
             self.verdict.equal,
             self.recordings,
             self.stated,
+            self.overstated,
             explained.len()
         ));
         let traffic = &self.traffic;
