@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The packages of the programs. What is built with one selection is ready for the next.
-const PACKAGES: [&str; 3] = ["cardio-agent", "cardio-gateway", "cardio-firmware-sim"];
+/// The programs. No package is named when they are built: what was built for all packages at once
+/// is then ready.
+const PROGRAMS: [&str; 3] = ["cardio-agent", "cardio-gateway", "cardio-sim"];
 
 /// Where the programs under test are.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds the programs in the profile of this one, unless they lie ready in `ready`.
     pub(crate) fn prepare(ready: Option<&Path>) -> anyhow::Result<Self> {
-        let folder = ready.map_or_else(|| build(&PACKAGES), |folder| Ok(folder.to_path_buf()))?;
+        let folder = ready.map_or_else(|| build(&PROGRAMS), |folder| Ok(folder.to_path_buf()))?;
         Ok(Self {
             agent: program(&folder, "cardio-agent")?,
             gateway: program(&folder, "cardio-gateway")?,
@@ -52,7 +53,7 @@ fn program(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
 /// find. It has a name of its own, and refuses to be built for release.
 pub(crate) fn unsealed_agent() -> anyhow::Result<PathBuf> {
     const NAME: &str = "cardio-agent-unsealed";
-    let mut command = cargo_build(&PACKAGES);
+    let mut command = cargo_build(&PROGRAMS);
     command.args(["--bin", NAME, "--features", "cardio-agent/unsealed"]);
     finish(command)?;
     program(&own_folder()?, NAME)
@@ -64,10 +65,9 @@ fn own_folder() -> anyhow::Result<PathBuf> {
     Ok(folder.to_path_buf())
 }
 
-fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
+fn build(programs: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = own_folder()?;
-    let mut command = cargo_build(packages);
-    command.arg("--bins");
+    let mut command = cargo_build(programs);
     if folder.ends_with("release") {
         command.arg("--release");
     }
@@ -75,13 +75,13 @@ fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// `cargo build` of these packages.
-fn cargo_build(packages: &[&str]) -> Command {
+/// `cargo build` of these programs.
+fn cargo_build(programs: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet"]);
-    for package in packages {
-        command.args(["-p", package]);
+    for program in programs {
+        command.args(["--bin", program]);
     }
     keep_own_package(&mut command);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
