@@ -5,8 +5,8 @@
 #   schemas/fuzz/run.sh 1000000        every target a million times
 #   schemas/fuzz/run.sh 60s mqtt enrol only these; formats/edf is one format
 #
-# Needs a C++ compiler. RUSTC_BOOTSTRAP lets the stable compiler watch which branches are reached;
-# it holds for this folder only. A finding is left under artifacts/, with the command to repeat it.
+# Needs a C++ compiler. The stable compiler can be told to watch which branches are reached. A
+# finding is left under artifacts/, with the command to repeat it.
 #
 #   CARDIO_DATA   folder of real recordings: seeds of the formats that we only read
 set -euo pipefail
@@ -22,7 +22,7 @@ esac
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:+$CARGO_TARGET_DIR/fuzz}
-export CARGO_TARGET_DIR=${target_dir:-$here/target} CARGO_INCREMENTAL=0 RUSTC_BOOTSTRAP=1
+export CARGO_TARGET_DIR=${target_dir:-$here/target} CARGO_INCREMENTAL=0
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 coverage+=" -Cllvm-args=-sanitizer-coverage-pc-table"
