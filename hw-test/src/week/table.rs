@@ -18,8 +18,10 @@ const GROWTH_MIB: f64 = 16.0;
 /// The most that the gateway may ever hold resident, in MiB.
 const GATEWAY_MIB: f64 = 300.0;
 
-/// Bulk frames that may be under way before an alert.
-const BULK_BETWEEN: u64 = 1;
+/// Bulk frames that may be under way before an alert: the box's window for them. While as many
+/// alerts as it may have out wait for their acknowledgement, other lanes go on, so that a lane of
+/// alerts that nobody acknowledges does not hold everything else.
+const BULK_BETWEEN: u64 = 32;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
