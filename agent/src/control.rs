@@ -174,6 +174,7 @@ async fn look_at_store(board: &Board, outbox: &Outbox) {
                 free_bytes: summary.space.free_bytes(),
                 level: summary.space.level().name().to_owned(),
                 autonomy: summary.autonomy.into(),
+                aside: summary.aside.into(),
                 code: lines.store.code.take(),
             };
         }

@@ -4,6 +4,7 @@
 //! Deliberately absent: identity of a patient, signal, and any decision. Nothing reads the
 //! board to decide what to do.
 
+mod aside;
 mod latency;
 mod text;
 
@@ -14,6 +15,7 @@ use cardio_core::clock::{ClockQuality, ClockReading};
 use cardio_store::Autonomy;
 use serde::{Deserialize, Serialize};
 
+pub use aside::AsideStatus;
 pub use latency::{Latencies, LatencyFacts};
 pub use text::as_text;
 
@@ -218,6 +220,8 @@ pub struct StoreStatus {
     pub level: String,
     /// How long capture can go on if nothing leaves the box.
     pub autonomy: AutonomyStatus,
+    /// Files that were set aside, because they were damaged or the card forgot.
+    pub aside: AsideStatus,
     /// Stable code of what is wrong with it, if anything.
     pub code: Option<String>,
 }

@@ -119,6 +119,21 @@ fn tail(text: &mut String, status: &Status) {
             sent, store.filed, store.waiting
         ),
     );
+    let aside = &store.aside;
+    if aside.files > 0 {
+        put(
+            text,
+            format_args!(
+                "ASIDE    {} file(s) set aside, {} · {} frame(s) carried over, {} waiting, {} \
+                 unreadable\n",
+                aside.files,
+                bytes(aside.bytes),
+                aside.carried,
+                aside.waiting,
+                aside.unreadable
+            ),
+        );
+    }
     put(text, format_args!("CLOCK    {}\n", clock(status)));
     if let Some(left_s) = status.certificate.left_s {
         let days = left_s.div_euclid(86_400);

@@ -402,6 +402,13 @@ impl<S: Shelf> Talk<'_, S> {
                         None
                     }
                     AckOutcome::Refused { why } => Some(why.code()),
+                    AckOutcome::Forked { sign } => {
+                        let (code, lane) = (sign.code(), ack.lane.name());
+                        tracing::error!(event = "UplinkLaneForked", code, lane);
+                        // new chains have begun: the scheduler says hello for them
+                        self.look().await?;
+                        None
+                    }
                 }
             }
             Ok(_) => Some("ack.foreign"),

@@ -1,17 +1,17 @@
-//! Opening the file: directory, lock, schema, check, and setting a damaged one aside.
+//! Opening the file: directory, lock, schema, check.
 //!
 //! That everything which can be read of it is on the disk is [`cardio_sqlite`]'s concern.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) use cardio_sqlite::beside;
 use cardio_sqlite::{directory, private_file};
 use cardio_wire::envelope;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::aside;
 use crate::error::OutboxError;
 use crate::lanes::Lanes;
 use crate::migrate;
@@ -19,12 +19,6 @@ use crate::migrate;
 /// Files up to this size are read whole when they are opened; of larger ones the edges of
 /// each lane are checked, and every frame again when it is sent.
 const WHOLE_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
-
-/// Ends the name of SQLite's write-ahead log.
-const LOG: &str = "-wal";
-
-/// Ends the name of the marker beside a file whose losses are named.
-const NAMED: &str = ".named";
 
 /// Makes the directory if there is none, and takes the lock that keeps others out. The lock
 /// ends with the process, however it ends.
@@ -51,7 +45,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, OutboxError> {
 
 /// Opens or makes the database and brings it to the known schema.
 pub(crate) fn connect(path: &Path, max_bytes: u64) -> Result<Connection, OutboxError> {
-    finish_setting_aside(path)?;
+    aside::finish_setting_aside(path)?;
     let mut conn = cardio_sqlite::open(path).map_err(OutboxError::opening)?;
     conn.pragma_update(None, "trusted_schema", false)
         .and_then(|()| set_cap(&conn, max_bytes))
@@ -193,67 +187,6 @@ fn check_frames(conn: &Connection, lanes: &Lanes) -> Result<(), OutboxError> {
         }
     }
     Ok(())
-}
-
-/// Moves a damaged database and its log out of the way. Nothing is deleted: a person may still
-/// read them. The log goes last: what interrupts that is made good by the next opening.
-pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, OutboxError> {
-    let aside = asides(path)
-        .find(|candidate| !candidate.exists())
-        .unwrap_or_else(|| beside(path, ".damaged-0"));
-    rename(path, &aside)?;
-    finish_setting_aside(path)?;
-    Ok(aside)
-}
-
-/// A log without its database belongs to the one that was set aside last. SQLite would delete it
-/// with the first use of a new database.
-fn finish_setting_aside(path: &Path) -> Result<(), OutboxError> {
-    let log = beside(path, LOG);
-    if path.exists() || !log.exists() {
-        return Ok(());
-    }
-    let last = asides(path).take_while(|aside| aside.exists()).last();
-    match last.map(|aside| beside(&aside, LOG)) {
-        Some(its_log) if !its_log.exists() => rename(&log, &its_log),
-        _ => Ok(()),
-    }
-}
-
-fn asides(path: &Path) -> impl Iterator<Item = PathBuf> {
-    (1..=10_000_u32).map(|number| beside(path, &format!(".damaged-{number}")))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), OutboxError> {
-    std::fs::rename(from, to).map_err(|source| OutboxError::file("set aside", from, source))
-}
-
-/// Files that were set aside and whose losses are not named yet.
-pub(crate) fn unnamed_asides(path: &Path) -> Result<Vec<PathBuf>, OutboxError> {
-    let directory = directory(path);
-    let failed = |source| OutboxError::file("list", directory, source);
-    let prefix = beside(path, ".damaged-");
-    let prefix = prefix.file_name().unwrap_or_default().as_bytes();
-    let mut asides = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        let name = file.file_name().unwrap_or_default().as_bytes();
-        let number = name.strip_prefix(prefix).unwrap_or_default();
-        let is_aside = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-        if is_aside && !beside(&file, NAMED).exists() {
-            asides.push(file);
-        }
-    }
-    asides.sort();
-    Ok(asides)
-}
-
-/// Marks a file that was set aside: its losses are named and committed.
-pub(crate) fn mark_named(aside: &Path) -> Result<(), OutboxError> {
-    let marker = beside(aside, NAMED);
-    private_file(&marker)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| OutboxError::file("mark", &marker, source))
 }
 
 #[cfg(test)]

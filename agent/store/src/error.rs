@@ -7,6 +7,9 @@ use cardio_sqlite::OpenError;
 use cardio_wire::chain::ChainError;
 use cardio_wire::envelope::SealError;
 use cardio_wire::lane::Lane;
+use cardio_wire::record::LaneGapV1;
+
+use crate::fork::ForkSign;
 
 /// Why the outbox did not do what it was asked. Clones share the cause, because one failed
 /// commit answers every record of its group.
@@ -52,6 +55,15 @@ pub enum OutboxError {
     Damaged {
         /// What contradicts what.
         what: String,
+    },
+    /// The gateway holds another history of the lane's chain: the card forgot what it had
+    /// stored. The file is set aside and a new chain begins.
+    #[error("the gateway holds another history of the {lane} lane ({})", sign.code())]
+    Forked {
+        /// Which lane.
+        lane: Lane,
+        /// What proved it.
+        sign: ForkSign,
     },
     /// A frame that is kept does not continue its chain.
     #[error("the chain of the {lane} lane is broken at frame {seq}")]
@@ -100,7 +112,8 @@ impl OutboxError {
             Self::File { .. } | Self::Database { .. } if self.is_full_disk() => "outbox.disk-full",
             Self::File { .. } => "outbox.file",
             Self::Database { .. } => "outbox.database",
-            Self::Damaged { .. } => "outbox.damaged",
+            Self::Damaged { .. } => LaneGapV1::DAMAGED,
+            Self::Forked { .. } => LaneGapV1::FORKED,
             Self::Chain { source, .. } => source.code(),
             Self::Full { .. } => "outbox.full",
             Self::Seal { source, .. } => source.code(),

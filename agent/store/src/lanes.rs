@@ -10,7 +10,7 @@ use crate::error::OutboxError;
 
 /// Frames of a lane have the places from `lane * 2^48 + 1` on.
 const PLACE_BITS: u32 = 48;
-const MAX_SEQ: u64 = (1 << PLACE_BITS) - 1;
+pub(crate) const MAX_SEQ: u64 = (1 << PLACE_BITS) - 1;
 
 /// What is kept of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

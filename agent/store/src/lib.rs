@@ -14,10 +14,14 @@
 //! | [`error`] | what can go wrong |
 
 mod ahead;
+mod aside;
 pub mod autonomy;
 pub mod bookkeeping;
+mod carry;
 mod database;
 pub mod error;
+mod fork;
+mod intact;
 mod lanes;
 mod migrate;
 pub mod outbox;
@@ -33,7 +37,9 @@ mod writer;
 
 pub use autonomy::Autonomy;
 pub use bookkeeping::{OpenAcquisition, SubjectMark};
+pub use carry::AsideSummary;
 pub use error::OutboxError;
+pub use fork::ForkSign;
 pub use outbox::{
     AckOutcome, AckRefusal, KeyRing, LaneSummary, OutFrame, Outbox, OutboxConfig, OutboxSummary,
     Pending, Resent, Stored,

@@ -15,9 +15,10 @@ const APPLICATION_ID: i64 = 0x4543_474F;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Step n takes a file from version n to version n + 1.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     |conn| conn.execute_batch(include_str!("schema.sql")),
     bookkeeping::mark_subjects,
+    |conn| conn.execute_batch(include_str!("schema_3.sql")),
 ];
 
 /// The version that this program works with.

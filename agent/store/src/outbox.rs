@@ -15,15 +15,17 @@
 //! - The file keeps to its cap; see [`crate::space`].
 //!
 //! Layout (`schema.sql`, version in `PRAGMA user_version`)
-//! - `frame { place = lane * 2^48 + seq, fingerprint, stored_utc, bytes }`
+//! - `frame { place = lane * 2^48 + seq, fingerprint, stored_utc, bytes, carries }`
 //! - `lane { chain, oldest, next, head, acked, acked_head, ack_counter, kept_bytes,
 //!   waiting_bytes, refused }`: frames `oldest..next` are there, up to `acked` they are the
 //!   gateway's too.
 //! - `unsent_gap`: the gap records that are kept, as facts.
 //! - `open_acquisition`: see [`crate::bookkeeping`].
-//! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, `-wal.new` for a moment,
-//!   and `.damaged-<n>` files that were set aside, each with a marker `.named` once gap records
-//!   name what it lost. Files are 0600, a directory that is made here is 0700.
+//! - `carrying`: how far files that were set aside are carried over.
+//! - Beside it: `.lock`, `.ballast`, SQLite's `-wal` and `-shm`, `-wal.new` for a moment, and
+//!   `.damaged-<n>` and `.forked-<n>` files that were set aside, each with a marker `.named` once gap records name
+//!   what it lost, and `.carried` once all that can be read of it is acknowledged.
+//!   Files are 0600, a directory that is made here is 0700.
 //!
 //! Writes: up to 64 records or 20 ms make one transaction with the counters of their lanes; in
 //! it, a record is sealed while the frame before it is inserted.
@@ -32,11 +34,13 @@
 //!
 //! Reads: frames in order from any place; each is compared with its fingerprint.
 //!
-//! Deletes: acknowledged frames after 7 days, or oldest first from 85 % on.
+//! Deletes: acknowledged frames after 7 days, or oldest first from 85 % on; files that were set
+//! aside likewise, once what could be read of them is acknowledged.
 //!
-//! Recovers: SQLite rolls back what was not committed. A file that contradicts itself is set
-//! aside whole, new chains begin, and their first frames name what the old ones still had
-//! to send. Frames in a file that was set aside stay readable to a person and are not sent.
+//! Recovers: SQLite rolls back what was not committed. A file that contradicts itself, or of
+//! whose chain the gateway provably holds another history, is set aside whole, new chains
+//! begin, and their first frames name what the old ones still had to send. What is intact of
+//! that is then carried over: each frame whole, in a frame of the new chain of its lane.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -75,6 +79,8 @@ pub struct OutboxConfig {
     pub group_max: usize,
     /// The longest time that a record waits for others.
     pub group_wait: Duration,
+    /// The time between two batches of frames that are carried over.
+    pub carry_pause: Duration,
 }
 
 impl OutboxConfig {
@@ -85,6 +91,7 @@ impl OutboxConfig {
             cap_bytes,
             group_max: 64,
             group_wait: Duration::from_millis(20),
+            carry_pause: Duration::from_millis(20),
         }
     }
 }

@@ -5,17 +5,16 @@ use std::path::Path;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::record::{LaneGapV1, Record, RecordHead, record_id};
 use ring::rand::{SecureRandom, SystemRandom};
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, Row, params};
 
+use crate::aside;
 use crate::database;
 use crate::error::OutboxError;
+use crate::intact;
 use crate::lanes::{LaneRow, Lanes, signed, unsigned};
 use crate::outbox::OutboxConfig;
 use crate::space::SpaceLevel;
 use crate::store::{Store, connect, create_lanes};
-
-/// Why frames of a chain are missing whose file was set aside.
-const DAMAGED: &str = "outbox.damaged";
 
 impl Store {
     pub(crate) fn after_error(&mut self, err: &OutboxError) -> Result<(), OutboxError> {
@@ -54,18 +53,21 @@ impl Store {
         }
     }
 
-    /// Sets the damaged file aside, begins new chains, and names what is missing.
-    pub(crate) fn recover(&mut self, damage: &OutboxError) -> Result<(), OutboxError> {
+    /// Sets the file aside, begins new chains, names what is missing, and begins to carry over
+    /// what is intact.
+    pub(crate) fn recover(&mut self, why: &OutboxError) -> Result<(), OutboxError> {
         self.conn = None;
         if std::mem::replace(&mut self.recovering, true) {
-            return Err(damage.clone());
+            return Err(why.clone());
         }
         let known = self.durable;
-        let named = begin_again(&self.config, damage).and_then(|(conn, lanes)| {
+        let named = begin_again(&self.config, why).and_then(|(conn, lanes)| {
             self.conn = Some(conn);
             self.lanes = lanes;
             self.durable = lanes;
-            self.name_damage(Some(known))
+            self.name_damage(Some(known))?;
+            self.begin_carrying();
+            Ok(())
         });
         self.recovering = false;
         named
@@ -75,12 +77,21 @@ impl Store {
     /// marker beside the file says so, made after the commit. The first frames of each new
     /// chain are these names.
     pub(crate) fn name_damage(&mut self, known: Option<Lanes>) -> Result<(), OutboxError> {
-        for aside in database::unnamed_asides(&self.config.path)? {
-            let left = LeftBehind::read(&aside);
+        for aside in aside::list(&self.config.path)? {
+            if aside.is_named() {
+                continue;
+            }
+            let left = LeftBehind::read(&aside.path);
             let lanes = known.or(left.lanes);
+            let why = aside.cause.reason();
             let ended: Vec<LaneGap> = match &lanes {
-                Some(lanes) => lanes.iter().filter_map(LaneGap::of_ended).collect(),
-                None => Lane::ALL.map(LaneGap::of_unknown).into(),
+                Some(lanes) => {
+                    let ended = lanes.iter();
+                    ended
+                        .filter_map(|row| LaneGap::of_ended(row, why))
+                        .collect()
+                }
+                None => Lane::ALL.map(|lane| LaneGap::of_unknown(lane, why)).into(),
             };
             self.commit(|store, new| {
                 for gap in left.unsent.iter().chain(&ended) {
@@ -91,7 +102,7 @@ impl Store {
                 }
                 Ok(())
             })?;
-            database::mark_named(&aside)?;
+            aside.mark_named()?;
         }
         Ok(())
     }
@@ -128,30 +139,29 @@ impl Store {
         on: Lane,
         gap: &LaneGap,
     ) -> Result<(), OutboxError> {
-        let record = self.gap_record(gap)?;
-        let stored = self.insert(lanes, on, record)?;
-        gap.remember(self.conn()?, stored.identity.lane, stored.identity.seq)
-            .map_err(|source| OutboxError::database("remember a gap", source))
-    }
-
-    fn gap_record(&self, gap: &LaneGap) -> Result<Record, OutboxError> {
-        let at = self.clock.read();
-        let mut random = [0; 10];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| OutboxError::Randomness { act: "name a gap" })?;
-        Ok(Record::LaneGap(LaneGapV1 {
-            head: RecordHead {
-                id: record_id(at.utc, random),
-                at,
-            },
+        let record = Record::LaneGap(LaneGapV1 {
+            head: self.record_head("name a gap")?,
             lane: gap.lane,
             chain: gap.chain,
             from_seq: gap.from_seq,
             to_seq: gap.to_seq,
             records: gap.records,
             reason: gap.reason.clone(),
-        }))
+        });
+        let stored = self.insert(lanes, on, record)?;
+        gap.remember(self.conn()?, stored.identity.lane, stored.identity.seq)
+            .map_err(|source| OutboxError::database("remember a gap", source))
+    }
+
+    /// What a record of the outbox's own starts with.
+    pub(crate) fn record_head(&self, act: &'static str) -> Result<RecordHead, OutboxError> {
+        let at = self.clock.read();
+        let mut random = [0; 10];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| OutboxError::Randomness { act })?;
+        let id = record_id(at.utc, random);
+        Ok(RecordHead { id, at })
     }
 }
 
@@ -168,26 +178,26 @@ pub(crate) struct LaneGap {
 impl LaneGap {
     /// What a lane still had to send when its file was set aside. A lane that had sent
     /// everything leaves an empty stretch: it says that the chain has ended there.
-    fn of_ended(row: &LaneRow) -> Option<Self> {
+    fn of_ended(row: &LaneRow, why: &str) -> Option<Self> {
         (row.next > 1).then(|| Self {
             lane: row.lane,
             chain: row.chain,
             from_seq: row.acked + 1,
             to_seq: row.next - 1,
             records: row.waiting(),
-            reason: DAMAGED.to_owned(),
+            reason: why.to_owned(),
         })
     }
 
     /// A lane of which nothing could be read.
-    fn of_unknown(lane: Lane) -> Self {
+    fn of_unknown(lane: Lane, why: &str) -> Self {
         Self {
             lane,
             chain: ChainId([0; 8]),
             from_seq: 1,
             to_seq: u64::MAX,
             records: 0,
-            reason: DAMAGED.to_owned(),
+            reason: why.to_owned(),
         }
     }
 
@@ -231,7 +241,7 @@ pub(crate) fn forget_gaps(conn: &Connection, on: Lane, upto: u64) -> Result<(), 
         .map_err(|source| OutboxError::database("forget gaps", source))
 }
 
-/// What can still be read of a file that was set aside.
+/// What can still be read of what a file that was set aside says of itself.
 struct LeftBehind {
     lanes: Option<Lanes>,
     unsent: Vec<LaneGap>,
@@ -239,9 +249,8 @@ struct LeftBehind {
 
 impl LeftBehind {
     fn read(aside: &Path) -> Self {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(aside, flags).ok();
-        let lanes = conn.as_ref().and_then(|conn| Lanes::load(conn).ok()?);
+        let conn = intact::open(aside).ok();
+        let lanes = conn.as_ref().and_then(intact::lanes);
         let unsent = conn.as_ref().and_then(|conn| {
             let mut statement = conn.prepare("SELECT * FROM unsent_gap").ok()?;
             let rows = statement.query_map([], LaneGap::read).ok()?;
@@ -254,15 +263,15 @@ impl LeftBehind {
     }
 }
 
-/// Sets a damaged file aside and makes a new one.
+/// Sets a file aside and makes a new one.
 pub(crate) fn begin_again(
     config: &OutboxConfig,
-    damage: &OutboxError,
+    why: &OutboxError,
 ) -> Result<(Connection, Lanes), OutboxError> {
-    let aside = database::set_aside(&config.path)?;
+    let aside = aside::set_aside(&config.path, why.into())?;
     tracing::error!(
-        code = damage.code(),
-        why = %damage,
+        code = why.code(),
+        why = %why,
         aside = %aside.display(),
         "OutboxSetAside"
     );

@@ -5,7 +5,7 @@
 //! way into the database. Deliberately absent: the database.
 
 use cardio_wire::envelope::{self, FrameHeader, SUITE_X25519_CHACHA};
-use cardio_wire::lane::{FrameIdentity, Lane};
+use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::record::Record;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,8 @@ const WORTH_A_THREAD: usize = 4;
 #[derive(Clone)]
 pub struct EncodedRecord {
     pub(crate) note: Note,
+    /// The chain of the frame that the record carries, if it carries one.
+    pub(crate) carries: Option<ChainId>,
     pub(crate) plaintext: Zeroizing<Vec<u8>>,
 }
 
@@ -37,8 +39,17 @@ impl From<Record> for EncodedRecord {
     fn from(record: Record) -> Self {
         Self {
             note: Note::of(&record),
+            carries: None,
             plaintext: Zeroizing::new(record.encode()),
         }
+    }
+}
+
+impl EncodedRecord {
+    /// The same, known to carry a frame of that chain.
+    pub(crate) const fn carrying(mut self, chain: ChainId) -> Self {
+        self.carries = Some(chain);
+        self
     }
 }
 
@@ -137,7 +148,13 @@ pub(crate) fn seal(
     };
     let bytes = ahead
         .take(&keys.recipient)
-        .and_then(|key| key.seal(&entry.encoded.plaintext, &header, &keys.signer))
+        .and_then(|key| {
+            let plaintext = &entry.encoded.plaintext;
+            match entry.encoded.carries {
+                Some(_) => key.seal_carrier(plaintext, &header, &keys.signer),
+                None => key.seal(plaintext, &header, &keys.signer),
+            }
+        })
         .map_err(|source| OutboxError::Seal { lane, source })?;
     let fingerprint = envelope::fingerprint(&bytes);
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

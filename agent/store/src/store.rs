@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::lane::Lane;
-use cardio_wire::record::Record;
 use rusqlite::{Connection, params};
 
 use crate::ahead::Ahead;
 use crate::autonomy::{Autonomy, Growth};
 use crate::bookkeeping;
+use crate::carry::Carrying;
 use crate::database;
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes};
@@ -33,6 +33,7 @@ pub(crate) struct Store {
     pub(crate) lanes: Lanes,
     /// The lanes as the file has them; refusals on a full disk are counted in `lanes` first.
     pub(crate) durable: Lanes,
+    pub(crate) carrying: Carrying,
     ahead: Ahead,
     pub(crate) ballast: Ballast,
     growth: Growth,
@@ -72,6 +73,7 @@ impl Store {
             clock,
             lanes: opened.1,
             durable: opened.1,
+            carrying: Carrying::default(),
             ahead: Ahead::default(),
             ballast,
             growth: Growth::default(),
@@ -81,6 +83,7 @@ impl Store {
             _lock: lock,
         };
         store.name_damage(None)?;
+        store.begin_carrying();
         Ok(store)
     }
 
@@ -233,7 +236,7 @@ impl Store {
         &mut self,
         lanes: &mut Lanes,
         lane: Lane,
-        record: Record,
+        record: impl Into<EncodedRecord>,
     ) -> Result<Stored, OutboxError> {
         let encoded = record.into();
         let entry = Entry { lane, encoded };
@@ -311,6 +314,7 @@ impl Store {
         while level >= SpaceLevel::Deleting && self.delete_a_batch()? {
             level = self.space()?.level();
         }
+        self.delete_asides(level)?;
         let refused = self
             .lanes
             .iter()
@@ -386,8 +390,11 @@ fn insert_frame(
         bytes,
     } = sealed;
     let place = crate::lanes::place(identity.lane, identity.seq);
-    conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut insert| insert.execute(params![place, fingerprint, stored_utc.0, bytes]))
+    let carries = record.carries.map(|chain| chain.0);
+    conn.prepare_cached("INSERT INTO frame VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut insert| {
+            insert.execute(params![place, fingerprint, stored_utc.0, bytes, carries])
+        })
         .map_err(|source| OutboxError::database("store a frame", source))?;
     #[cfg(feature = "unsealed")]
     crate::unsealed::keep(conn, record)?;

@@ -7,8 +7,10 @@ use cardio_wire::message::Ack;
 use rusqlite::{OptionalExtension, params};
 
 use crate::autonomy::Autonomy;
+use crate::carry::AsideSummary;
 use crate::database::fingerprint_at;
 use crate::error::OutboxError;
+use crate::fork::{self, ForkSign};
 use crate::lanes::{LaneRow, lane_and_seq};
 use crate::recover::LaneGap;
 use crate::space::Space;
@@ -16,7 +18,7 @@ use crate::store::{Store, bytes_between};
 
 /// How long acknowledged frames are kept, so that a gateway that lost its disk can have
 /// them again.
-const KEEP_ACKED_US: i64 = 7 * 24 * 3600 * 1_000_000;
+pub(crate) const KEEP_ACKED_US: i64 = 7 * 24 * 3600 * 1_000_000;
 
 /// A frame to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +40,7 @@ pub enum AckRefusal {
     NotNewer,
     /// It covers less than an earlier one: the gateway went back in time.
     Behind,
-    /// It covers frames that do not exist.
-    Ahead,
-    /// The gateway has another frame at that place.
+    /// It names a fingerprint where there is no frame.
     OtherFrame,
 }
 
@@ -52,7 +52,6 @@ impl AckRefusal {
             Self::OtherChain => "ack.other-chain",
             Self::NotNewer => "ack.not-newer",
             Self::Behind => "ack.behind",
-            Self::Ahead => "ack.ahead",
             Self::OtherFrame => "ack.other-frame",
         }
     }
@@ -72,6 +71,12 @@ pub enum AckOutcome {
     Refused {
         /// Why.
         why: AckRefusal,
+    },
+    /// It proves that the card forgot: the file is set aside, new chains have begun, and what
+    /// the file still holds is carried over.
+    Forked {
+        /// What proves it.
+        sign: ForkSign,
     },
 }
 
@@ -121,6 +126,8 @@ pub struct OutboxSummary {
     pub space: Space,
     /// How long that lasts.
     pub autonomy: Autonomy,
+    /// Files that were set aside.
+    pub aside: AsideSummary,
 }
 
 impl Store {
@@ -191,13 +198,17 @@ impl Store {
     }
 
     pub(crate) fn acked(&mut self, ack: &Ack) -> Result<AckOutcome, OutboxError> {
-        if let Some(why) = self.refusal(ack)? {
-            tracing::warn!(
-                code = why.code(),
-                lane = ack.lane.name(),
-                "OutboxAckRefused"
-            );
-            return Ok(AckOutcome::Refused { why });
+        self.conn()?;
+        if let Some(why) = self.refusal(ack) {
+            return Ok(refused(why, ack.lane));
+        }
+        if let Some(sign) = self.fork(ack)? {
+            let lane = ack.lane;
+            self.recover(&OutboxError::Forked { lane, sign })?;
+            return Ok(AckOutcome::Forked { sign });
+        }
+        if ack.upto < self.lanes.get(ack.lane).acked {
+            return Ok(refused(AckRefusal::Behind, ack.lane));
         }
         let before = UtcMicros(self.clock.read().utc.0.saturating_sub(KEEP_ACKED_US));
         let newly = self.commit(|store, lanes| {
@@ -215,31 +226,35 @@ impl Store {
         if let Err(err) = self.make_room() {
             tracing::warn!(code = err.code(), "OutboxEvictionError");
         }
+        if let Err(err) = self.finish_asides() {
+            tracing::warn!(code = err.code(), "OutboxCarryError");
+        }
         let upto = ack.upto;
         Ok(AckOutcome::Accepted { upto, newly })
     }
 
-    fn refusal(&mut self, ack: &Ack) -> Result<Option<AckRefusal>, OutboxError> {
-        let device = self.keys.device;
-        let conn = self.conn()?;
-        let head = fingerprint_at(conn, crate::lanes::place(ack.lane, ack.upto))?;
+    /// Why an acknowledgement says nothing of the present chains, or nothing new.
+    fn refusal(&self, ack: &Ack) -> Option<AckRefusal> {
         let row = self.lanes.get(ack.lane);
-        let own = if ack.upto == row.acked {
-            Some(row.acked_head)
-        } else {
-            head
-        };
         let checks = [
-            (ack.device != device, AckRefusal::OtherBox),
+            (ack.device != self.keys.device, AckRefusal::OtherBox),
             (ack.chain != row.chain, AckRefusal::OtherChain),
             (ack.counter <= row.ack_counter, AckRefusal::NotNewer),
-            (ack.upto >= row.next, AckRefusal::Ahead),
-            (ack.upto < row.acked, AckRefusal::Behind),
-            (own != Some(ack.head), AckRefusal::OtherFrame),
+            (
+                ack.upto == 0 && ack.head != NO_PREVIOUS,
+                AckRefusal::OtherFrame,
+            ),
         ];
-        Ok(checks
+        checks
             .into_iter()
-            .find_map(|(wrong, why)| wrong.then_some(why)))
+            .find_map(|(wrong, why)| wrong.then_some(why))
+    }
+
+    /// What an acknowledgement proves that is not refused.
+    fn fork(&mut self, ack: &Ack) -> Result<Option<ForkSign>, OutboxError> {
+        let row = *self.lanes.get(ack.lane);
+        let conn = self.conn()?;
+        fork::shown_by(ack, &row, |seq| fingerprint_at(conn, row.place(seq)))
     }
 
     pub(crate) fn resend(
@@ -324,8 +339,15 @@ impl Store {
             lanes,
             space,
             autonomy,
+            aside: self.asides(),
         })
     }
+}
+
+fn refused(why: AckRefusal, lane: Lane) -> AckOutcome {
+    let lane = lane.name();
+    tracing::warn!(code = why.code(), lane, "OutboxAckRefused");
+    AckOutcome::Refused { why }
 }
 
 /// The fingerprint that a stored frame names as the one before it.

@@ -27,19 +27,34 @@ pub(crate) enum Job {
     Call(Question),
 }
 
-/// Works until every handle is gone and nothing waits.
+/// Works until every handle is gone and nothing waits. Before each job, and while there is none,
+/// some frames of files that were set aside are carried over when it is time.
 pub(crate) fn run(mut store: Store, jobs: &Receiver<Job>) {
-    while let Ok(job) = jobs.recv() {
-        match job {
-            Job::Call(call) => call(&mut store),
-            Job::Append(entry, reply) => {
-                let mut group = Group::default();
-                group.add(entry, reply);
-                let question = gather(&store, jobs, &mut group);
-                group.store(&mut store);
-                if let Some(call) = question {
-                    call(&mut store);
-                }
+    loop {
+        let job = match store.carrying.is_due() {
+            true => jobs.recv_timeout(store.config.carry_pause),
+            false => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        if matches!(job, Err(RecvTimeoutError::Disconnected)) {
+            return;
+        }
+        store.carry();
+        if let Ok(job) = job {
+            work(&mut store, job, jobs);
+        }
+    }
+}
+
+fn work(store: &mut Store, job: Job, jobs: &Receiver<Job>) {
+    match job {
+        Job::Call(call) => call(store),
+        Job::Append(entry, reply) => {
+            let mut group = Group::default();
+            group.add(entry, reply);
+            let question = gather(store, jobs, &mut group);
+            group.store(store);
+            if let Some(call) = question {
+                call(store);
             }
         }
     }

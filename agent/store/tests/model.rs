@@ -11,6 +11,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use cardio_core::ids::BoxId;
 use cardio_store::{AckOutcome, Outbox, Resent, Stored};
 use cardio_wire::lane::Lane;
 use cardio_wire::message::Ack;
@@ -142,6 +143,7 @@ impl World {
             None => (good, good.upto >= lane.acked),
             Some(0) => (
                 Ack {
+                    upto: 0,
                     head: [1; 32],
                     ..good
                 },
@@ -150,7 +152,7 @@ impl World {
             Some(1) => (Ack { counter: 0, ..good }, false),
             Some(2) => (
                 Ack {
-                    upto: good.upto + 1_000,
+                    device: BoxId([0xEE; 16]),
                     ..good
                 },
                 false,

@@ -21,9 +21,10 @@ use rusqlite::{Connection, params};
 use support::{Ends, MIB, event, put};
 
 /// The statements of each version, from the first on.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     include_str!("versions/v1.sql"),
     include_str!("versions/v2.sql"),
+    include_str!("versions/v3.sql"),
 ];
 
 const CHAIN: ChainId = ChainId([5; 8]);
@@ -59,7 +60,7 @@ fn file_of_version(version: usize, ends: &Ends, path: &Path) -> Vec<Record> {
         heads.push(prev);
         let place = (1_i64 << 48) + i64::try_from(seq).unwrap();
         conn.execute(
-            "INSERT INTO frame VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO frame (place, fingerprint, stored_utc, bytes) VALUES (?1, ?2, ?3, ?4)",
             params![place, prev, 1_700_000_000_000_000_i64, frame],
         )
         .unwrap();

@@ -86,7 +86,7 @@ impl Shelf for Frames {
             .unwrap();
         if ack.upto >= state.next {
             return Ok(AckOutcome::Refused {
-                why: AckRefusal::Ahead,
+                why: AckRefusal::OtherFrame,
             });
         }
         let newly = ack.upto - state.acked;

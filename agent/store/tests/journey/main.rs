@@ -2,11 +2,14 @@
 //! over memory, under everything that can happen between them: frames lost, repeated and out
 //! of order; acknowledgements forged, replayed, older, of other chains and boxes; crashes of
 //! both ends; a gateway restored from an old copy; frames deleted for space; a full outbox;
-//! damage.
+//! damage; a card that goes back to an older state of itself while frames are under way.
 //!
 //! Holds:
 //! - what was committed is filed exactly once, or named in a signed gap record, and what was
 //!   refused is counted in one;
+//! - what is intact in a file that was set aside, and was never acknowledged, is filed;
+//! - what a card forgot is filed if the gateway got it;
+//! - new chains for the sake of another history begin only when a card went back;
 //! - what was deleted had been acknowledged, out of a durable state;
 //! - each lane is filed in its order, and an identity never has two frames;
 //! - no other frame is published while an alert could be.
@@ -18,22 +21,23 @@
     reason = "a test program: what is unexpected must stop it"
 )]
 
+mod check;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use cardio_core::ids::BoxId;
-use cardio_store::{AckOutcome, AckRefusal, Outbox, Resent};
-use cardio_wire::chain::ChainWalk;
-use cardio_wire::envelope;
+use cardio_store::{AckOutcome, AckRefusal, OutFrame, Outbox, Resent};
+use cardio_wire::envelope::{self, NO_PREVIOUS};
 use cardio_wire::intake::{self, Arrival, ChainKey, Holdings, MemoryHoldings, NamedGap, Stored};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::link::{LaneScheduler, Step};
-use cardio_wire::message::{Ack, LaneState};
+use cardio_wire::message::{Ack, LaneState, OtherHistory};
 use cardio_wire::record::{LaneGapV1, Record};
 use proptest::prelude::*;
-use support::{Ends, put, sized_event};
+use support::{Ends, files_of, put, sized_event};
 
 /// So small that a few dozen records fill it.
 const CAP_BYTES: u64 = 512 * 1024;
@@ -63,6 +67,8 @@ enum Event {
     GatewayBackup,
     GatewayRestored,
     Damage(u8, u8),
+    CardCopied,
+    CardGoesBack,
     Pass(u32),
 }
 
@@ -83,7 +89,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::GatewayBackup),
         1 => Just(Event::GatewayRestored),
         1 => (lane, any::<u8>()).prop_map(|(lane, at)| Event::Damage(lane, at)),
-        2 => (0_u32..40_000_000).prop_map(Event::Pass),
+        2 => Just(Event::CardCopied),
+        2 => Just(Event::CardGoesBack),
+        3 => (0_u32..40_000_000).prop_map(Event::Pass),
     ]
 }
 
@@ -107,6 +115,19 @@ struct World {
     refused: u64,
     /// The furthest place of each chain that an accepted acknowledgement covered.
     covered: BTreeMap<ChainId, u64>,
+    /// A copy of the card, and how many records were committed then.
+    copy: Option<(PathBuf, usize)>,
+    /// The card went back, and the box may not know it yet.
+    may_fork: bool,
+    went_back: bool,
+    /// What a card that went back had committed since.
+    forgotten: Vec<(FrameIdentity, Record)>,
+    damaged: BTreeSet<FrameIdentity>,
+    /// What each published frame tells of another one.
+    carriers: BTreeMap<FrameIdentity, FrameIdentity>,
+    gaps: BTreeMap<FrameIdentity, LaneGapV1>,
+    /// What the gateway holds that does not fit, and has not said yet.
+    others: BTreeMap<ChainId, OtherHistory>,
 }
 
 impl World {
@@ -128,6 +149,14 @@ impl World {
             committed: Vec::new(),
             refused: 0,
             covered: BTreeMap::new(),
+            copy: None,
+            may_fork: false,
+            went_back: false,
+            forgotten: Vec::new(),
+            damaged: BTreeSet::new(),
+            carriers: BTreeMap::new(),
+            gaps: BTreeMap::new(),
+            others: BTreeMap::new(),
         };
         world.outbox = Some(world.ends.open(&world.path(), CAP_BYTES).unwrap());
         world.scheduler.connected();
@@ -177,7 +206,14 @@ impl World {
                 self.reconnect();
             }
             Event::Damage(lane, at) => self.damage(lane, at),
-            Event::Pass(micros) => self.now += u64::from(micros),
+            Event::CardCopied => {
+                let to = self.dir.path().join(format!("copy-{}", self.made));
+                let _ = std::fs::remove_dir_all(&to);
+                let copied = copy_card(&self.path(), &to);
+                self.copy = Some((copied, self.committed.len()));
+            }
+            Event::CardGoesBack => self.go_back(),
+            Event::Pass(micros) => self.pass(u64::from(micros)),
         }
         self.check_deletions();
     }
@@ -219,6 +255,7 @@ impl World {
                     Ok(mut frames) => {
                         let frame = frames.remove(0);
                         assert_eq!(frame.identity.seq, seq);
+                        self.note(&frame);
                         let bytes = frame.bytes.len();
                         self.scheduler.published(lane, seq, bytes, self.now);
                         self.network.push((frame.identity, frame.bytes));
@@ -263,7 +300,25 @@ impl World {
                 };
                 self.scheduler.resend(state.lane, state.chain, seq);
             }
+            if let Some(other) = greeting.other {
+                self.others.insert(state.chain, other);
+            }
             self.ack(usize::from(state.lane.number()));
+            if self.states().iter().all(|now| now.chain != state.chain) {
+                return;
+            }
+        }
+    }
+
+    /// What a frame tells of others, for the comparison at the end.
+    fn note(&mut self, frame: &OutFrame) {
+        match self.ends.read(&frame.bytes) {
+            Record::CarriedFrame(carried) => {
+                let inner = envelope::peek(&carried.frame).unwrap().identity();
+                self.carriers.insert(frame.identity, inner);
+            }
+            Record::LaneGap(gap) => drop(self.gaps.insert(frame.identity, gap)),
+            _ => {}
         }
     }
 
@@ -285,25 +340,39 @@ impl World {
     /// Everything that has arrived becomes durable; then the transport says so.
     fn commit(&mut self) {
         for (identity, frame) in std::mem::take(&mut self.arrived) {
-            let key = self.ends.signer.verifying_key();
-            let verified = envelope::verify(&frame, &key).unwrap();
-            let arrival = Arrival {
-                identity,
-                prev: verified.header.prev,
-                fingerprint: verified.fingerprint,
-                frame: &frame,
-            };
-            let receipt = intake::take(&mut self.gateway, &arrival).unwrap();
-            assert!(
-                matches!(receipt.stored, Stored::New | Stored::Duplicate),
-                "{identity}: {receipt:?}"
-            );
-            assert_eq!(receipt.head.broken_at, None, "{identity}");
-            if let Record::LaneGap(gap) = self.ends.read(&frame) {
-                self.name(&gap);
-            }
+            self.take(&frame, false);
             self.scheduler
                 .confirmed(identity.lane, identity.seq, self.now);
+        }
+    }
+
+    /// One frame becomes durable, and what it tells of others is done.
+    fn take(&mut self, frame: &[u8], carried: bool) {
+        let key = self.ends.signer.verifying_key();
+        let verified = envelope::verify(frame, &key).unwrap();
+        let identity = verified.header.identity();
+        let arrival = Arrival {
+            identity,
+            prev: verified.header.prev,
+            fingerprint: verified.fingerprint,
+            frame,
+        };
+        let receipt = match carried {
+            true => intake::take_carried(&mut self.gateway, &arrival).unwrap(),
+            false => intake::take(&mut self.gateway, &arrival).unwrap(),
+        };
+        let fits = match receipt.stored {
+            Stored::New | Stored::Duplicate => receipt.head.broken_at.is_none(),
+            _ => false,
+        };
+        assert!(fits || self.went_back, "{identity}: {receipt:?}");
+        if let Some(other) = receipt.other {
+            self.others.insert(identity.chain, other);
+        }
+        match self.ends.read(frame) {
+            Record::LaneGap(gap) => self.name(&gap),
+            Record::CarriedFrame(inner) => self.take(&inner.frame, true),
+            _ => {}
         }
     }
 
@@ -316,7 +385,7 @@ impl World {
         let named = NamedGap {
             from_seq: gap.from_seq,
             to_seq: gap.to_seq,
-            ends_chain: gap.reason == "outbox.damaged",
+            ends_chain: gap.ends_chain(),
         };
         intake::name_gap(&mut self.gateway, key, &named).unwrap();
     }
@@ -325,25 +394,43 @@ impl World {
     fn ack(&mut self, lane: usize) {
         let state = self.states()[lane];
         let head = self.gateway.head(self.key(&state)).unwrap();
-        let (upto, head) = head.map_or((0, Some([0; 32])), |head| (head.upto, head.head));
-        let Some(head) = head else {
-            return;
+        let (upto, head) = head.map_or((0, Some(NO_PREVIOUS)), |head| (head.upto, head.head));
+        let other = self.others.remove(&state.chain);
+        let (upto, head) = match (head, other) {
+            (Some(head), _) => (upto, head),
+            (None, Some(_)) => (0, NO_PREVIOUS),
+            (None, None) => return,
         };
         self.counter += 1;
-        let ack = self.make_ack(&state, upto, head);
+        let ack = Ack {
+            other,
+            ..self.make_ack(&state, upto, head)
+        };
         self.acks.push(ack);
-        match self.outbox().acked(&ack).unwrap() {
-            AckOutcome::Accepted { .. } => {
-                let covered = self.covered.entry(state.chain).or_default();
-                *covered = upto.max(*covered);
-                self.scheduler.ack(state.lane, state.chain, upto, self.now);
-            }
-            // it was restored, and has not asked yet: that comes with the next hello
-            AckOutcome::Refused { why } => assert_eq!(
+        let outcome = self.outbox().acked(&ack).unwrap();
+        self.hear(&ack, outcome);
+        // it was restored, and has not asked yet: that comes with the next hello
+        if let AckOutcome::Refused { why } = outcome {
+            assert_eq!(
                 (why, upto < state.acked),
                 (AckRefusal::Behind, true),
                 "{state:?} {upto}"
-            ),
+            );
+        }
+    }
+
+    fn hear(&mut self, ack: &Ack, outcome: AckOutcome) {
+        match outcome {
+            AckOutcome::Accepted { upto, .. } => {
+                let covered = self.covered.entry(ack.chain).or_default();
+                *covered = upto.max(*covered);
+                self.scheduler.ack(ack.lane, ack.chain, upto, self.now);
+            }
+            AckOutcome::Forked { sign } => {
+                let may = std::mem::take(&mut self.may_fork);
+                assert!(may, "no card went back: {sign:?} by {ack:?}");
+            }
+            AckOutcome::Refused { .. } => {}
         }
     }
 
@@ -361,38 +448,29 @@ impl World {
         }
     }
 
-    /// Claims everything: with the head of another history, for another chain, another box,
-    /// and more than there is.
+    /// Claims everything: without the gateway's key, for another chain, for another box.
     fn forge(&mut self, lane: usize) {
         let state = self.states()[lane];
         let ack = Ack {
             counter: self.counter + 1,
-            ..self.make_ack(&state, state.next - 1, [0xEE; 32])
+            ..self.make_ack(&state, state.next, [0xEE; 32])
         };
+        let forger = Ends::new().control;
+        let known = self.ends.control.verifying_key();
+        assert!(Ack::verify(&ack.sign(&forger), &known).is_err());
+        let chain = ChainId([0xEE; 8]);
+        let device = BoxId([0xEE; 16]);
+        let other = Some(OtherHistory::Ended);
         let forged = [
-            (ack, AckRefusal::OtherFrame),
+            (Ack { chain, ..ack }, AckRefusal::OtherChain),
+            (Ack { device, ..ack }, AckRefusal::OtherBox),
             (
                 Ack {
-                    chain: ChainId([0xEE; 8]),
-                    head: state.head,
+                    counter: 0,
+                    other,
                     ..ack
                 },
-                AckRefusal::OtherChain,
-            ),
-            (
-                Ack {
-                    device: BoxId([0xEE; 16]),
-                    head: state.head,
-                    ..ack
-                },
-                AckRefusal::OtherBox,
-            ),
-            (
-                Ack {
-                    upto: state.next,
-                    ..ack
-                },
-                AckRefusal::Ahead,
+                AckRefusal::NotNewer,
             ),
         ];
         for (ack, why) in forged {
@@ -401,15 +479,18 @@ impl World {
         }
     }
 
-    /// An old acknowledgement comes again, after everything that happened since.
+    /// An old acknowledgement comes again, after everything that happened since. A card that
+    /// went back has not heard it.
     fn replay(&mut self) {
-        let Some(old) = self.acks.first() else {
+        let Some(old) = self.acks.first().copied() else {
             return;
         };
         let newer = self.acks.iter().rev().find(|ack| ack.lane == old.lane);
         if newer.is_some_and(|ack| ack.counter > old.counter) {
-            let outcome = self.outbox().acked(old).unwrap();
-            assert!(matches!(outcome, AckOutcome::Refused { .. }), "{outcome:?}");
+            let outcome = self.outbox().acked(&old).unwrap();
+            let refused = matches!(outcome, AckOutcome::Refused { .. });
+            assert!(refused || self.went_back, "{outcome:?}");
+            self.hear(&old, outcome);
         }
     }
 
@@ -425,18 +506,35 @@ impl World {
     /// The box goes on from the files as they are at this moment.
     fn crash_box(&mut self) {
         let from = self.path();
+        self.restart_from(&from);
+        self.reconnect();
+    }
+
+    fn restart_from(&mut self, from: &Path) {
         self.generation += 1;
         let to = self.path();
-        std::fs::create_dir(to.parent().unwrap()).unwrap();
-        for name in ["outbox.db", "outbox.db-wal"] {
-            let source = from.with_file_name(name);
-            if source.exists() {
-                std::fs::copy(source, to.with_file_name(name)).unwrap();
-            }
-        }
+        copy_card(from, to.parent().unwrap());
         self.outbox = Some(self.ends.open(&to, CAP_BYTES).unwrap());
         self.scheduler = LaneScheduler::new(5);
-        self.reconnect();
+        self.scheduler.connected();
+    }
+
+    /// The box goes on from the copy of its card. What was under way still is: a broker keeps
+    /// it.
+    fn go_back(&mut self) {
+        let Some((copy, committed)) = self.copy.clone() else {
+            return;
+        };
+        self.restart_from(&copy);
+        self.forgotten.extend(self.committed.drain(committed..));
+        (self.may_fork, self.went_back) = (true, true);
+    }
+
+    fn pass(&mut self, micros: u64) {
+        self.now += micros;
+        self.ends.clock.advance_micros(micros);
+        // what is due is done before the answer, so nothing goes on behind the model's back
+        drop(self.states());
     }
 
     /// A frame that waits is overwritten behind the outbox's back.
@@ -446,6 +544,7 @@ impl World {
         if waiting > 0 {
             let seq = state.acked + 1 + u64::from(at) % waiting;
             let place = (i64::from(lane) << 48) + i64::try_from(seq).unwrap();
+            self.damaged.insert(self.key(&state).frame(seq));
             let conn = rusqlite::Connection::open(self.path()).unwrap();
             conn.execute(
                 "UPDATE frame SET bytes = zeroblob(9) WHERE place = ?1",
@@ -466,69 +565,28 @@ impl World {
             self.commit();
             (0..4).for_each(|lane| self.ack(lane));
             self.check_deletions();
-            if self
-                .states()
-                .iter()
-                .all(|state| state.acked + 1 == state.next)
-            {
+            let waits = |state: &LaneState| state.acked + 1 != state.next;
+            let carries = self.outbox().summary().unwrap().aside.is_carrying;
+            if !carries && !self.states().iter().any(waits) {
                 return;
             }
-            self.now += 1_000_000;
+            self.pass(1_000_000);
         }
         panic!("did not drain: {:?}", self.states());
     }
+}
 
-    /// Everything that the gateway can open. Each chain is walked as far as it goes.
-    fn filed(&self) -> Vec<Record> {
-        let mut chains: BTreeMap<(Lane, ChainId), ChainWalk> = BTreeMap::new();
-        for (identity, bytes) in self.gateway.frames() {
-            let walk = chains
-                .entry((identity.lane, identity.chain))
-                .or_insert(ChainWalk::new(self.ends.signer.verifying_key()));
-            if identity.seq == walk.last().map_or(1, |(last, _)| last.seq + 1) {
-                walk.step(bytes).unwrap();
-            }
+/// What a power cut would leave of an outbox and of what was set aside of it.
+fn copy_card(outbox: &Path, to: &Path) -> PathBuf {
+    std::fs::create_dir_all(to).unwrap();
+    for file in files_of(outbox) {
+        let name = file.file_name().unwrap();
+        let text = name.to_str().unwrap();
+        if !text.ends_with(".lock") && !text.ends_with("-shm") {
+            std::fs::copy(&file, to.join(name)).unwrap();
         }
-        let frames = self.gateway.frames();
-        frames.map(|(_, bytes)| self.ends.read(bytes)).collect()
     }
-
-    fn check(&self) {
-        assert_eq!(self.gateway.conflicts().count(), 0);
-        let filed = self.filed();
-        let gaps: Vec<&LaneGapV1> = filed
-            .iter()
-            .filter_map(|record| match record {
-                Record::LaneGap(gap) => Some(gap),
-                _ => None,
-            })
-            .collect();
-        for (identity, record) in &self.committed {
-            let times = filed.iter().filter(|other| *other == record).count();
-            // a chain that has ended is named to its end: what the gateway once had before
-            // the gap, and lost with its disk, is missing too
-            let named = gaps.iter().any(|gap| {
-                let ended = gap.reason == "outbox.damaged";
-                (gap.lane, gap.chain) == (identity.lane, identity.chain)
-                    && (ended || gap.from_seq <= identity.seq)
-                    && identity.seq <= gap.to_seq
-            });
-            assert!(times <= 1, "{identity} is filed {times} times");
-            assert!(times == 1 || named, "{identity} is lost");
-        }
-        let summary = self.outbox().summary().unwrap();
-        let unnamed: u64 = summary.lanes.iter().map(|lane| lane.refused).sum();
-        let named: u64 = gaps
-            .iter()
-            .filter(|gap| gap.reason == "space.refused")
-            .map(|gap| gap.records)
-            .sum();
-        assert!(
-            unnamed + named >= self.refused,
-            "{} were refused, {named} are named, {unnamed} will be",
-            self.refused
-        );
-    }
+    to.join(outbox.file_name().unwrap())
 }
 
 proptest! {
