@@ -86,10 +86,9 @@ impl World {
             );
         }
         for (identity, record) in &self.forgotten {
-            let mut held = self.gateway.frames().chain(self.gateway.conflicts());
-            let held = held.any(|(id, bytes)| {
-                id == identity && self.is_reached(id) && self.ends.read(bytes) == *record
-            });
+            let reached = self.gateway.frames().filter(|(id, _)| self.is_reached(id));
+            let mut held = reached.chain(self.gateway.conflicts());
+            let held = held.any(|(id, bytes)| id == identity && self.ends.read(bytes) == *record);
             assert_eq!(times(record), usize::from(held), "forgotten {identity}");
         }
         let summary = self.outbox().summary().unwrap();
