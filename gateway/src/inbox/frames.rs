@@ -1,5 +1,7 @@
 //! Frames, where each lane stands, and what is missing.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
@@ -7,7 +9,7 @@ use cardio_wire::intake::{
     self, Arrival, ChainKey, Greeting, Holdings as _, LaneHead, NamedGap, Receipt,
 };
 use cardio_wire::lane::FrameIdentity;
-use cardio_wire::message::Hello;
+use cardio_wire::message::{Hello, LaneState};
 use cardio_wire::record::LaneGapV1;
 
 use super::InboxCounts;
@@ -121,9 +123,34 @@ pub(super) fn compare(
                 values![hello.device, said.lane, said.chain, at],
             )?;
         }
-        greetings.push(greeting);
+        greetings.push((said, greeting));
     }
-    Ok(greetings)
+    let unnamed = unnamed(connection, Some(hello.device))?;
+    let ask = |(said, greeting): (&LaneState, Greeting)| Greeting {
+        resend_from: ask_from(hello.device, said, &greeting, &unnamed),
+        ..greeting
+    };
+    Ok(greetings.into_iter().map(ask).collect())
+}
+
+/// From where a box must send again: also what it no longer has and what no signed gap record
+/// names, so that it names it. Asked at every hello until it has.
+fn ask_from(
+    device: BoxId,
+    said: &LaneState,
+    greeting: &Greeting,
+    unnamed: &Stretches,
+) -> Option<u64> {
+    let key = ChainKey {
+        device,
+        lane: said.lane,
+        chain: said.chain,
+    };
+    let first = unnamed.get(&key).and_then(|stretches| stretches.first());
+    let gone = first
+        .map(|(from, _)| *from)
+        .filter(|from| *from < said.oldest && !greeting.head.ended);
+    greeting.resend_from.into_iter().chain(gone).min()
 }
 
 /// Takes a signed gap record at its word. Doing it again changes nothing.
@@ -295,38 +322,43 @@ pub fn chain_breaks(connection: &Connection, device: BoxId) -> Result<u32, DbErr
                  WHERE box = ?1 AND broken_at IS NOT NULL AND ended = 0)",
         values![device],
     )?;
-    let unnamed = unnamed(connection, Some(device))?;
+    let unnamed = frames_in(&unnamed(connection, Some(device))?);
     let unnamed = u32::try_from(unnamed).unwrap_or(u32::MAX);
     Ok(breaks.unwrap_or(0).saturating_add(unnamed))
 }
 
-type Stretches = std::collections::BTreeMap<ChainKey, (Vec<(u64, u64)>, Vec<(u64, u64)>)>;
+/// First and last frame of each stretch, by chain.
+type Stretches = BTreeMap<ChainKey, Vec<(u64, u64)>>;
 
 /// Missing frames that no signed gap record names, of one box or of all.
-fn unnamed(connection: &Connection, device: Option<BoxId>) -> Result<u64, DbError> {
+fn unnamed(connection: &Connection, device: Option<BoxId>) -> Result<Stretches, DbError> {
     let act = "compare what is missing with what is named";
-    let read = |table: &str| {
+    let read = |table: &str| -> Result<Stretches, DbError> {
         let sql = format!(
             "SELECT box, lane, chain, from_seq, to_seq FROM {table}
              WHERE CAST(?1 AS INTEGER) = 1 OR box = ?2"
         );
         let all = device.is_none();
-        connection.rows(act, &sql, values![all, device.unwrap_or(BoxId([0; 16]))])
+        let mut stretches = Stretches::new();
+        for mut row in connection.rows(act, &sql, values![all, device.unwrap_or(BoxId([0; 16]))])? {
+            let (key, stretch) = read_stretch(&mut row)?;
+            stretches.entry(key).or_default().push(stretch);
+        }
+        Ok(stretches)
     };
-    let mut stretches = Stretches::new();
-    for mut row in read("missing")? {
-        let (key, stretch) = read_stretch(&mut row)?;
-        stretches.entry(key).or_default().0.push(stretch);
-    }
-    for mut row in read("gaps")? {
-        let (key, stretch) = read_stretch(&mut row)?;
-        stretches.entry(key).or_default().1.push(stretch);
-    }
-    let count = |(missing, named): &(Vec<_>, Vec<_>)| intake::unnamed(missing, named);
-    Ok(stretches
-        .values()
-        .map(count)
-        .fold(0, |sum, of| sum.saturating_add(of)))
+    let (missing, named) = (read("missing")?, read("gaps")?);
+    let none = Vec::new();
+    let left = missing.into_iter().map(|(key, missing)| {
+        let named = named.get(&key).unwrap_or(&none);
+        (key, intake::unnamed(&missing, named))
+    });
+    Ok(left.collect())
+}
+
+fn frames_in(stretches: &Stretches) -> u64 {
+    let of = |(from, to): &(u64, u64)| to.saturating_sub(*from).saturating_add(1);
+    let all = stretches.values().flatten();
+    all.map(of).fold(0, u64::saturating_add)
 }
 
 fn read_stretch(row: &mut Row) -> Result<(ChainKey, (u64, u64)), DbError> {
@@ -361,7 +393,7 @@ pub(super) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {
     )?;
     let mut row = row.ok_or(DbError::Damaged { what: act })?;
     let missing: u64 = row.take(2)?;
-    let unnamed = unnamed(connection, None)?;
+    let unnamed = frames_in(&unnamed(connection, None)?);
     Ok(InboxCounts {
         frames: row.take(0)?,
         conflicts: row.take(1)?,

@@ -174,7 +174,8 @@ pub struct Receipt {
 pub struct Greeting {
     /// Where the lane stands here.
     pub head: LaneHead,
-    /// The box believes more acknowledged than is stored here: it must send again from there.
+    /// The box believes more acknowledged than is stored here: it must send again from there,
+    /// and name in a signed gap record what it no longer has.
     pub resend_from: Option<u64>,
     /// The box and this gateway hold different frames of the same chain, or the chain has
     /// ended: the box, or a copy of it, went back to an older state.
@@ -401,6 +402,7 @@ pub fn greet<H: Holdings>(
     }
     let known = held.head(key)?;
     let mut head = known.unwrap_or_else(|| LaneHead::start(said.lane, said.chain));
+    let stood = head.upto;
     let made = said.next - 1;
     let lost_to = said.oldest.saturating_sub(1).min(made);
     if lost_to > head.upto && !head.ended {
@@ -427,7 +429,7 @@ pub fn greet<H: Holdings>(
     };
     Ok(Some(Greeting {
         head,
-        resend_from: (said.acked > head.upto && !head.ended).then(|| head.upto + 1),
+        resend_from: (said.acked > stood && !head.ended).then(|| stood + 1),
         forked: another.is_some() || head.ended,
         other,
     }))
@@ -460,22 +462,27 @@ pub fn name_gap<H: Holdings>(held: &mut H, key: ChainKey, gap: &NamedGap) -> Res
     advance(held, key, head).map(|_| ())
 }
 
-/// How many frames of `missing` no stretch of `named` covers. Stretches are first and last
-/// frame; those of `missing` do not overlap.
-pub fn unnamed(missing: &[(u64, u64)], named: &[(u64, u64)]) -> u64 {
-    let mut named: Vec<(u64, u64)> = named.to_vec();
+/// The stretches of `missing` that no stretch of `named` covers, in order. Stretches are first
+/// and last frame; those of `missing` do not overlap.
+pub fn unnamed(missing: &[(u64, u64)], named: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (mut missing, mut named) = (missing.to_vec(), named.to_vec());
+    missing.sort_unstable();
     named.sort_unstable();
-    let mut left = 0_u64;
-    for &(from, to) in missing {
+    let mut left = Vec::new();
+    for (from, to) in missing {
         let mut at = from;
         for &(named_from, named_to) in &named {
             if named_to < at || named_from > to {
                 continue;
             }
-            left = left.saturating_add(named_from.saturating_sub(at));
+            if named_from > at {
+                left.push((at, named_from - 1));
+            }
             at = at.max(named_to.saturating_add(1));
         }
-        left = left.saturating_add(to.saturating_add(1).saturating_sub(at));
+        if at <= to {
+            left.push((at, to));
+        }
     }
     left
 }
