@@ -11,9 +11,9 @@
 //!   came is missing, and the lane goes on behind it. A missing frame that comes after all is
 //!   filed when it comes.
 //! * What a frame carries of a chain that has ended is given to the inbox first, and then filed
-//!   from there. So is what conflicts with a stored frame: another frame of the box claims the
-//!   same place, and both are its word. A record has one id, so it is filed once, whichever way
-//!   it comes and however often.
+//!   from there; that it was carried is filed too. So is what conflicts with a stored frame:
+//!   another frame of the box claims the same place, and both are its word. A record has one id,
+//!   so it is filed once, whichever way it comes and however often.
 //! * Where several programs share the databases, one files at a time: what it remembers is
 //!   read again in the transaction that files, and what another has filed is passed over.
 //!
@@ -565,8 +565,6 @@ fn file(tx: &Connection, group: &[Opened], how: &How, mut engine: Engine) -> Res
     let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
     for frame in group {
         match &frame.outcome {
-            // What it carries is in the inbox, and is filed from there.
-            Ok(carrier) if matches!(carrier.record, Record::CarriedFrame(_)) => {}
             Ok(record) => {
                 filed += u64::from(rows::insert(tx, frame, record)?);
                 exam::touch(&mut touched, record);
