@@ -36,8 +36,7 @@ if [ "${1:-}" = --speed ]; then
     flags=--release
 fi
 # shellcheck disable=SC2086
-# No package is named: what was built for all of them at once is then ready for this one.
-cargo build --quiet --manifest-path "$root/Cargo.toml" --example dump --example convert --example clock $flags
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p cardio-formats --examples $flags
 CARDIO_FORMATS_DUMP=$target/$profile/examples/dump
 CARDIO_FORMATS_CONVERT=$target/$profile/examples/convert
 CARDIO_FORMATS_CLOCK=$target/$profile/examples/clock

@@ -53,8 +53,8 @@ fn program(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
 /// find. It has a name of its own, and refuses to be built for release.
 pub(crate) fn unsealed_agent() -> anyhow::Result<PathBuf> {
     const NAME: &str = "cardio-agent-unsealed";
-    let mut command = cargo_build(&PROGRAMS);
-    command.args(["--bin", NAME, "--features", "cardio-agent/unsealed"]);
+    let mut command = cargo_build(&[NAME]);
+    command.args(["--features", "cardio-agent/unsealed"]);
     finish(command)?;
     program(&own_folder()?, NAME)
 }

@@ -36,12 +36,15 @@ pub(crate) fn run(mut store: Store, jobs: &Receiver<Job>) {
             false => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         if matches!(job, Err(RecvTimeoutError::Disconnected)) {
-            return;
+            break;
         }
         store.carry();
         if let Ok(job) = job {
             work(&mut store, job, jobs);
         }
+    }
+    if let Some(conn) = store.conn.take() {
+        cardio_sqlite::close(conn);
     }
 }
 
@@ -57,9 +60,6 @@ fn work(store: &mut Store, job: Job, jobs: &Receiver<Job>) {
                 call(store);
             }
         }
-    }
-    if let Some(conn) = store.conn.take() {
-        cardio_sqlite::close(conn);
     }
 }
 
