@@ -275,6 +275,7 @@ impl Ground {
             self.gateway.must_run()?;
             Ok(Ledger::is_ended(&self.stage.ledger())?.then_some(()))
         })?;
+        self.stage.wait_until_read()?;
         self.box_until("the box to have sent everything", FILED_LIMIT, |status| {
             count(&status["store"]["waiting"]) == 0
         })?;

@@ -136,6 +136,7 @@ impl Visit {
             self.suffer(&event)?;
         }
         self.watch_progress(watch)?;
+        self.stage.wait_until_read()?;
         self.usage.note(&self.agent, watch.elapsed())?;
         let status = self.stage.agent_status()?;
         self.agent.stop(STOP_LIMIT)?;

@@ -363,6 +363,23 @@ impl Stage {
         Program::start("agent", command, &self.folder)
     }
 
+    /// Waits until the box has read what the sensor said last: its count of samples stands still.
+    /// On a busy machine that is a while after the sensor has written it.
+    pub(crate) fn wait_until_read(&self) -> anyhow::Result<()> {
+        const LOOKS: u32 = 10;
+        let (mut last, mut still) = (None, 0);
+        wait_for("the box to have read everything", START_LIMIT, || {
+            // An answer that comes too late says nothing; the limit is what counts.
+            let Ok(Some(status)) = self.agent_status() else {
+                return Ok(None);
+            };
+            let samples = status.pointer("/sources/0/samples").cloned();
+            still = if last == samples { still + 1 } else { 0 };
+            last = samples;
+            Ok((still >= LOOKS).then_some(()))
+        })
+    }
+
     /// What the box says of itself; `None` when it is not running.
     pub(crate) fn agent_status(&self) -> anyhow::Result<Option<serde_json::Value>> {
         let output = self
