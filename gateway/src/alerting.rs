@@ -18,11 +18,11 @@ use cardio_fhir::alert::{
     task,
 };
 use cardio_fhir::ids;
-use cardio_wire::record::{AssessmentV1, Record};
+use cardio_wire::record::AssessmentV1;
 use serde::Serialize;
 
 use crate::db::{Connection, DbError, values};
-use crate::filing::Exam;
+use crate::filing::{Exam, decoded_windows};
 use crate::record;
 
 /// An alert as `alerts list` shows it.
@@ -199,18 +199,13 @@ pub(crate) fn judge(
 }
 
 fn unjudged(connection: &Connection, exam: &Exam) -> Result<Vec<AssessmentV1>, DbError> {
-    let rows: Vec<Vec<u8>> = connection.cells(
+    let rows = connection.cells(
         "read the windows that no rule has seen",
         "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
          AND box = ?2 AND judged = 0 ORDER BY first + len, seq",
         values![exam.id(), exam.device],
     )?;
-    rows.iter()
-        .map(|bytes| match Record::decode(bytes) {
-            Ok(Record::Assessment(window)) => Ok(window),
-            _ => Err(DbError::Damaged { what: "assessment" }),
-        })
-        .collect()
+    decoded_windows(rows)
 }
 
 fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {

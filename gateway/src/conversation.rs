@@ -17,7 +17,7 @@ use cardio_core::clock::{Clock, UtcMicros};
 use cardio_wire::envelope::{self, NO_PREVIOUS};
 use cardio_wire::intake::{AckPace, AckPlan, DueAck, Greeting, Receipt, Stored};
 use cardio_wire::keys::TrustedKeyIds;
-use cardio_wire::lane::{FrameIdentity, Lane};
+use cardio_wire::lane::Lane;
 use cardio_wire::message::{Ack, CommandAction, Hello};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::PubAckReason;
@@ -183,12 +183,7 @@ impl Conversation {
             return Answer::Decided(PubAckReason::NotAuthorized);
         }
         let arrived = Arrived {
-            identity: FrameIdentity {
-                device: header.device,
-                lane: header.lane,
-                chain: header.chain,
-                seq: header.seq,
-            },
+            identity: header.identity(),
             prev: header.prev,
             fingerprint,
             bytes: payload,

@@ -179,23 +179,11 @@ impl Source {
     }
 
     const fn lane(&self, lane: Lane) -> &LaneSource {
-        let [alert, routine, bulk, log] = &self.lanes;
-        match lane {
-            Lane::Alert => alert,
-            Lane::Routine => routine,
-            Lane::Bulk => bulk,
-            Lane::Log => log,
-        }
+        lane.of(&self.lanes)
     }
 
     const fn lane_mut(&mut self, lane: Lane) -> &mut LaneSource {
-        let [alert, routine, bulk, log] = &mut self.lanes;
-        match lane {
-            Lane::Alert => alert,
-            Lane::Routine => routine,
-            Lane::Bulk => bulk,
-            Lane::Log => log,
-        }
+        lane.of_mut(&mut self.lanes)
     }
 
     /// Whether all that could be read is acknowledged.

@@ -189,23 +189,11 @@ impl Lanes {
     }
 
     pub(crate) const fn get(&self, lane: Lane) -> &LaneRow {
-        let [alert, routine, bulk, log] = &self.0;
-        match lane {
-            Lane::Alert => alert,
-            Lane::Routine => routine,
-            Lane::Bulk => bulk,
-            Lane::Log => log,
-        }
+        lane.of(&self.0)
     }
 
     pub(crate) const fn get_mut(&mut self, lane: Lane) -> &mut LaneRow {
-        let [alert, routine, bulk, log] = &mut self.0;
-        match lane {
-            Lane::Alert => alert,
-            Lane::Routine => routine,
-            Lane::Bulk => bulk,
-            Lane::Log => log,
-        }
+        lane.of_mut(&mut self.0)
     }
 }
 

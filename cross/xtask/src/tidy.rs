@@ -4,20 +4,18 @@ mod arrows;
 mod features;
 mod folders;
 mod io;
-mod locks;
 mod metadata;
 mod sizes;
 
 use std::path::Path;
 
 /// What is checked, as named in the closing line.
-pub(crate) const CHECKS: [&str; 7] = [
+pub(crate) const CHECKS: [&str; 6] = [
     "top-level folders",
     "crate arrows",
     "third-party use",
     "rig features",
     "no IO under schemas",
-    "versions under the fuzzer",
     "file sizes",
 ];
 
@@ -29,7 +27,6 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     findings.extend(arrows::check(&metadata));
     findings.extend(features::check(&metadata));
     findings.extend(io::check(root, &files)?);
-    findings.extend(locks::check(root)?);
     findings.extend(sizes::check(root, &files)?);
     Ok(findings)
 }

@@ -4,6 +4,7 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BootId, BoxId};
+use cardio_wire::intake::ChainKey;
 use cardio_wire::lane::{ChainId, Lane};
 
 use super::DbError;
@@ -149,6 +150,18 @@ impl Row {
             .get_mut(column)
             .and_then(T::from_cell)
             .ok_or(DbError::Damaged { what: self.act })
+    }
+
+    /// Takes the chain that the first three columns name: box, lane and chain.
+    ///
+    /// # Errors
+    /// As [`Row::take`].
+    pub fn take_chain(&mut self) -> Result<ChainKey, DbError> {
+        Ok(ChainKey {
+            device: self.take(0)?,
+            lane: self.take(1)?,
+            chain: self.take(2)?,
+        })
     }
 }
 

@@ -10,7 +10,6 @@ use cardio_core::clock::UtcMicros;
 use cardio_wire::envelope;
 use cardio_wire::intake::Stored;
 use cardio_wire::keys::VerifyingKey;
-use cardio_wire::lane::FrameIdentity;
 use cardio_wire::record::Record;
 
 use super::Filer;
@@ -87,12 +86,7 @@ fn unwrapped(
         ));
     }
     Ok(Arrived {
-        identity: FrameIdentity {
-            device: header.device,
-            lane: header.lane,
-            chain: header.chain,
-            seq: header.seq,
-        },
+        identity: header.identity(),
         prev: header.prev,
         fingerprint,
         bytes: Bytes::copy_from_slice(bytes),

@@ -348,12 +348,17 @@ fn assessments(
     exam: &Exam,
     (after, upto): (u64, u64),
 ) -> Result<Vec<AssessmentV1>, DbError> {
-    let rows: Vec<Vec<u8>> = connection.cells(
+    let rows = connection.cells(
         "read the assessments of an acquisition",
         "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
          AND box = ?2 AND first + len > ?3 AND first + len <= ?4 ORDER BY first + len, seq",
         values![exam.id(), exam.device, after, upto],
     )?;
+    decoded_windows(rows)
+}
+
+/// Assessments as they are stored.
+pub(crate) fn decoded_windows(rows: Vec<Vec<u8>>) -> Result<Vec<AssessmentV1>, DbError> {
     rows.iter()
         .map(|bytes| match Record::decode(bytes) {
             Ok(Record::Assessment(window)) => Ok(window),

@@ -81,12 +81,7 @@ pub(crate) fn cursors(connection: &Connection) -> Result<HashMap<ChainKey, u64>,
 }
 
 fn read_cursor(mut row: Row) -> Result<(ChainKey, u64), DbError> {
-    let key = ChainKey {
-        device: row.take(0)?,
-        lane: row.take(1)?,
-        chain: row.take(2)?,
-    };
-    Ok((key, row.take(3)?))
+    Ok((row.take_chain()?, row.take(3)?))
 }
 
 /// How far a lane is filed.

@@ -55,7 +55,10 @@ async fn take(web: &Web, headers: &HeaderMap, request: Request) -> Answer {
     check_accept(headers)?;
     let (media_type, subject) = (media_type(headers)?, subject(headers)?);
     let taken = web.uploads.take(bytes.into(), media_type, subject).await;
-    let taken = taken.map_err(|error| refusal(&error))?;
+    let taken = taken.map_err(|error| {
+        tracing::warn!(event = "UploadRefused", code = error.code());
+        refusal(&error)
+    })?;
     tracing::info!(event = "UploadTaken", is_new = taken.is_new);
     web.counters.uploads_taken.add_one();
     Ok(told(&base(web, headers), &taken))

@@ -46,11 +46,7 @@ pub fn conflicts_to_file(connection: &Connection, limit: u64) -> Result<Vec<Conf
     rows.into_iter()
         .map(|mut row| {
             Ok(Conflict {
-                key: ChainKey {
-                    device: row.take(0)?,
-                    lane: row.take(1)?,
-                    chain: row.take(2)?,
-                },
+                key: row.take_chain()?,
                 frame: StoredFrame {
                     seq: row.take(3)?,
                     received: row.take(4)?,

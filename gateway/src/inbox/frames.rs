@@ -362,12 +362,7 @@ fn frames_in(stretches: &Stretches) -> u64 {
 }
 
 fn read_stretch(row: &mut Row) -> Result<(ChainKey, (u64, u64)), DbError> {
-    let key = ChainKey {
-        device: row.take(0)?,
-        lane: row.take(1)?,
-        chain: row.take(2)?,
-    };
-    Ok((key, (row.take(3)?, row.take(4)?)))
+    Ok((row.take_chain()?, (row.take(3)?, row.take(4)?)))
 }
 
 pub(super) fn counts(connection: &Connection) -> Result<InboxCounts, DbError> {

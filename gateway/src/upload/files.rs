@@ -3,13 +3,17 @@
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_core::subject::SubjectRef;
+use cardio_wire::intake::ChainKey;
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 
 use super::plan::{File, Plan};
-use crate::db::{Connection, DbError, values};
+use crate::db::{Connection, DbError, Row, values};
 
 /// Stands where the records of boxes name their box.
 pub(crate) const DESK: BoxId = BoxId(*b"cardio-gw upload");
+
+/// Files wait as recordings without a person do.
+const LANE: Lane = Lane::Bulk;
 
 const DAMAGED: DbError = DbError::Damaged { what: "file" };
 
@@ -18,7 +22,7 @@ pub(super) fn identity(hash: &[u8; 32], number: u64) -> FrameIdentity {
     let chain = hash.first_chunk().copied();
     FrameIdentity {
         device: DESK,
-        lane: Lane::Bulk,
+        lane: LANE,
         chain: ChainId(chain.expect("invariant: SHA-256 has 32 bytes")),
         seq: number,
     }
@@ -121,34 +125,32 @@ pub(super) fn insert(connection: &Connection, new: &NewFile<'_>) -> Result<(), D
     Ok(())
 }
 
-/// The oldest files of which records are left to file, without those named.
+/// The files of which records are left to file, oldest first.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Unfinished>, DbError> {
     let rows = connection.rows(
         "look for files that are not filed whole",
-        "SELECT hash, media_type, subject, accepted_us, start_us, records FROM files
-         ORDER BY accepted_us, hash",
-        values![],
+        "SELECT f.hash, f.media_type, f.subject, f.accepted_us, f.start_us, f.records
+         FROM files f LEFT JOIN cursors c
+           ON c.box = ?1 AND c.lane = ?2 AND c.chain = substr(f.hash, 1, 8)
+         WHERE coalesce(c.filed, 0) < f.records ORDER BY f.accepted_us, f.hash",
+        values![DESK, LANE],
     )?;
-    let mut found = Vec::new();
-    for mut row in rows {
-        let file = Unfinished {
-            hash: row.take(0)?,
-            media_type: row.take(1)?,
-            subject: SubjectRef::new(&row.take::<String>(2)?).map_err(|_| DAMAGED)?,
-            accepted: row.take(3)?,
-            start: row.take(4)?,
-            records: row.take(5)?,
-        };
-        if filed(connection, &file.hash)? < file.records {
-            found.push(file);
-        }
-    }
-    Ok(found)
+    rows.into_iter().map(read_unfinished).collect()
+}
+
+fn read_unfinished(mut row: Row) -> Result<Unfinished, DbError> {
+    Ok(Unfinished {
+        hash: row.take(0)?,
+        media_type: row.take(1)?,
+        subject: SubjectRef::new(&row.take::<String>(2)?).map_err(|_| DAMAGED)?,
+        accepted: row.take(3)?,
+        start: row.take(4)?,
+        records: row.take(5)?,
+    })
 }
 
 /// How many records of a file are filed.
 pub(super) fn filed(connection: &Connection, hash: &[u8; 32]) -> Result<u64, DbError> {
-    use cardio_wire::intake::ChainKey;
     crate::filing::cursor(connection, ChainKey::of(&identity(hash, 0)))
 }
 

@@ -2,30 +2,29 @@
 //!
 //! Deliberately absent: files and JSON; what cannot be analysed is named, not left out.
 
+mod coverage;
+mod rhythm;
+mod windows;
+
 use cardio_core::acquisition::WaveformKind;
 use cardio_core::annotation::Beat;
 use cardio_core::calibration::Calibration;
-use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::quality::{AlgorithmId, LeadQuality, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, Waveform};
 use cardio_core::units::PhysicalUnit;
 
-use crate::beat::{self, BeatDetector};
+use self::coverage::coverage;
+use self::rhythm::{mean_rate, rhythm, train};
+use self::windows::windows;
+use crate::beat;
 use crate::num;
 use crate::qrs;
-use crate::rhythm::{
-    EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, RhythmTracker, Undetermined,
-    heart_rate,
-};
-use crate::sqi::{self, EcgQuality, LeadSpec, QualityConfig};
+use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Undetermined};
+use crate::sqi::{self, LeadSpec};
 
 /// The rates at which an ECG can be analysed, in hertz.
 pub const RATES_HZ: (f64, f64) = (100.0, 2_000.0);
-/// Windows are told this far apart, in seconds.
-const WINDOW_STEP_S: u64 = 10;
-/// Samples are handed on in blocks of this length.
-const BLOCK: usize = 4_096;
 
 /// Why a waveform, or a recording, was not analysed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -257,131 +256,6 @@ fn gain_adu_per_mv(calibration: &Calibration) -> f64 {
     }
 }
 
-/// A stretch in which every chosen lead has samples, or in which one has none.
-enum Stretch<'a> {
-    Signal(Vec<&'a [i32]>),
-    Gap(SampleCount),
-}
-
-/// The common time line of the chosen leads.
-fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
-    let mut edges: Vec<u64> = chosen
-        .iter()
-        .flat_map(|(_, wave)| &wave.runs)
-        .flat_map(|run| [run.first.0, run.end().0])
-        .collect();
-    edges.push(0);
-    edges.sort_unstable();
-    edges.dedup();
-    let mut all = Vec::new();
-    for pair in edges.windows(2) {
-        let [from, to] = pair else { continue };
-        let rows: Option<Vec<&[i32]>> = chosen
-            .iter()
-            .map(|(_, wave)| slice(wave, *from, *to))
-            .collect();
-        match rows {
-            Some(rows) => all.push(Stretch::Signal(rows)),
-            None => all.push(Stretch::Gap(SampleCount(to - from))),
-        }
-    }
-    all
-}
-
-fn slice(wave: &Waveform, from: u64, to: u64) -> Option<&[i32]> {
-    let run = wave
-        .runs
-        .iter()
-        .find(|run| run.first.0 <= from && run.end().0 >= to)?;
-    let start = SampleCount(from - run.first.0).len();
-    let end = SampleCount(to - run.first.0).len();
-    run.samples.get(start..end)
-}
-
-fn windows(chosen: &Chosen<'_>, rate: SamplingRate, specs: &[LeadSpec]) -> Vec<SignalQuality> {
-    let mut quality = EcgQuality::new(
-        rate,
-        specs,
-        QualityConfig {
-            forget_lost_contact: false,
-            ..QualityConfig::default()
-        },
-    );
-    let mut told: Vec<SignalQuality> = Vec::new();
-    let mut latest: Option<SignalQuality> = None;
-    for stretch in stretches(chosen) {
-        match stretch {
-            Stretch::Gap(len) => {
-                told.extend(latest.take());
-                quality.gap(len);
-            }
-            Stretch::Signal(rows) => {
-                let length = rows.first().map_or(0, |row| row.len());
-                let mut from = 0;
-                while from < length {
-                    let to = length.min(from + BLOCK);
-                    let block: Vec<&[i32]> = rows
-                        .iter()
-                        .map(|row| row.get(from..to).unwrap_or_default())
-                        .collect();
-                    for window in quality.push(&block) {
-                        keep_window(&mut told, &mut latest, window, rate);
-                    }
-                    from = to;
-                }
-            }
-        }
-    }
-    told.extend(latest);
-    told
-}
-
-/// Keeps the windows that end a step after the one kept before; the newest waits in case it
-/// is the last.
-fn keep_window(
-    told: &mut Vec<SignalQuality>,
-    latest: &mut Option<SignalQuality>,
-    window: SignalQuality,
-    rate: SamplingRate,
-) {
-    let end = window.first.after(window.len);
-    let before = told
-        .last()
-        .map_or(SampleIndex(0), |kept| kept.first.after(kept.len));
-    let start = before.max(window.first);
-    let step = rate.count_in_micros(WINDOW_STEP_S * 1_000_000);
-    if end.since(start).is_some_and(|span| span >= step) {
-        *latest = None;
-        told.push(window);
-    } else {
-        *latest = Some(window);
-    }
-}
-
-fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
-    let (waveform, wave) = chosen.first()?;
-    let mut detector = BeatDetector::new(wave.rate, gain_adu_per_mv(&wave.calibration));
-    let mut found = Vec::new();
-    for run in &wave.runs {
-        if let Some(len) = run
-            .first
-            .since(detector.end())
-            .filter(|len| !len.is_empty())
-        {
-            found.extend(detector.gap(len));
-        }
-        found.extend(detector.push(&run.samples));
-    }
-    found.extend(detector.finish());
-    Some(BeatTrain {
-        waveform: *waveform,
-        label: wave.label.clone(),
-        beats: found,
-        algorithm: qrs::ALGORITHM,
-        class_algorithm: beat::ALGORITHM,
-    })
-}
-
 fn lead_summaries(chosen: &Chosen<'_>, windows: &[SignalQuality]) -> Vec<AnalysedLead> {
     chosen
         .iter()
@@ -421,108 +295,6 @@ fn unacceptable(leads: &[AnalysedLead]) -> f64 {
     } else {
         bad.iter().copied().fold(1.0, f64::min)
     }
-}
-
-/// The spans of rhythm, and those that rest on windows that are insufficient.
-fn rhythm(
-    train: Option<&BeatTrain>,
-    wave: &Waveform,
-    windows: &[SignalQuality],
-    rate: SamplingRate,
-) -> (Vec<RhythmEvent>, Vec<RhythmEvent>) {
-    let mut tracker = RhythmTracker::new(rate);
-    let mut events = Vec::new();
-    let mut gaps = wave.gaps().into_iter().peekable();
-    for beat in train
-        .map(|train| train.beats.as_slice())
-        .unwrap_or_default()
-    {
-        while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
-            events.extend(tracker.finish());
-        }
-        events.extend(tracker.push(*beat));
-    }
-    events.extend(tracker.finish());
-    events.sort_by_key(|event| (event.from, event.kind));
-    let insufficient = |event: &RhythmEvent| {
-        let (mut bad, mut all) = (0, 0);
-        for window in windows {
-            let end = window.first.after(window.len).min(event.to);
-            let shared = end.0.saturating_sub(window.first.max(event.from).0);
-            let first_lead = window.per_lead.first();
-            all += shared;
-            if first_lead.is_some_and(|lead| lead.verdict == QualityVerdict::Insufficient) {
-                bad += shared;
-            }
-        }
-        // More than a third of the evidence.
-        3 * bad > all
-    };
-    events.into_iter().partition(|event| !insufficient(event))
-}
-
-/// What can be used, in all and hour by hour.
-fn coverage(chosen: &Chosen<'_>, windows: &[SignalQuality], rate: SamplingRate) -> Coverage {
-    let hz = rate.as_hz();
-    let seconds = |samples: u64| num::float_u64(samples) / hz;
-    let end = chosen
-        .iter()
-        .map(|(_, wave)| wave.end())
-        .max()
-        .unwrap_or_default();
-    let longest = chosen
-        .iter()
-        .flat_map(|(_, wave)| wave.gaps())
-        .map(|gap| gap.len.0)
-        .max();
-    let mut hours_s = vec![0.0; num::round_usize((seconds(end.0) / 3_600.0).ceil())];
-    let mut counted = SampleIndex(0);
-    let mut analysable_s = 0.0;
-    for window in windows {
-        let to = window.first.after(window.len);
-        let from = counted.max(window.first);
-        counted = counted.max(to);
-        if window.overall.verdict == QualityVerdict::Insufficient {
-            continue;
-        }
-        let span_s = seconds(to.0.saturating_sub(from.0));
-        analysable_s += span_s;
-        let hour = num::round_usize((seconds(from.0) / 3_600.0).floor());
-        if let Some(sum) = hours_s.get_mut(hour) {
-            *sum += span_s;
-        }
-    }
-    Coverage {
-        planned_s: seconds(end.0),
-        analysable_s,
-        longest_gap_s: seconds(longest.unwrap_or(0)),
-        hours_s,
-    }
-}
-
-fn mean_rate(train: Option<&BeatTrain>, rate: SamplingRate) -> Result<HeartRate, Undetermined> {
-    let beats: Vec<SampleIndex> = train
-        .map(|train| train.beats.iter().map(|beat| beat.at).collect())
-        .unwrap_or_default();
-    let (Some(first), Some(last)) = (beats.first(), beats.last()) else {
-        return Err(Undetermined::TooFewBeats { have: 0 });
-    };
-    if beats.len() <= 9 {
-        return heart_rate(&beats, rate, *last);
-    }
-    let intervals = beats.len() - 1;
-    let span_us = num::float_u64(rate.micros_at(*last) - rate.micros_at(*first));
-    let mut each: Vec<f64> = cardio_core::rr::intervals(&beats, rate)
-        .iter()
-        .map(|interval| interval.millis.max(1.0))
-        .collect();
-    let fast = 60_000.0 / num::quantile(&mut each, 0.05);
-    let slow = 60_000.0 / num::quantile(&mut each, 0.95);
-    Ok(HeartRate {
-        bpm: 60e6 * num::float(intervals) / span_us.max(1.0),
-        spread: fast - slow,
-        intervals,
-    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,28 @@ impl Lane {
     /// All lanes, most urgent first.
     pub const ALL: [Self; 4] = [Self::Alert, Self::Routine, Self::Bulk, Self::Log];
 
+    /// What belongs to this lane, of things in the order of [`Lane::ALL`].
+    pub const fn of<T>(self, each: &[T; 4]) -> &T {
+        let [alert, routine, bulk, log] = each;
+        match self {
+            Self::Alert => alert,
+            Self::Routine => routine,
+            Self::Bulk => bulk,
+            Self::Log => log,
+        }
+    }
+
+    /// As [`Lane::of`], to be changed.
+    pub const fn of_mut<T>(self, each: &mut [T; 4]) -> &mut T {
+        let [alert, routine, bulk, log] = each;
+        match self {
+            Self::Alert => alert,
+            Self::Routine => routine,
+            Self::Bulk => bulk,
+            Self::Log => log,
+        }
+    }
+
     /// Number on the wire.
     #[expect(
         clippy::as_conversions,
@@ -153,6 +175,8 @@ mod tests {
         for lane in Lane::ALL {
             assert_eq!(Lane::from_number(lane.number()), Some(lane));
             assert_eq!(Lane::from_name(lane.name()), Some(lane));
+            assert_eq!(*lane.of(&Lane::ALL), lane);
+            assert_eq!(*lane.of_mut(&mut Lane::ALL.clone()), lane);
         }
         assert_eq!(Lane::from_number(4), None);
         assert!(Lane::Alert < Lane::Log);

@@ -384,13 +384,7 @@ impl LaneScheduler {
     }
 
     const fn link_mut(&mut self, lane: Lane) -> &mut LaneLink {
-        let [alert, routine, bulk, log] = &mut self.lanes;
-        match lane {
-            Lane::Alert => alert,
-            Lane::Routine => routine,
-            Lane::Bulk => bulk,
-            Lane::Log => log,
-        }
+        lane.of_mut(&mut self.lanes)
     }
 }
 
