@@ -1,0 +1,204 @@
+//! One transaction of filing: the rows of a group of records, and all that follows from them.
+//!
+//! Deliberately absent: which frames come next, and how they are opened.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cardio_alert::{Engine, RuleSet};
+use cardio_core::clock::UtcMicros;
+use cardio_core::ids::{AcquisitionId, BoxId};
+use cardio_wire::intake::ChainKey;
+
+use super::open::Opened;
+use super::{clocks, exam, resources, rows};
+use crate::alerting;
+use crate::db::{Connection, DbError};
+use crate::inbox::{BoxLore, lore_within};
+
+/// What one transaction of filing needs.
+pub(super) struct How {
+    pub(super) lore: BoxLore,
+    pub(super) recipient: Arc<str>,
+    pub(super) now: UtcMicros,
+    /// The rules, when another program may have filed meanwhile.
+    pub(super) shared: Option<RuleSet>,
+}
+
+impl How {
+    /// As the transaction that files may rely on it.
+    pub(super) fn within(mut self, tx: &Connection, group: &[Opened]) -> Result<Self, DbError> {
+        self.lore = lore_within(tx, &boxes_in(group), self.lore)?;
+        Ok(self)
+    }
+}
+
+/// What one transaction of filing did.
+pub(super) struct Done {
+    pub(super) engine: Engine,
+    pub(super) filed: u64,
+    pub(super) quarantined: u64,
+    pub(super) raised: u64,
+}
+
+/// The boxes that frames came from.
+pub(super) fn boxes_in(group: &[Opened]) -> Vec<BoxId> {
+    let boxes: BTreeSet<BoxId> = group.iter().map(|frame| frame.identity.device).collect();
+    boxes.into_iter().collect()
+}
+
+/// Writes the resources of a box's acquisitions again whose times are known better by now.
+pub(super) fn refresh_outdated(
+    tx: &Connection,
+    device: BoxId,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let everything = exam::Touched {
+        all: true,
+        ..exam::Touched::default()
+    };
+    for acquisition in clocks::outdated(tx, lore, device)? {
+        let Some(exam) = exam::load(tx, acquisition, lore)? else {
+            continue;
+        };
+        exam.forget_outdated();
+        tracing::info!(event = "AcquisitionDatedAnew", acquisition = %acquisition);
+        match resources::refresh(tx, &exam, &everything, now) {
+            Err(error @ DbError::Damaged { .. }) => {
+                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), now)?;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// What of a group no other program has filed meanwhile.
+pub(super) fn unfiled(tx: &Connection, group: Vec<Opened>) -> Result<Vec<Opened>, DbError> {
+    let mut left = Vec::new();
+    let mut at: Option<(ChainKey, u64)> = None;
+    for frame in group {
+        let key = ChainKey::of(&frame.identity);
+        let filed = match at {
+            Some((of, filed)) if of == key => filed,
+            _ => rows::cursor(tx, key)?,
+        };
+        at = Some((key, filed));
+        if frame.identity.seq > filed {
+            left.push(frame);
+        }
+    }
+    Ok(left)
+}
+
+/// Brings every acquisition of a patient up to date after the patient changed.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub(crate) fn refresh_subject(
+    tx: &Connection,
+    subject: &str,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let everything = exam::Touched {
+        all: true,
+        ..exam::Touched::default()
+    };
+    for acquisition in rows::acquisitions_of(tx, subject)? {
+        if let Some(exam) = exam::load(tx, acquisition, lore)? {
+            resources::refresh(tx, &exam, &everything, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// One transaction: rows, cursors, alerts, resources.
+pub(super) fn file(
+    tx: &Connection,
+    group: &[Opened],
+    how: &How,
+    mut engine: Engine,
+) -> Result<Done, DbError> {
+    if let Some(rules) = &how.shared {
+        engine = Engine::with_state(rules.clone(), alerting::load(tx)?);
+    }
+    let (mut filed, mut quarantined, mut raised) = (0, 0, 0);
+    let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
+    for frame in group {
+        match &frame.outcome {
+            Ok(record) => {
+                filed += u64::from(rows::insert(tx, frame, record)?);
+                exam::touch(&mut touched, record);
+            }
+            Err(refused) => {
+                rows::quarantine(tx, frame, refused.code, &refused.why, how.now)?;
+                quarantined += 1;
+            }
+        }
+    }
+    for device in clocks::note(tx, group)? {
+        refresh_outdated(tx, device, &how.lore, how.now)?;
+    }
+    for (acquisition, touched) in touched {
+        let Some(exam) = exam::load(tx, acquisition, &how.lore)? else {
+            continue;
+        };
+        match refresh(tx, &exam, &touched, &mut engine, &how.recipient, how.now) {
+            Ok(count) => raised += count,
+            Err(error @ DbError::Damaged { .. }) => {
+                // What is stored stays stored; the acquisition's resources are not all there.
+                quarantined += 1;
+                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), how.now)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    alerting::save(tx, engine.state())?;
+    Ok(Done {
+        engine,
+        filed,
+        quarantined,
+        raised,
+    })
+}
+
+/// Files records that came in no frame of a box, as far as no other program has; no rule looks
+/// at them. Answers how many were new.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub(crate) fn file_quietly(
+    tx: &Connection,
+    group: Vec<Opened>,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    let mut filed = 0;
+    let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
+    for frame in &unfiled(tx, group)? {
+        if let Ok(record) = &frame.outcome {
+            filed += u64::from(rows::insert(tx, frame, record)?);
+            exam::touch(&mut touched, record);
+        }
+        rows::advance(tx, &frame.identity)?;
+    }
+    for (acquisition, touched) in touched {
+        if let Some(exam) = exam::load(tx, acquisition, &BoxLore::default())? {
+            resources::refresh(tx, &exam, &touched, now)?;
+        }
+    }
+    Ok(filed)
+}
+
+fn refresh(
+    tx: &Connection,
+    exam: &exam::Exam,
+    touched: &exam::Touched,
+    engine: &mut Engine,
+    recipient: &str,
+    now: UtcMicros,
+) -> Result<u64, DbError> {
+    resources::refresh(tx, exam, touched, now)?;
+    alerting::judge(tx, exam, engine, recipient, now)
+}
