@@ -8,7 +8,8 @@
 //! a gap; a first column `time_s` does the same in seconds and gives the rate when no
 //! comment states one. Whole numbers are counts. Decimal numbers become counts without
 //! rounding: a column with three decimals is kept in thousandths. Beside semicolons or
-//! tabs a comma is a decimal point.
+//! tabs a comma is a decimal point. A last line without its line end may be cut in the middle of
+//! a number and is left out.
 //!
 //! Deliberately absent: quoting, exponents beyond nine decimals, several rates in a file.
 
@@ -20,6 +21,7 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, StatedStart, Waveform};
 
 use crate::error::FormatError;
+use crate::fields::len64;
 use crate::label::{calibration, kind_of};
 use crate::read::{ReadOptions, RecordingReader, Whole, read_whole};
 use crate::rows::Rows;
@@ -51,7 +53,13 @@ pub(crate) fn open(
 pub fn decode(text: &str, name: &str, options: ReadOptions) -> Result<Recording, FormatError> {
     let mut warnings = Warnings::new(FormatId::Csv, options.strict);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (text, cut) = whole_lines(text);
     let table = Table::parse(text)?;
+    if cut {
+        let why = "it has no line end, may be cut, and is left out".to_owned();
+        let number = text.lines().count().saturating_add(1);
+        warnings.tell("last line", len64(number), why)?;
+    }
     let rate = table.rate()?;
     let decimals = table.decimals()?;
     let mut waveforms = Vec::new();
@@ -82,6 +90,13 @@ pub fn decode(text: &str, name: &str, options: ReadOptions) -> Result<Recording,
         warnings: warnings.take(),
         ..Recording::default()
     })
+}
+
+/// The lines that have an end, and whether anything follows them.
+fn whole_lines(text: &str) -> (&str, bool) {
+    let end = text.rfind('\n').map_or(0, |at| at.saturating_add(1));
+    let (lines, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    (lines, !rest.trim().is_empty())
 }
 
 /// A row without samples.
@@ -158,6 +173,20 @@ mod tests {
         assert_eq!(row.runs[0].samples, [125, -1500]);
         assert_eq!(row.runs[1].first, SampleIndex(4));
         assert_eq!(row.calibration.gain_adu_per_mv(), Some(1000.0));
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_is_left_out_and_told() {
+        let text = "# rate_hz: 500\n# gain_adu_per_mv: 200\nI,II\n1,2\n3,45";
+        let recording = decode(text, "x", ReadOptions::default()).unwrap();
+        assert_eq!(recording.waveforms[1].contiguous().unwrap(), [2]);
+        assert_eq!(recording.warnings.len(), 1, "{:?}", recording.warnings);
+        let strict = ReadOptions {
+            strict: true,
+            ..ReadOptions::default()
+        };
+        let error = decode(text, "x", strict).unwrap_err();
+        assert_eq!((error.code(), error.offset()), ("format.strict", Some(5)));
     }
 
     #[test]

@@ -185,7 +185,8 @@ impl FormatError {
             | Self::TooLarge { field, .. }
             | Self::Strict { field, .. }
             | Self::CannotCarry { field, .. } => Some(field),
-            _ => None,
+            Self::Unrecognised { .. } | Self::Misnamed { .. } => Some("first bytes"),
+            Self::Open { .. } | Self::Read { .. } | Self::Save { .. } | Self::Exists { .. } => None,
         }
     }
 
@@ -198,7 +199,11 @@ impl FormatError {
             | Self::TooLarge { offset, .. }
             | Self::Strict { offset, .. }
             | Self::Read { offset, .. } => Some(*offset),
-            _ => None,
+            Self::Unrecognised { .. } | Self::Misnamed { .. } => Some(0),
+            Self::CannotCarry { .. }
+            | Self::Open { .. }
+            | Self::Save { .. }
+            | Self::Exists { .. } => None,
         }
     }
 }
