@@ -14,6 +14,7 @@
 //! | [`ledger`] | the truth, as JSON lines |
 //! | [`pty`] | a pseudo-terminal that behaves like a serial adapter |
 //! | [`clock`] | the only place that reads a clock |
+//! | [`radio`] | a private D-Bus with a stand-in of BlueZ, for sensors on Bluetooth |
 //! | [`play`] | the loop that ties them together |
 
 pub mod clock;
@@ -22,5 +23,6 @@ pub mod ledger;
 pub mod play;
 pub mod player;
 pub mod pty;
+pub mod radio;
 pub mod scenario;
 pub mod source;

@@ -97,6 +97,9 @@ pub trait GattPeripheral: Send {
     /// Lets frames that were made but never sent count.
     fn skip(&mut self, frames: u64);
 
+    /// The link has this MTU from now on. Nothing to do for a device whose values are short.
+    fn set_mtu(&mut self, _mtu: u16) {}
+
     /// The link is lost: subscriptions end, streams go on or not as the device does it.
     fn disconnect(&mut self);
 

@@ -89,6 +89,10 @@ impl GattPeripheral for AudioPeripheral {
         self.number = self.number.wrapping_add(packets);
     }
 
+    fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = usize::from(mtu);
+    }
+
     fn disconnect(&mut self) {
         self.subscribed = false;
         self.number = 0;

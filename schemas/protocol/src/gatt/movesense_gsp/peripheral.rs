@@ -202,6 +202,10 @@ impl GattPeripheral for MovesensePeripheral {
         self.taken = self.taken.saturating_add(frames.saturating_mul(samples));
     }
 
+    fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = usize::from(mtu);
+    }
+
     fn disconnect(&mut self) {
         self.notify = false;
         self.subscription = None;

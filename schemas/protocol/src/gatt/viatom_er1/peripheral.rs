@@ -160,6 +160,10 @@ impl GattPeripheral for ViatomPeripheral {
 
     fn skip(&mut self, _: u64) {}
 
+    fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = usize::from(mtu);
+    }
+
     fn disconnect(&mut self) {
         self.notify = false;
         self.asked = false;
