@@ -168,7 +168,9 @@ async fn what_cannot_be_filed_is_refused_with_its_reason() {
     cut.truncate(300);
     let patient = Some("Patient/p-test-1");
     type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
-    let cases: [Case<'_>; 7] = [
+    let header = b"100 2 360 650000\n100.dat 212 200 11 1024 995 -22131 0 MLII\n\
+        100.dat 212 200 11 1024 1011 20052 0 V5\n";
+    let cases: [Case<'_>; 8] = [
         (OCTETS, None, &file, 400, "X-Security-Context"),
         (OCTETS, Some("Group/1"), &file, 400, "X-Security-Context"),
         (OCTETS, Some("Patient/nobody"), &file, 422, "Patient/nobody"),
@@ -188,6 +190,7 @@ async fn what_cannot_be_filed_is_refused_with_its_reason() {
             "import.empty",
         ),
         ("application/fhir+json", patient, b"{}", 415, "Content-Type"),
+        (OCTETS, patient, header, 422, "convert RECORD OUT.edf"),
     ];
     for (media_type, subject, bytes, expected, why) in cases {
         let (status, said, _) = fhir.upload(media_type, subject, bytes).await;
@@ -197,6 +200,6 @@ async fn what_cannot_be_filed_is_refused_with_its_reason() {
     }
     assert!(fhir.all("/fhir/DocumentReference").await.is_empty());
     let counters = bench.asked(json!({"verb": "status"})).await["ok"]["counters"].clone();
-    assert_eq!(counters["uploads_refused"], 7);
+    assert_eq!(counters["uploads_refused"], 8);
     bench.gateway.stop().await;
 }

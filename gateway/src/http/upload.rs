@@ -8,6 +8,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use cardio_core::subject::SubjectRef;
 use cardio_fhir::rest::{Issue, Severity, operation_outcome};
+use cardio_formats::FormatError;
+use cardio_formats::parts::PartError;
 
 use super::Web;
 use super::fhir::{Answer, base, check_accept};
@@ -17,6 +19,10 @@ use crate::upload::{Taken, UploadError};
 const SECURITY_CONTEXT: &str = "x-security-context";
 /// Warnings of a file that are repeated in the answer.
 const WARNINGS_MAX: usize = 32;
+
+/// What to do about a header that came without the files that it names.
+const ALONE: &str = "; a record of several files is sent as one: write it as one with \
+    cardio-gateway convert RECORD OUT.edf (or OUT.dcm) and send that";
 
 /// Whether a request, below `/fhir`, brings a file.
 pub(super) fn is_upload(request: &Request) -> bool {
@@ -110,7 +116,12 @@ fn refusal(error: &UploadError) -> Refusal {
             let why = std::error::Error::source(cause)
                 .map_or_else(|| cause.to_string(), ToString::to_string);
             let code = cause.code();
-            Refusal::new(unprocessable, "structure", format!("{code}: {why}"))
+            let next = if let PartError::Format(FormatError::Open { .. }) = cause {
+                ALONE
+            } else {
+                ""
+            };
+            Refusal::new(unprocessable, "structure", format!("{code}: {why}{next}"))
         }
         UploadError::NoPatient { .. } => {
             Refusal::new(unprocessable, "not-found", error.to_string()).at("X-Security-Context")

@@ -1,9 +1,9 @@
-//! DICOM waveforms: 12-lead, general and ambulatory ECG (PS3.3, A.34).
+//! DICOM waveforms: 12-lead, general and ambulatory ECG, and basic voice audio (PS3.3, A.34).
 //!
 //! The data set itself is read by `dicom-object`; this module gives its waveforms meaning.
 //! A multiplex group that is derived (a median beat) becomes rows that are no ECG leads, so
-//! that nothing takes them for rhythm. Deliberately absent: images, structured reports,
-//! compressed and big-endian transfer syntaxes, and samples in mu-law or A-law.
+//! that nothing takes them for rhythm. Deliberately absent: images, structured reports, and
+//! compressed and big-endian transfer syntaxes, which are refused by name.
 
 mod guard;
 mod waveform;

@@ -53,6 +53,10 @@ enum Stored {
     Signed16,
     Unsigned16,
     Signed32,
+    /// Eight bits of the law, of which the count of sixteen bits that they stand for is kept.
+    MuLaw8,
+    /// The same.
+    ALaw8,
 }
 
 impl Stored {
@@ -65,6 +69,8 @@ impl Stored {
             (16, "SS") => Ok(Self::Signed16),
             (16, "US") => Ok(Self::Unsigned16),
             (32, "SL") => Ok(Self::Signed32),
+            (8, "MB") => Ok(Self::MuLaw8),
+            (8, "AB") => Ok(Self::ALaw8),
             _ => Err(FormatError::Unsupported {
                 format: FormatId::Dicom,
                 field: "Waveform Sample Interpretation",
@@ -76,7 +82,7 @@ impl Stored {
 
     const fn bytes(self) -> usize {
         match self {
-            Self::Signed8 | Self::Unsigned8 => 1,
+            Self::Signed8 | Self::Unsigned8 | Self::MuLaw8 | Self::ALaw8 => 1,
             Self::Signed16 | Self::Unsigned16 => 2,
             Self::Signed32 => 4,
         }
@@ -89,9 +95,32 @@ impl Stored {
             (Self::Signed16, [a, b]) => i32::from(i16::from_le_bytes([*a, *b])),
             (Self::Unsigned16, [a, b]) => i32::from(u16::from_le_bytes([*a, *b])),
             (Self::Signed32, [a, b, c, d]) => i32::from_le_bytes([*a, *b, *c, *d]),
+            (Self::MuLaw8, [a]) => mu_law(*a),
+            (Self::ALaw8, [a]) => a_law(*a),
             _ => 0,
         }
     }
+}
+
+/// What an octet of the mu-law stands for (ITU-T G.711, table 2), in steps of a sixteen-bit count:
+/// the decoder's output value times four.
+fn mu_law(octet: u8) -> i32 {
+    let octet = !octet;
+    let step = (i32::from(octet & 0x0F) << 3) + 0x84;
+    let size = (step << ((octet >> 4) & 7)) - 0x84;
+    if octet & 0x80 == 0 { size } else { -size }
+}
+
+/// What an octet of the A-law stands for (ITU-T G.711, table 1), in steps of a sixteen-bit count:
+/// the decoder's output value times eight.
+fn a_law(octet: u8) -> i32 {
+    let octet = octet ^ 0x55;
+    let step = (i32::from(octet & 0x0F) << 4) + 8;
+    let size = match (octet >> 4) & 7 {
+        0 => step,
+        segment => (step + 0x100) << (segment - 1),
+    };
+    if octet & 0x80 == 0 { -size } else { size }
 }
 
 fn integer(data: &InMemDicomObject, tag: Tag) -> Option<u32> {
@@ -303,4 +332,31 @@ pub(super) fn annotations(data: &InMemDicomObject, recording: &mut Recording) {
         }
     }
     recording.annotations.sort_by_key(|mark| mark.at);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{a_law, mu_law};
+
+    #[test]
+    fn both_laws_are_odd_and_reach_their_ends() {
+        // G.711 counts silence twice in the mu-law, and never in the A-law.
+        assert_eq!((mu_law(0xFF), mu_law(0x7F)), (0, 0));
+        assert_eq!((mu_law(0x80), mu_law(0x00)), (32_124, -32_124));
+        assert_eq!((a_law(0xD5), a_law(0x55)), (8, -8));
+        assert_eq!((a_law(0xAA), a_law(0x2A)), (32_256, -32_256));
+        assert_eq!((mu_law(0x35), a_law(0x35)), (-3260, -8448));
+        for octet in 0..=127 {
+            assert_eq!(mu_law(octet), -mu_law(octet | 0x80));
+            assert_eq!(a_law(octet), -a_law(octet | 0x80));
+        }
+    }
+
+    #[test]
+    fn a_louder_octet_stands_for_a_larger_count() {
+        let mu: Vec<i32> = (0x80..=0xFF).map(mu_law).collect();
+        assert!(mu.is_sorted_by(|a, b| a > b));
+        let a: Vec<i32> = (0x80..=0xFF_u8).map(|octet| a_law(octet ^ 0x55)).collect();
+        assert!(a.is_sorted_by(|a, b| a < b));
+    }
 }
