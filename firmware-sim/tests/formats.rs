@@ -3,8 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as expected, and says what it skips"
+    reason = "a test stops at the first thing that is not as expected"
 )]
 
 use std::fs::File;
