@@ -11,8 +11,9 @@
 //! | [`config`], [`enrolment`] | what the box is told, and who it is |
 //! | [`clock`] | the only reader of clocks |
 //! | [`hygiene`] | no core dumps, no files for others |
-//! | [`adapters`] | serial ports as bytes with arrival times |
-//! | [`capture`] | one task per sensor: port, conversation, pipeline |
+//! | [`adapters`] | serial ports and the radio as bytes with arrival times |
+//! | [`capture`] | one task per sensor: link, conversation, pipeline |
+//! | [`pairings`] | which radio sensor belongs to which source |
 //! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
 //! | [`renewal`] | the certificate, renewed in time |
@@ -35,6 +36,7 @@ pub mod hygiene;
 pub mod ids;
 pub mod import;
 pub mod missed;
+pub mod pairings;
 pub mod pipeline;
 pub mod recorder;
 pub mod renewal;

@@ -12,16 +12,17 @@ use std::time::Duration;
 use cardio_core::clock::Clock;
 use cardio_core::ids::SourceId;
 use cardio_core::subject::SubjectRef;
-use cardio_protocol::profile;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
 use cardio_wire::record::EndReason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::capture::{SourceTask, WAITING_MAX, line_of};
+use crate::adapters::ble::Radio;
+use crate::capture::{BleReach, Reach, SerialReach, SourceTask, Stop, WAITING_MAX, line_of};
 use crate::clock::{ClockError, SystemClock};
-use crate::config::{Config, SourceConfig, rows};
+use crate::config::device::Device;
+use crate::config::{Config, SourceConfig, SourceKind, rows};
 use crate::control::{self, ControlError};
 use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
 use crate::ids::RandomIds;
@@ -92,6 +93,9 @@ pub enum RunError {
     /// The gateway no longer trusts this box.
     #[error("the gateway has revoked this box")]
     Revoked,
+    /// The radio cannot be had again by this process; the next one goes on with what runs.
+    #[error("the connection to the system bus is lost, and with it the radio")]
+    BusLost,
 }
 
 impl RunError {
@@ -107,6 +111,7 @@ impl RunError {
             Self::Process { .. } => "process",
             Self::Import(err) => err.code(),
             Self::Revoked => "uplink.revoked",
+            Self::BusLost => "ble.bus_lost",
         }
     }
 }
@@ -114,7 +119,8 @@ impl RunError {
 /// Runs until a signal, or for `limit`.
 ///
 /// # Errors
-/// [`RunError`] when it cannot start, or the gateway revokes the box.
+/// [`RunError`] when it cannot start, when the gateway revokes the box, or when the radio is
+/// lost to this process: whoever supervises it starts the next one.
 pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::open().map_err(RunError::Clock)?);
     let file = EnrolmentFile::open(&config.site.enrolment_file()).map_err(RunError::Enrolment)?;
@@ -188,6 +194,7 @@ enum Over {
     Time,
     Signal,
     Revoked,
+    BusLost,
 }
 
 impl Service<'_> {
@@ -215,7 +222,8 @@ impl Service<'_> {
         };
         background.spawn(renewal.run());
         let (stop_sources, sources_stop) = watch::channel(None);
-        let mut sources = self.start_sources(&sources_stop)?;
+        let mut radio = self.start_radio();
+        let mut sources = self.start_sources(&sources_stop, radio.as_ref())?;
         let import = self.start_import()?;
         tracing::info!(event = "AgentStarted", sources = self.config.sources.len());
 
@@ -224,12 +232,14 @@ impl Service<'_> {
             _ = interrupt.recv() => Over::Signal,
             () = until(limit) => Over::Time,
             _ = facts_seen.wait_for(|facts| facts.revoked) => Over::Revoked,
+            () = bus_lost(radio.as_mut()) => Over::BusLost,
         };
-        let (reason, drain) = match over {
-            Over::Time => (EndReason::Completed, DRAIN_LIMIT),
-            Over::Signal | Over::Revoked => (EndReason::BoxStopped, DRAIN_LIMIT_SIGNAL),
+        let (stop, drain) = match over {
+            Over::Time => (Stop::End(EndReason::Completed), DRAIN_LIMIT),
+            Over::Signal | Over::Revoked => (Stop::End(EndReason::BoxStopped), DRAIN_LIMIT_SIGNAL),
+            Over::BusLost => (Stop::Leave, Duration::ZERO),
         };
-        stop_sources.send_replace(Some(reason));
+        stop_sources.send_replace(Some(stop));
         let finished = async {
             while sources.join_next().await.is_some() {}
             if let Some((stop, ended)) = import {
@@ -241,7 +251,8 @@ impl Service<'_> {
         if tokio::time::timeout(RECORD_LIMIT, finished).await.is_err() {
             tracing::error!(event = "AgentStopError", code = "agent.recorders_slow");
         }
-        if !matches!(over, Over::Revoked) {
+        // what is not sent waits for the next process, which shall start soon
+        if !matches!(over, Over::Revoked | Over::BusLost) {
             let connected = self.board.lines().uplink.connected;
             let limit = if connected {
                 drain
@@ -257,6 +268,7 @@ impl Service<'_> {
         tracing::info!(event = "AgentStopped");
         match over {
             Over::Revoked => Err(RunError::Revoked),
+            Over::BusLost => Err(RunError::BusLost),
             Over::Time | Over::Signal => Ok(()),
         }
     }
@@ -302,11 +314,41 @@ impl Service<'_> {
         }
     }
 
+    /// Starts the radio if a source needs it.
+    fn start_radio(&self) -> Option<Radio> {
+        let on_radio = |source: &SourceConfig| source.kind == SourceKind::Ble;
+        let needed = self.config.sources.iter().any(on_radio);
+        needed.then(|| Radio::start(Arc::clone(&self.clock)))
+    }
+
+    /// How the sensor of a source is reached; `None` for a source that the configuration's
+    /// own check would have refused.
+    fn reach(
+        &self,
+        source: &SourceConfig,
+        plan: &SourcePlan,
+        radio: Option<&Radio>,
+    ) -> Option<Reach> {
+        Some(match plan.device {
+            Device::Serial(profile) => Reach::Serial(SerialReach {
+                path: source.path.clone()?,
+                profile,
+            }),
+            Device::Ble(profile) => Reach::Ble(BleReach {
+                radio: radio?.clone(),
+                state: self.config.site.state.clone(),
+                source: plan.source.clone(),
+                profile,
+            }),
+        })
+    }
+
     /// Starts a task and a recorder per sensor, and ends what no sensor of this
     /// configuration continues.
     fn start_sources(
         &self,
-        stop: &watch::Receiver<Option<EndReason>>,
+        stop: &watch::Receiver<Option<Stop>>,
+        radio: Option<&Radio>,
     ) -> Result<JoinSet<()>, RunError> {
         let mut notes = self.outbox.open_acquisitions().map_err(RunError::Outbox)?;
         if self.config.import.folder.is_some() {
@@ -315,6 +357,9 @@ impl Service<'_> {
         let mut tasks = JoinSet::new();
         for (place, source) in self.config.sources.iter().enumerate() {
             let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
+                continue;
+            };
+            let Some(reach) = self.reach(source, &plan, radio) else {
                 continue;
             };
             self.board.lines().sources.push(line_of(&plan));
@@ -335,7 +380,7 @@ impl Service<'_> {
             ));
             let task = SourceTask {
                 place,
-                path: source.path.clone(),
+                reach,
                 silent_after: self.config.capture.silent_after.0,
                 clock: Arc::clone(&self.clock),
                 ids: Box::new(RandomIds::new()),
@@ -425,6 +470,14 @@ impl Service<'_> {
     }
 }
 
+/// Waits until the radio is lost to this process; a box without one cannot lose it.
+async fn bus_lost(radio: Option<&mut Radio>) {
+    match radio {
+        Some(radio) => radio.bus_lost().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn until(limit: Option<Duration>) {
     match limit {
         Some(limit) => tokio::time::sleep(limit).await,
@@ -453,11 +506,12 @@ fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
 /// What the pipeline of a source is told; `None` for a source that the configuration's own
 /// check would have refused.
 fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<SourcePlan> {
-    let profile = profile::by_name(&source.device)?;
+    let device = Device::by_name(&source.device)?;
     Some(SourcePlan {
         source: SourceId::new(&source.name).ok()?,
-        profile,
-        rows: rows::of(profile, source.leads.as_deref()).ok()?,
+        device,
+        signal: device.signal()?,
+        rows: rows::of(device, source.leads.as_deref()).ok()?,
         subject: source
             .subject
             .as_deref()

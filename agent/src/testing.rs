@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::device::Device;
 use crate::config::rows;
 use crate::ids::Ids;
 use crate::pipeline::SourcePlan;
@@ -92,11 +93,17 @@ impl Ids for CountingIds {
 
 /// A 12-lead sensor of an unassigned patient beside whom a person stands.
 pub(crate) fn cyton_plan() -> SourcePlan {
-    let profile = profile::by_name("openbci-cyton").unwrap();
+    plan_of("openbci-cyton")
+}
+
+/// A sensor of an unassigned patient beside whom a person stands.
+pub(crate) fn plan_of(device: &str) -> SourcePlan {
+    let device = Device::by_name(device).unwrap();
     SourcePlan {
         source: SourceId::new("ecg12-a").unwrap(),
-        profile,
-        rows: rows::of(profile, None).unwrap(),
+        device,
+        signal: device.signal().unwrap(),
+        rows: rows::of(device, None).unwrap(),
         subject: None,
         attendance: cardio_core::acquisition::Attendance::Attended,
         resume_within: std::time::Duration::from_secs(600),

@@ -1,19 +1,21 @@
-//! One task per sensor: opens its port, holds the conversation, feeds the pipeline, and
-//! tells the board how the link is.
+//! One task per sensor: connects it, holds the conversation, feeds the pipeline, and tells
+//! the board how the link is. The same for a serial port and for the radio.
 //!
-//! - A port that cannot be opened, or that is lost, is tried again with back-off; the state
-//!   and the stable code of the cause are on the board meanwhile.
+//! - A sensor that cannot be connected, or that is lost, is tried again with back-off; the
+//!   state and the stable code of the cause are on the board meanwhile.
 //! - Nothing waits for the disk here: what comes out of the pipeline goes through a bounded
 //!   [`outlet`](self) to the recorder.
 //! - An event of the box is recorded when the cause changes, not at each try.
 //!
 //! Deliberately absent: what the bytes mean (`cardio-protocol`), and records.
 
-mod conversation;
+mod connection;
+mod gatt;
 mod outlet;
+mod reach;
 mod report;
+mod stream;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,16 +25,16 @@ use cardio_wire::record::EndReason;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::adapters::serial::Port;
 use crate::backoff::Backoff;
 use crate::ids::Ids;
 use crate::pipeline::{Captured, SourcePipeline, SourcePlan};
 use crate::status::{Board, LinkState};
-use conversation::{Conversation, Heard};
+use connection::{Connection, Heard, Lost};
 use outlet::Outlet;
 use report::Reporter;
 
 pub use outlet::WAITING_MAX;
+pub use reach::{BleReach, Reach, SerialReach};
 pub use report::line_of;
 
 /// How often a session and the pipeline hear that time passes.
@@ -42,8 +44,17 @@ const TICK: Duration = Duration::from_millis(100);
 const GATHER: Duration = Duration::from_millis(16);
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
 const REOPEN_LAST: Duration = Duration::from_secs(3);
-/// How long the last command to a sensor may take.
-const STOP_LIMIT: Duration = Duration::from_millis(500);
+/// How long the last command to a sensor may take, and letting go of it.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why capture must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The acquisition is over.
+    End(EndReason),
+    /// The process is about to be started anew, and goes on with the acquisition then.
+    Leave,
+}
 
 /// What the task of a sensor is given.
 pub struct SourceTask {
@@ -51,8 +62,8 @@ pub struct SourceTask {
     pub place: usize,
     /// What it is and whose it is.
     pub plan: SourcePlan,
-    /// The path of its port.
-    pub path: PathBuf,
+    /// How it is reached.
+    pub reach: Reach,
     /// No byte for this long: it is silent.
     pub silent_after: Duration,
     /// The clock.
@@ -65,12 +76,12 @@ pub struct SourceTask {
     pub board: Arc<Board>,
     /// The way to the recorder.
     pub recorder: mpsc::Sender<Captured>,
-    /// Becomes a reason when the acquisition must end.
-    pub stop: watch::Receiver<Option<EndReason>>,
+    /// Becomes a reason when capture must stop.
+    pub stop: watch::Receiver<Option<Stop>>,
 }
 
-/// Waits until the acquisition must end, or nobody is left to say so.
-async fn told_to_stop(stop: &mut watch::Receiver<Option<EndReason>>) {
+/// Waits until capture must stop, or nobody is left to say so.
+async fn told_to_stop(stop: &mut watch::Receiver<Option<Stop>>) {
     let _ = stop.wait_for(Option::is_some).await;
 }
 
@@ -79,43 +90,40 @@ struct Capture {
     outlet: Outlet,
     reporter: Reporter,
     clock: Arc<dyn Clock>,
-    path: PathBuf,
-    plan: SourcePlan,
     silent_after: Duration,
-    stop: watch::Receiver<Option<EndReason>>,
+    stop: watch::Receiver<Option<Stop>>,
     out: Vec<Captured>,
+    backoff: Backoff,
 }
 
 /// Why a connection is over.
 enum Over {
-    /// The acquisition must end.
+    /// Capture must stop.
     Stopped,
     /// The link is of no use any more; its cause is reported already.
     Lost,
 }
 
 impl SourceTask {
-    /// Captures until told to stop, and then ends the acquisition.
+    /// Captures until told to stop, and then ends the acquisition or leaves it.
     pub async fn run(self) {
         let seed = self.clock.read().box_instant.micros;
-        let mut backoff = Backoff::new(REOPEN_FIRST, REOPEN_LAST, seed);
         let mut capture = Capture {
-            pipeline: SourcePipeline::new(self.plan.clone(), self.ids, self.note),
-            outlet: Outlet::new(self.recorder),
             reporter: Reporter::new(self.board, self.place, &self.plan),
+            pipeline: SourcePipeline::new(self.plan, self.ids, self.note),
+            outlet: Outlet::new(self.recorder),
             clock: self.clock,
-            path: self.path,
-            plan: self.plan,
             silent_after: self.silent_after,
             stop: self.stop,
             out: Vec::new(),
+            backoff: Backoff::new(REOPEN_FIRST, REOPEN_LAST, seed),
         };
         while !capture.is_stopped() {
-            if let Over::Stopped = capture.connect(&mut backoff).await {
+            if let Over::Stopped = capture.connect(&self.reach).await {
                 break;
             }
             let mut stop = capture.stop.clone();
-            let wait = backoff.next_wait();
+            let wait = capture.backoff.next_wait();
             let _ = tokio::time::timeout(wait, told_to_stop(&mut stop)).await;
         }
         capture.end().await;
@@ -127,72 +135,91 @@ impl Capture {
         self.stop.borrow().is_some()
     }
 
-    async fn connect(&mut self, backoff: &mut Backoff) -> Over {
+    async fn connect(&mut self, reach: &Reach) -> Over {
         let now = self.clock.read();
         self.pipeline.tick(now, &mut self.out);
         self.hand_on().await;
-        let port = match Port::open(&self.path, self.plan.profile.baud) {
-            Ok(port) => port,
-            Err(err) => {
-                let state = self.reporter.state_without_port();
-                self.reporter
-                    .trouble(state, err.code(), err.to_string(), &mut self.out);
-                self.hand_on().await;
-                return Over::Lost;
+        let over = match reach {
+            Reach::Serial(serial) => match serial.open() {
+                Ok(connection) => self.converse(connection).await,
+                Err(lost) => self.unreached(lost),
+            },
+            Reach::Ble(radio) => {
+                let mut stop = self.stop.clone();
+                let opened = tokio::select! {
+                    () = told_to_stop(&mut stop) => return Over::Stopped,
+                    opened = radio.open() => opened,
+                };
+                match opened {
+                    Ok(connection) => self.converse(connection).await,
+                    Err(lost) => self.unreached(lost),
+                }
             }
         };
-        let over = self.converse(port, backoff).await;
         self.hand_on().await;
         over
     }
 
-    async fn converse(&mut self, mut port: Port, backoff: &mut Backoff) -> Over {
-        let mut talk = Conversation::new(self.plan.profile);
+    fn unreached(&mut self, lost: Lost) -> Over {
+        let state = self.reporter.state_without_port();
+        self.reporter
+            .trouble(state, lost.code, lost.detail, &mut self.out);
+        Over::Lost
+    }
+
+    async fn converse(&mut self, mut connection: impl Connection) -> Over {
         self.reporter.waiting();
-        let mut heard_at = self.clock.read().box_instant;
-        let mut answer = talk.start(heard_at);
+        let over = self.talk(&mut connection).await;
+        if let Over::Stopped = over {
+            let quiet = connection.stop(&*self.clock);
+            let _ = tokio::time::timeout(STOP_LIMIT, quiet).await;
+        }
+        let _ = tokio::time::timeout(STOP_LIMIT, connection.close()).await;
+        over
+    }
+
+    async fn talk(&mut self, connection: &mut impl Connection) -> Over {
+        let clock = Arc::clone(&self.clock);
+        let mut heard_at = clock.read().box_instant;
+        connection.start(heard_at);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
-        let clock = Arc::clone(&self.clock);
         loop {
-            if !answer.is_empty()
-                && let Err(lost) = port.write(&answer).await
-            {
-                return self.lost(lost.code(), lost.to_string(), clock.read());
+            let sent = tokio::select! {
+                () = told_to_stop(&mut stop) => return Over::Stopped,
+                sent = connection.send(&*clock) => sent,
+            };
+            if let Err(lost) = sent {
+                return self.lost(lost, clock.read());
             }
-            answer = tokio::select! {
-                () = told_to_stop(&mut stop) => {
-                    let quiet = talk.stop();
-                    let _ = tokio::time::timeout(STOP_LIMIT, port.write(&quiet)).await;
-                    return Over::Stopped;
-                }
-                read = port.read(&*clock) => match read {
-                    Ok(arrival) => {
-                        let at = arrival.at;
-                        let heard = talk.hear(arrival.bytes, at.box_instant);
-                        if !heard.frames.is_empty() {
+            tokio::select! {
+                () = told_to_stop(&mut stop) => return Over::Stopped,
+                heard = connection.hear(&*clock) => match heard {
+                    Ok(heard) => {
+                        if let Some((at, _)) = heard.frames.last() {
                             heard_at = at.box_instant;
-                            backoff.succeeded();
+                            self.backoff.succeeded();
                         }
-                        self.take(&mut talk, heard, at)
+                        self.take(heard, clock.read());
                     }
-                    Err(lost) => return self.lost(lost.code(), lost.to_string(), clock.read()),
+                    Err(lost) => return self.lost(lost, clock.read()),
                 },
                 _ = ticks.tick() => {
                     let now = clock.read();
                     self.pipeline.tick(now, &mut self.out);
-                    if let Some(why) = talk.failure() {
+                    if let Some(why) = connection.failure() {
                         return self.failed(why.code(), why.to_string(), now);
                     }
                     if self.is_silent(heard_at, now) {
                         heard_at = now.box_instant;
-                        self.silent(&mut talk, now)
+                        self.silent(now);
+                        connection.start(now.box_instant);
                     } else {
-                        talk.tick(now.box_instant)
+                        connection.tick(now.box_instant);
                     }
                 }
-            };
+            }
             self.hand_on().await;
             if self.reporter.is_streaming() {
                 tokio::time::sleep(GATHER).await;
@@ -200,28 +227,33 @@ impl Capture {
         }
     }
 
-    fn take(&mut self, talk: &mut Conversation, heard: Heard, at: ClockReading) -> Vec<u8> {
-        if let Some(version) = talk.firmware() {
-            self.pipeline.set_firmware(version);
+    fn take(&mut self, heard: Heard, now: ClockReading) {
+        for aside in &heard.asides {
+            self.pipeline.note(aside);
         }
-        self.pipeline.take(&heard.frames, at, &mut self.out);
+        if let Some(rate) = heard.rate {
+            self.pipeline.set_rate(rate, &mut self.out);
+        }
+        for (at, frames) in &heard.frames {
+            self.pipeline.take(frames, *at, &mut self.out);
+        }
         if let Some(why) = heard.unrecognised {
-            self.pipeline.lost(at, &mut self.out);
+            self.pipeline.lost(now, &mut self.out);
             self.reporter.trouble(
                 LinkState::NoFrames,
                 why.code(),
                 why.to_string(),
                 &mut self.out,
             );
-        } else if !heard.frames.is_empty() {
-            self.reporter.streaming(at, &mut self.out);
+        } else if let Some((at, _)) = heard.frames.last() {
+            self.reporter.streaming(*at, &mut self.out);
         }
         self.reporter.facts(
             &self.pipeline.facts(),
-            talk.take_skipped(),
+            heard.skipped_bytes,
             self.outlet.dropped(),
+            heard.dropped,
         );
-        heard.answer
     }
 
     /// Only a stream can fall silent; before its first frame the session keeps the time.
@@ -233,12 +265,11 @@ impl Capture {
                 .is_some_and(|quiet| u128::from(quiet) > self.silent_after.as_micros())
     }
 
-    fn silent(&mut self, talk: &mut Conversation, now: ClockReading) -> Vec<u8> {
+    fn silent(&mut self, now: ClockReading) {
         self.pipeline.lost(now, &mut self.out);
         let detail = format!("no frame for {} ms", self.silent_after.as_millis());
         self.reporter
             .trouble(LinkState::Silent, "source.silent", detail, &mut self.out);
-        talk.start(now.box_instant)
     }
 
     /// The session failed. That the bytes are another device's says more than that this one
@@ -247,13 +278,13 @@ impl Capture {
         if self.reporter.is_unrecognised() {
             return Over::Lost;
         }
-        self.lost(code, detail, at)
+        self.lost(Lost { code, detail }, at)
     }
 
-    fn lost(&mut self, code: &'static str, detail: String, at: ClockReading) -> Over {
+    fn lost(&mut self, lost: Lost, at: ClockReading) -> Over {
         self.pipeline.lost(at, &mut self.out);
         self.reporter
-            .trouble(LinkState::Lost, code, detail, &mut self.out);
+            .trouble(LinkState::Lost, lost.code, lost.detail, &mut self.out);
         Over::Lost
     }
 
@@ -273,8 +304,11 @@ impl Capture {
     }
 
     async fn end(mut self) {
-        let reason = self.stop.borrow().unwrap_or(EndReason::BoxStopped);
-        self.pipeline.end(reason, &mut self.out);
+        match *self.stop.borrow() {
+            Some(Stop::Leave) => self.pipeline.leave(&mut self.out),
+            Some(Stop::End(reason)) => self.pipeline.end(reason, &mut self.out),
+            None => self.pipeline.end(EndReason::BoxStopped, &mut self.out),
+        }
         self.hand_on().await;
         self.reporter.state(LinkState::Ended);
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cardio_core::acquisition::WaveformKind;
 use cardio_core::clock::ClockReading;
 use cardio_core::lead::Lead;
 use cardio_core::limb;
@@ -23,7 +24,10 @@ pub(crate) struct Reporter {
 /// The line of a sensor before anything happened.
 pub fn line_of(plan: &SourcePlan) -> SourceLine {
     let labels: Vec<&str> = plan.rows.iter().map(|row| row.spec.kind.label()).collect();
-    let stream = if labels.len() > 3 {
+    let sounds = |kind: &WaveformKind| matches!(kind, WaveformKind::HeartSound(_));
+    let stream = if plan.rows.iter().any(|row| sounds(&row.spec.kind)) {
+        format!("heart sounds {}", labels.join(" "))
+    } else if labels.len() > 3 {
         format!("ECG {} leads", labels.len() + derived(&labels))
     } else {
         format!("ECG {}", labels.join(" "))
@@ -31,10 +35,10 @@ pub fn line_of(plan: &SourcePlan) -> SourceLine {
     SourceLine {
         status: SourceStatus {
             name: plan.source.as_str().to_owned(),
-            device: plan.profile.name.to_owned(),
-            link: "serial".to_owned(),
+            device: plan.device.name().to_owned(),
+            link: plan.device.kind().name().to_owned(),
             stream,
-            rate_hz: plan.profile.rate().as_hz(),
+            rate_hz: plan.signal.rate.as_hz(),
             assigned: plan.subject.is_some(),
             ..SourceStatus::default()
         },
@@ -155,7 +159,7 @@ impl Reporter {
     }
 
     /// Where the acquisition stands.
-    pub(crate) fn facts(&self, facts: &SourceFacts, skipped: u64, dropped: u64) {
+    pub(crate) fn facts(&self, facts: &SourceFacts, skipped: u64, dropped: u64, crowded: u64) {
         self.board.source(self.place, |line| {
             let status = &mut line.status;
             status.acquisition = facts.acquisition.map(|id| id.to_string());
@@ -166,6 +170,9 @@ impl Reporter {
             status.drift_ppm = facts.drift_ppm;
             status.skipped_bytes = status.skipped_bytes.saturating_add(skipped);
             status.dropped = dropped;
+            status.crowded_out = status.crowded_out.saturating_add(crowded);
+            status.battery_percent = facts.battery_percent;
+            status.rate_hz = facts.rate_hz;
         });
     }
 

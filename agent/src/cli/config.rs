@@ -1,5 +1,6 @@
 //! `config`: checks it, shows it, prints the default.
 
+use crate::config::device::Device;
 use crate::config::{Config, DEFAULT_TEXT};
 use crate::enrolment::EnrolmentFile;
 
@@ -47,10 +48,7 @@ fn check(args: &ConfigArg) -> Result<u8, Failure> {
     let enrolment = EnrolmentFile::open(&config.site.enrolment_file())
         .and_then(|file| file.enrolment())
         .map_err(|err| Failure::new(&err, err.code()))?;
-    let devices: Vec<&str> = cardio_protocol::profile::ALL
-        .iter()
-        .map(|profile| profile.name)
-        .collect();
+    let devices: Vec<&str> = Device::all().map(Device::name).collect();
     out::text(&format!(
         "OK   box {}, gateway {}, {} source(s)\nknown devices: {}\n",
         enrolment.name,

@@ -115,6 +115,70 @@ const HINTS: &[(&str, &str)] = &[
         "convert.contradiction",
         "give OUT the extension of the format, or leave out --to",
     ),
+    (
+        "ble.no_bus",
+        "check that D-Bus runs: systemctl status dbus; without one there is no radio",
+    ),
+    (
+        "ble.bus_lost",
+        "start the agent again, as its service does by itself; what was captured is stored",
+    ),
+    (
+        "ble.no_daemon",
+        "start the Bluetooth daemon: systemctl start bluetooth",
+    ),
+    (
+        "ble.no_adapter",
+        "plug in the Bluetooth adapter, or see whether it is blocked: rfkill list",
+    ),
+    (
+        "ble.not_heard",
+        "put the sensor on or switch it on, close to the box, and see that no telephone holds it",
+    ),
+    (
+        "ble.not_the_device",
+        "choose another sensor, or another device for the source: cardio-agent sources scan --all",
+    ),
+    (
+        "ble.impostor",
+        "if the sensor was exchanged, pair it anew: cardio-agent sources pair SOURCE ADDRESS",
+    ),
+    (
+        "ble.bond_missing",
+        "pair the sensor anew: cardio-agent sources pair --bond SOURCE ADDRESS",
+    ),
+    (
+        "ble.needs_bond",
+        "make a bond: cardio-agent sources pair --bond SOURCE ADDRESS",
+    ),
+    (
+        "pairings.taken",
+        "unbind it first: cardio-agent sources forget SOURCE",
+    ),
+    (
+        "pairings.form",
+        "remove the file and pair the sensors anew: cardio-agent sources pair SOURCE ADDRESS",
+    ),
+    (
+        "sources.unknown",
+        "see which sources there are: cardio-agent sources list",
+    ),
+    (
+        "sources.not_on_radio",
+        "change the path of the source in the configuration",
+    ),
+    (
+        "sources.ambiguous",
+        "name the sensor by its address: cardio-agent sources scan",
+    ),
+    (
+        "sources.none_called",
+        "see whom the box hears: cardio-agent sources scan --all",
+    ),
+    (
+        "sources.not_paired",
+        "see which sensors are paired: cardio-agent sources list",
+    ),
     ("io", "check that the output can be written"),
 ];
 

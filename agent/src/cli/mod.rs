@@ -14,6 +14,7 @@ mod out;
 mod outbox;
 mod reading;
 mod run;
+mod sources;
 mod status;
 
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum Verb {
     Enrol(enrol::Args),
     /// What the running agent is doing.
     Status(status::Args),
+    /// The sensors: listen for them, bind them to sources, unbind them.
+    #[command(subcommand)]
+    Sources(sources::Verb),
     /// Quality, beats and heart rate of a recording.
     Analyse(analyse::Args),
     /// What a recording says of itself.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Enrol(args) => enrol::run(args),
         Verb::Status(args) => status::run(args),
+        Verb::Sources(verb) => sources::run(verb),
         Verb::Analyse(args) => analyse::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Convert(args) => convert::run(args),

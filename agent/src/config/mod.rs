@@ -5,6 +5,7 @@
 //!
 //! Unknown keys are errors with the nearest known one; numbers carry their unit.
 
+pub mod device;
 pub mod rows;
 mod suggest;
 mod value;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use cardio_core::acquisition::Attendance;
 use cardio_core::ids::SourceId;
 use cardio_core::subject::SubjectRef;
+use device::Device;
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Format, Toml};
@@ -117,10 +119,11 @@ pub struct SourceConfig {
     pub kind: SourceKind,
     /// The profile of `cardio-protocol` that it speaks.
     pub device: String,
-    /// Path of its port.
-    pub path: PathBuf,
+    /// Path of its port, for a serial source. Which radio sensor a source is, `cardio-agent
+    /// sources pair` says.
+    pub path: Option<PathBuf>,
     /// What its rows show, in the device's order; "-" for one that is not connected. Absent:
-    /// as the device is usually wired.
+    /// as the device is usually wired. For a stethoscope the auscultation site.
     pub leads: Option<Vec<String>>,
     /// The patient, as an opaque reference; absent while unassigned.
     pub subject: Option<String>,
@@ -135,6 +138,18 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// A serial port.
     Serial,
+    /// Bluetooth Low Energy.
+    Ble,
+}
+
+impl SourceKind {
+    /// As the configuration writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Ble => "ble",
+        }
+    }
 }
 
 /// The configuration's words for [`Attendance`].
@@ -316,7 +331,7 @@ impl Config {
         config.site.enrolment = config.site.enrolment.map(|file| base.join(file));
         config.import.folder = config.import.folder.map(|folder| base.join(folder));
         for source in &mut config.sources {
-            source.path = base.join(&source.path);
+            source.path = source.path.take().map(|path| base.join(path));
         }
         Ok(config)
     }
@@ -368,17 +383,22 @@ impl Config {
                 let why = format!("another source is already called {}", source.name);
                 return Err(bad(key("name"), why, None));
             }
-            let known = cardio_protocol::profile::ALL.iter().map(|p| p.name);
-            let Some(profile) = cardio_protocol::profile::by_name(&source.device) else {
-                let why = format!(
-                    "no device `{}` is known; known: {}",
-                    source.device,
-                    known.clone().collect::<Vec<_>>().join(", ")
-                );
-                let meant = suggest::nearest(&source.device, known).map(str::to_owned);
-                return Err(bad(key("device"), why, meant));
-            };
-            rows::of(profile, source.leads.as_deref())
+            let device =
+                check_device(source).map_err(|(why, meant)| bad(key("device"), why, meant))?;
+            match (source.kind, &source.path) {
+                (SourceKind::Serial, None) => {
+                    return Err(ConfigError::MissingKey {
+                        path: path.to_owned(),
+                        key: key("path"),
+                    });
+                }
+                (SourceKind::Ble, Some(_)) => {
+                    let why = "a radio sensor has no path; see `cardio-agent sources pair`";
+                    return Err(bad(key("path"), why.to_owned(), None));
+                }
+                _ => {}
+            }
+            rows::of(device, source.leads.as_deref())
                 .map_err(|err| bad(key("leads"), err.to_string(), None))?;
         }
         Ok(())
@@ -402,6 +422,30 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The device of a source, or what is wrong with its name and what was probably meant.
+fn check_device(source: &SourceConfig) -> Result<Device, (String, Option<String>)> {
+    let known = || Device::all().map(Device::name);
+    let Some(device) = Device::by_name(&source.device) else {
+        let why = format!(
+            "no device `{}` is known; known: {}",
+            source.device,
+            known().collect::<Vec<_>>().join(", ")
+        );
+        let meant = suggest::nearest(&source.device, known()).map(str::to_owned);
+        return Err((why, meant));
+    };
+    if device.kind() != source.kind {
+        let why = format!(
+            "{} is reached over `{}`, not over `{}`",
+            source.device,
+            device.kind().name(),
+            source.kind.name()
+        );
+        return Err((why, None));
+    }
+    Ok(device)
 }
 
 /// Our name for what figment found.

@@ -2,7 +2,9 @@
 
 use cardio_core::acquisition::{WaveformKind, WaveformSpec};
 use cardio_core::lead::Lead;
-use cardio_protocol::profile::Profile;
+use cardio_core::site::AuscultationSite;
+
+use super::device::Device;
 
 /// The label of a row that is not connected.
 pub const NOT_CONNECTED: &str = "-";
@@ -45,14 +47,24 @@ pub enum RowsError {
         /// The label.
         label: String,
     },
+    /// A place that no auscultation site is called by.
+    #[error("`{label}` is no auscultation site: {} are known", sites())]
+    Site {
+        /// The label.
+        label: String,
+    },
 }
 
-/// The rows of `profile` that are kept: all as usually wired, or as `labels` says.
+fn sites() -> String {
+    AuscultationSite::ALL.map(AuscultationSite::name).join(", ")
+}
+
+/// The rows of `device` that are kept: all as usually wired, or as `labels` says.
 ///
 /// # Errors
 /// [`RowsError`] when the labels do not fit the device.
-pub fn of(profile: &Profile, labels: Option<&[String]>) -> Result<Vec<Row>, RowsError> {
-    let specs = profile.waveforms();
+pub fn of(device: Device, labels: Option<&[String]>) -> Result<Vec<Row>, RowsError> {
+    let specs = device.waveforms();
     let Some(labels) = labels else {
         let row = |(place, spec)| Row { place, spec };
         return Ok(specs.into_iter().enumerate().map(row).collect());
@@ -68,7 +80,10 @@ pub fn of(profile: &Profile, labels: Option<&[String]>) -> Result<Vec<Row>, Rows
         if label == NOT_CONNECTED {
             continue;
         }
-        let kind = kind(label)?;
+        let kind = match spec.kind {
+            WaveformKind::HeartSound(_) => site(label)?,
+            _ => kind(label)?,
+        };
         if rows.iter().any(|row| row.spec.kind == kind) {
             let label = label.clone();
             return Err(RowsError::Twice { label });
@@ -80,6 +95,15 @@ pub fn of(profile: &Profile, labels: Option<&[String]>) -> Result<Vec<Row>, Rows
         return Err(RowsError::None);
     }
     Ok(rows)
+}
+
+fn site(label: &str) -> Result<WaveformKind, RowsError> {
+    match AuscultationSite::from_name(label) {
+        Some(site) => Ok(WaveformKind::HeartSound(Some(site))),
+        None => Err(RowsError::Site {
+            label: label.to_owned(),
+        }),
+    }
 }
 
 fn kind(label: &str) -> Result<WaveformKind, RowsError> {
@@ -101,13 +125,14 @@ fn kind(label: &str) -> Result<WaveformKind, RowsError> {
 #[cfg(test)]
 mod tests {
     use super::{RowsError, of};
+    use crate::config::device::Device;
     use cardio_core::acquisition::WaveformKind;
     use cardio_core::lead::Lead;
-    use cardio_protocol::profile::by_name;
+    use cardio_core::site::AuscultationSite;
 
     fn rows(labels: &[&str]) -> Result<Vec<(usize, WaveformKind)>, RowsError> {
         let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
-        let rows = of(by_name("openbci-cyton").unwrap(), Some(&labels))?;
+        let rows = of(Device::by_name("openbci-cyton").unwrap(), Some(&labels))?;
         Ok(rows
             .into_iter()
             .map(|row| (row.place, row.spec.kind))
@@ -116,7 +141,7 @@ mod tests {
 
     #[test]
     fn without_labels_a_device_is_wired_as_usual() {
-        let rows = of(by_name("openbci-cyton").unwrap(), None).unwrap();
+        let rows = of(Device::by_name("openbci-cyton").unwrap(), None).unwrap();
         assert_eq!(rows.len(), 8);
         assert_eq!(rows[2].spec.kind, WaveformKind::Ecg(Lead::V1));
     }
@@ -130,6 +155,18 @@ mod tests {
                 (2, WaveformKind::Ecg(Lead::V5))
             ]
         );
+    }
+
+    #[test]
+    fn a_stethoscope_is_labelled_with_the_site_where_it_is_held() {
+        let stethoscope = Device::by_name("ble-audio-packets").unwrap();
+        let held = of(stethoscope, Some(&["mitral".to_owned()])).unwrap();
+        assert_eq!(
+            held[0].spec.kind,
+            WaveformKind::HeartSound(Some(AuscultationSite::Mitral))
+        );
+        let err = of(stethoscope, Some(&["back".to_owned()])).unwrap_err();
+        assert!(err.to_string().contains("aortic, pulmonary"), "{err}");
     }
 
     #[test]

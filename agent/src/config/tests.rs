@@ -98,6 +98,19 @@ fn a_missing_key_is_named_with_its_table() {
 }
 
 #[test]
+fn a_radio_sensor_needs_no_path_and_a_device_stays_on_its_link() {
+    let radio = SOURCE
+        .replace("serial", "ble")
+        .replace("openbci-cyton", "polar-pmd");
+    let err = parse(&radio).unwrap_err();
+    assert!(err.to_string().contains("sources pair"), "{err}");
+    let config = parse(&radio.replace("path = \"ttyUSB0\"\n", "")).unwrap();
+    assert_eq!(config.sources[0].path, None);
+    let err = parse(&SOURCE.replace("openbci-cyton", "polar-pmd")).unwrap_err();
+    assert!(err.to_string().contains("over `ble`"), "{err}");
+}
+
+#[test]
 fn two_words_are_no_reference_to_a_subject() {
     let err = parse(&format!("{SOURCE}subject = \"two words\"\n")).unwrap_err();
     assert!(err.to_string().contains("`source.0.subject`"), "{err}");
@@ -117,7 +130,8 @@ fn paths_are_relative_to_the_file() {
     std::fs::write(&file, format!("[box]\nstate = \"state\"\n{SOURCE}")).unwrap();
     let config = Config::load(&file).unwrap();
     assert_eq!(config.site.state, dir.path().join("state"));
-    assert_eq!(config.sources[0].path, dir.path().join("ttyUSB0"));
+    let port = dir.path().join("ttyUSB0");
+    assert_eq!(config.sources[0].path.as_deref(), Some(&*port));
 }
 
 #[test]

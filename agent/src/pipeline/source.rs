@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use cardio_core::acquisition::{Acquisition, Attendance};
 use cardio_core::clock::{BoxInstant, ClockReading, UtcMicros};
+use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::{Gap, GapCause};
 use cardio_core::ids::{AcquisitionId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
+use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::subject::SubjectRef;
 use cardio_core::timeline::{Placement, Timeline, TimelineCounts};
-use cardio_protocol::decoder::Frame;
-use cardio_protocol::profile::Profile;
+use cardio_protocol::decoder::{Aside, DeviceTicks, Frame};
 use cardio_store::{OpenAcquisition, SubjectMark};
 use cardio_wire::record::EndReason;
 
@@ -21,6 +22,7 @@ use super::Captured;
 use super::align::{Tie, moved_to};
 use super::score::Scorer;
 use super::segment::Segmenter;
+use crate::config::device::{Device, Signal};
 use crate::config::rows::Row;
 use crate::ids::Ids;
 use crate::recorder::Tally;
@@ -28,14 +30,18 @@ use crate::recorder::Tally;
 /// How far the length of a gap across a restart may be wrong beyond both anchors: scheduling
 /// and the sensor's own start.
 const RESTART_UNCERTAINTY_US: u64 = 50_000;
+/// Longest text that is kept of what a sensor says it is.
+const IDENTITY_MAX_CHARS: usize = 64;
 
 /// What the pipeline of a source is told once.
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
     /// The source.
     pub source: SourceId,
-    /// What it speaks.
-    pub profile: &'static Profile,
+    /// What it is.
+    pub device: Device,
+    /// How it samples.
+    pub signal: Signal,
     /// The rows that are kept.
     pub rows: Vec<Row>,
     /// The patient, as an opaque reference.
@@ -55,13 +61,18 @@ pub struct SourceFacts {
     pub counts: TimelineCounts,
     /// How much faster than nominal the sensor samples.
     pub drift_ppm: Option<f64>,
+    /// Charge of the sensor's battery, once it has told it.
+    pub battery_percent: Option<u8>,
+    /// Nominal rate of its samples.
+    pub rate_hz: f64,
 }
 
 /// The pipeline of one source.
 pub struct SourcePipeline {
     plan: SourcePlan,
     ids: Box<dyn Ids>,
-    firmware: Option<String>,
+    identity: DeviceIdentity,
+    battery_percent: Option<u8>,
     state: State,
 }
 
@@ -79,6 +90,8 @@ struct Running {
     scorer: Option<Scorer>,
     /// The rows of a frame that are kept.
     places: Vec<usize>,
+    /// Times that the device's clock jumped.
+    clock_resets: u64,
     /// Since when the source is away, and why.
     away: Option<(GapCause, BoxInstant)>,
     /// Contiguous samples of this read that are not handed on yet.
@@ -90,29 +103,68 @@ impl SourcePipeline {
     /// did not end.
     pub fn new(plan: SourcePlan, ids: Box<dyn Ids>, note: Option<OpenAcquisition>) -> Self {
         Self {
+            identity: plan.device.identity(),
             plan,
             ids,
-            firmware: None,
+            battery_percent: None,
             state: State::Idle(note.map(Box::new)),
         }
     }
 
-    /// The sensor named its firmware.
-    pub fn set_firmware(&mut self, version: &str) {
-        self.firmware = Some(version.to_owned());
+    /// The sensor said something beside its samples. Who it is goes into the record of the
+    /// acquisition that begins next; how full its battery is, onto the board.
+    pub fn note(&mut self, aside: &Aside) {
+        match aside {
+            Aside::Battery { percent } => self.battery_percent = Some(*percent),
+            Aside::SystemId(id) => self.identity.system_id = Some(*id),
+            Aside::Identity { field, text } => {
+                let kept = match *field {
+                    "maker" => &mut self.identity.maker,
+                    "model" => &mut self.identity.model,
+                    "serial" => &mut self.identity.serial,
+                    "firmware" => &mut self.identity.firmware,
+                    _ => return,
+                };
+                *kept = Some(text.chars().take(IDENTITY_MAX_CHARS).collect());
+            }
+            _ => {}
+        }
+    }
+
+    /// The sensor samples at another rate than its profile says. Its samples belong to
+    /// another acquisition than those before.
+    pub fn set_rate(&mut self, rate: SamplingRate, out: &mut Vec<Captured>) {
+        if self.plan.signal.rate != rate {
+            self.end(EndReason::SourceLost, out);
+            self.plan.signal.rate = rate;
+        }
+    }
+
+    /// Hands on what is held of a running acquisition and leaves it open, for the next run of
+    /// the agent to go on with.
+    pub fn leave(&mut self, out: &mut Vec<Captured>) {
+        if let State::Running(running) = &mut self.state {
+            running.cut(out);
+        }
     }
 
     /// Where the running acquisition stands.
     pub fn facts(&self) -> SourceFacts {
+        let battery_percent = self.battery_percent;
+        let rate_hz = self.plan.signal.rate.as_hz();
         match &self.state {
             State::Idle(note) => SourceFacts {
                 acquisition: note.as_ref().map(|note| note.acquisition),
+                battery_percent,
+                rate_hz,
                 ..SourceFacts::default()
             },
             State::Running(running) => SourceFacts {
                 acquisition: Some(running.acquisition.id),
                 counts: running.timeline.counts(),
                 drift_ppm: running.timeline.drift_ppm(),
+                battery_percent,
+                rate_hz,
             },
         }
     }
@@ -123,7 +175,7 @@ impl SourcePipeline {
             return;
         };
         let backlog: u64 = frames.iter().map(|frame| frame.rows.per_lead().0).sum();
-        let rate = self.plan.profile.rate();
+        let rate = self.plan.signal.rate;
         let later = SampleIndex(backlog.saturating_sub(first.rows.per_lead().0));
         let first_at = at.box_instant.minus_micros(rate.micros_at(later));
         if matches!(self.state, State::Idle(_)) {
@@ -132,7 +184,7 @@ impl SourcePipeline {
         let State::Running(running) = &mut self.state else {
             return;
         };
-        running.come_back(first.rows.per_lead(), first_at, at, out);
+        running.come_back(first, first_at, at, out);
         running.timeline.note_backlog(SampleCount(backlog));
         for frame in frames {
             running.place(frame, at, out);
@@ -172,6 +224,13 @@ impl SourcePipeline {
         }
         if let State::Running(mut running) = std::mem::replace(&mut self.state, State::Idle(None)) {
             running.cut(out);
+            if let Some(drift) = running.timeline.drift() {
+                let (ppm, error) = (drift.ppm, drift.standard_error_ppm);
+                out.push(Captured::Event {
+                    code: "source.drift",
+                    detail: format!("{ppm:+.1} ppm, standard error {error:.1} ppm"),
+                });
+            }
             out.push(Captured::Ended {
                 reason,
                 end: running.timeline.next(),
@@ -210,16 +269,13 @@ impl SourcePipeline {
     }
 
     fn acquisition(&self, id: AcquisitionId) -> Acquisition {
-        let profile = self.plan.profile;
-        let mut device = profile.identity();
-        device.firmware.clone_from(&self.firmware);
         Acquisition {
             id,
             subject: self.plan.subject.clone(),
             source: self.plan.source.clone(),
-            device,
-            integrity: profile.integrity,
-            rate: profile.rate(),
+            device: self.identity.clone(),
+            integrity: self.plan.signal.integrity,
+            rate: self.plan.signal.rate,
             waveforms: self.plan.rows.iter().map(|row| row.spec.clone()).collect(),
             attendance: self.plan.attendance,
         }
@@ -271,7 +327,7 @@ impl SourcePipeline {
 
     /// Whether what comes now belongs to the acquisition of the note.
     fn continues(&self, note: &OpenAcquisition, now: BoxInstant) -> bool {
-        note.rate == self.plan.profile.rate()
+        note.rate == self.plan.signal.rate
             && note.subject == self.mark(note.acquisition)
             && due(note).is_some_and(|due| !is_over(due, now, self.plan.resume_within))
     }
@@ -279,34 +335,44 @@ impl SourcePipeline {
 
 impl Running {
     fn new(acquisition: Acquisition, plan: &SourcePlan, start: SampleIndex) -> Self {
-        let profile = plan.profile;
+        let signal = plan.signal;
         let rate = acquisition.rate;
         let span_us = match acquisition.attendance {
             Attendance::Attended => 1_000_000,
             Attendance::Unattended => 5_000_000,
         };
         Self {
-            timeline: Timeline::new(rate, profile.integrity, profile.modulus, start),
+            timeline: Timeline::new(rate, signal.integrity, signal.modulus, start),
             segmenter: Segmenter::new(rate.count_in_micros(span_us)),
-            scorer: Scorer::new(rate, &acquisition.waveforms, profile.rails, start),
+            scorer: Scorer::new(rate, &acquisition.waveforms, signal.rails, start),
             places: plan.rows.iter().map(|row| row.place).collect(),
+            clock_resets: 0,
             away: None,
             block: None,
             acquisition: Arc::new(acquisition),
         }
     }
 
-    /// The source was away and is back: the absence is named.
+    /// The source was away and is back: the absence is named. Where the device's clock has
+    /// gone on meanwhile, that clock tells how long it was, when the frame is placed.
     fn come_back(
         &mut self,
-        samples: SampleCount,
+        frame: &Frame,
         first_at: BoxInstant,
         at: ClockReading,
         out: &mut Vec<Captured>,
     ) {
+        let goes_on = |ticks: DeviceTicks| self.timeline.ticks_go_on(ticks.nanos, first_at);
+        if self.ticks_of(frame).is_some_and(goes_on) {
+            return;
+        }
         let Some((cause, _)) = self.away.take() else {
             return;
         };
+        if self.ticks_of(frame).is_some() {
+            out.push(clock_reset());
+        }
+        let samples = frame.rows.per_lead();
         if let Some(gap) = self.timeline.gap_until(cause, samples, first_at) {
             self.resume(gap, first_at, at, out);
         }
@@ -333,14 +399,35 @@ impl Running {
         });
     }
 
+    /// The device's time of a frame, where it is what proves a loss.
+    fn ticks_of(&self, frame: &Frame) -> Option<DeviceTicks> {
+        let stamped = self.acquisition.integrity == IntegrityClass::TimeStamped;
+        frame.ticks.filter(|_| stamped)
+    }
+
     fn place(&mut self, frame: &Frame, at: ClockReading, out: &mut Vec<Captured>) {
-        let seq = frame.seq.map(|seq| seq.0);
         let samples = frame.rows.per_lead();
-        let placed = self.timeline.place(seq, samples, at.box_instant);
+        let placed = match self.ticks_of(frame) {
+            Some(ticks) => self
+                .timeline
+                .place_ticks(ticks.nanos, samples, at.box_instant),
+            None => {
+                let seq = frame.seq.map(|seq| seq.0);
+                self.timeline.place(seq, samples, at.box_instant)
+            }
+        };
         let Placement::Block { first, gap } = placed else {
             return;
         };
+        let resets = self.timeline.counts().clock_resets;
+        if resets != self.clock_resets {
+            self.clock_resets = resets;
+            out.push(clock_reset());
+        }
+        let away = self.away.take();
         if let Some(gap) = gap {
+            let cause = away.map_or(gap.cause, |(cause, _)| cause);
+            let gap = Gap { cause, ..gap };
             self.cut_at(at, out);
             let near = self.tie(gap.end(), at).map(|tie| tie.anchor(gap.end()));
             out.push(Captured::Gap { gap, near });
@@ -399,6 +486,14 @@ impl Running {
             uncertainty_us,
             self.acquisition.rate,
         ))
+    }
+}
+
+/// The sensor's clock began anew: its time stamps say nothing across this instant.
+const fn clock_reset() -> Captured {
+    Captured::Event {
+        code: "source.clock_reset",
+        detail: String::new(),
     }
 }
 

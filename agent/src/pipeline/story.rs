@@ -1,5 +1,7 @@
 //! Stories: what a sensor does, and what is kept of it, event by event.
 
+mod stamped;
+
 use std::time::Duration;
 
 use cardio_core::clock::{BoxInstant, Clock, ManualClock, TimeAnchor};

@@ -171,11 +171,16 @@ pub struct SourceStatus {
     pub missing: u64,
     /// Frames that came twice.
     pub repeated_frames: u64,
+    /// Charge of its battery, once it has told it.
+    pub battery_percent: Option<u8>,
     /// Bytes that belonged to no valid frame.
     pub skipped_bytes: u64,
     /// Things that found no room on the way to the recorder; samples among them are named
     /// as gaps.
     pub dropped: u64,
+    /// Values of the sensor that came faster than they were taken; what is missing of its
+    /// samples is named as gaps.
+    pub crowded_out: u64,
 }
 
 /// Quality of the last window of a source.

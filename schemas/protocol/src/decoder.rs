@@ -148,6 +148,8 @@ pub enum Aside {
         /// `true` for contact.
         on: bool,
     },
+    /// IEEE EUI-64 of the device, most significant byte first.
+    SystemId([u8; 8]),
     /// Identity or version that the device prints: name of the field and text.
     Identity {
         /// Stable name of the field, for instance `firmware`.

@@ -77,6 +77,8 @@ pub struct TimelineCounts {
     pub repeated_frames: u64,
     /// Frames that came after their place was given up.
     pub late_frames: u64,
+    /// Times that the device's clock jumped and began a new time line.
+    pub clock_resets: u64,
 }
 
 /// The time line of one source.
@@ -178,10 +180,9 @@ impl Timeline {
                 };
                 self.accept(None, samples, arrival, Some(gap))
             }
-            Step::Anew if self.counts.samples.is_empty() => {
-                self.accept(None, samples, arrival, None)
-            }
+            Step::First => self.accept(None, samples, arrival, None),
             Step::Anew => {
+                self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
                 let gap = self.gap_until(GapCause::FewerThanTime, samples, arrival);
                 let told = gap.filter(|gap| gap.len > gap.uncertainty);
                 let placed = self.accept(None, samples, arrival, told);
@@ -189,6 +190,13 @@ impl Timeline {
                 placed
             }
         }
+    }
+
+    /// Whether a frame whose last sample the device took at `nanos` of its own clock goes on
+    /// with the time line of the frames before it, so that [`Timeline::place_ticks`] can tell
+    /// what is missing between, however long the source was away.
+    pub fn ticks_go_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
+        self.ticks.goes_on(nanos, arrival)
     }
 
     fn place_counted(

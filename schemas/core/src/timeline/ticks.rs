@@ -21,7 +21,9 @@ const RATE_KNOWN: f64 = 0.005;
 /// What a time stamp says of its frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
-    /// The first of a time line, or of a new one.
+    /// The first that is seen.
+    First,
+    /// The device's clock has jumped: the first of a new time line.
     Anew,
     /// It follows the frame before; so many samples are missing between, with uncertainty.
     Follows {
@@ -61,12 +63,10 @@ impl Ticks {
     pub(super) fn step(&mut self, nanos: u64, samples: u64, arrival: BoxInstant) -> Step {
         let Some((last, since)) = self.last else {
             self.last = Some((nanos, arrival));
-            return Step::Anew;
+            return Step::First;
         };
         let step = i128::from(nanos) - i128::from(last);
-        let elapsed = (i128::from(arrival.micros) - i128::from(since.micros)) * 1000;
-        let allowed = JUMP_NANOS + elapsed.abs() / 20;
-        if arrival.boot != since.boot || (step - elapsed).abs() > allowed {
+        if !is_same_line(step, since, arrival) {
             self.last = Some((nanos, arrival));
             return Step::Anew;
         }
@@ -76,6 +76,14 @@ impl Ticks {
             _ => self.last = Some((nanos, arrival)),
         }
         self.follow(as_float(step), samples)
+    }
+
+    /// Whether the time stamp of a frame that came at `arrival` belongs to the time line of
+    /// the one before.
+    pub(super) fn goes_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
+        self.last.is_some_and(|(last, since)| {
+            is_same_line(i128::from(nanos) - i128::from(last), since, arrival)
+        })
     }
 
     fn follow(&mut self, step: f64, samples: u64) -> Step {
@@ -108,6 +116,13 @@ impl Ticks {
         let weight = 1.0 / f64::from(self.steps.min(4 * KNOWN_STEPS));
         self.period += (found - self.period) * weight;
     }
+}
+
+/// Whether the box's clock agrees with a step of the device's.
+fn is_same_line(step: i128, since: BoxInstant, arrival: BoxInstant) -> bool {
+    let elapsed = (i128::from(arrival.micros) - i128::from(since.micros)) * 1000;
+    let allowed = JUMP_NANOS + elapsed.abs() / 20;
+    arrival.boot == since.boot && (step - elapsed).abs() <= allowed
 }
 
 #[expect(

@@ -15,6 +15,7 @@ pub mod sig_hrs;
 pub mod viatom_er1;
 
 use cardio_core::clock::BoxInstant;
+use cardio_core::rate::SamplingRate;
 
 use crate::decoder::{DecoderEvent, FrameRows};
 use crate::session::SessionState;
@@ -66,6 +67,11 @@ pub trait GattSession: Send {
 
     /// Where the conversation stands.
     fn state(&self) -> SessionState;
+
+    /// Samples per second, once the device has stated another rate than its profile's.
+    fn rate(&self) -> Option<SamplingRate> {
+        None
+    }
 }
 
 /// A value that a device sends by itself.

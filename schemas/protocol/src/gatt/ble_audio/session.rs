@@ -5,6 +5,7 @@
 //! loss of the frames that needed them.
 
 use cardio_core::clock::BoxInstant;
+use cardio_core::rate::SamplingRate;
 
 use crate::decoder::{DecodeError, DecoderEvent, Frame, FrameRows, FrameSeq};
 use crate::gatt::sig_hrs::{ask_common, on_common_value};
@@ -204,6 +205,10 @@ impl GattSession for AudioSession {
     fn state(&self) -> SessionState {
         self.state
     }
+
+    fn rate(&self) -> Option<SamplingRate> {
+        SamplingRate::hz(self.codec?.rate_hz()).ok()
+    }
 }
 
 #[cfg(test)]
@@ -311,6 +316,15 @@ mod tests {
             );
         }
         assert_eq!(counters, (0..30_000).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn the_rate_follows_from_the_codec() {
+        let mut session = AudioSession::new(SessionTiming::default());
+        let mut device = AudioPeripheral::new(Codec::MuLaw { rate_hz: 16_000 }, 400);
+        assert_eq!(session.rate(), None);
+        connect(&mut session, &mut device);
+        assert_eq!(session.rate().unwrap().as_hz(), 16_000.0);
     }
 
     #[test]

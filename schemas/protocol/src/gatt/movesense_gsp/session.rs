@@ -3,7 +3,7 @@
 use cardio_core::clock::BoxInstant;
 
 use crate::decoder::{Aside, DecoderEvent};
-use crate::gatt::sig_hrs::on_common_value;
+use crate::gatt::sig_hrs::{ask_common, on_common_value};
 use crate::gatt::{GattAction, GattSession, Uuid};
 use crate::session::{SessionError, SessionState, SessionTiming, has_passed};
 
@@ -158,6 +158,7 @@ impl GattSession for MovesenseSession {
         self.phase = Phase::Idle;
         self.part.clear();
         let mut actions = vec![GattAction::Subscribe(DATA)];
+        actions.extend(ask_common());
         actions.extend(self.hello(now));
         actions
     }
@@ -257,7 +258,11 @@ mod tests {
             let mut sensor = MovesensePeripheral::with_mtu(mtu);
             let actions = session.start(at(0));
             let events = converse(&mut session, &mut sensor, actions, at(1));
-            assert_eq!(events.len(), 2, "serial and firmware");
+            assert_eq!(
+                events.len(),
+                10,
+                "who it is, a battery, then serial and firmware"
+            );
             let first = hear(&mut session, &mut sensor);
             let second = hear(&mut session, &mut sensor);
             assert_eq!(session.state(), SessionState::Streaming, "mtu {mtu}");

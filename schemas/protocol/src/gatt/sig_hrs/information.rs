@@ -11,6 +11,14 @@ pub fn text_of(value: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// System ID (DIS 3.6) as an EUI-64, most significant byte first: the value is sent the other
+/// way round. `None` for a value of another length.
+pub fn system_id_of(value: &[u8]) -> Option<[u8; 8]> {
+    let mut id: [u8; 8] = value.try_into().ok()?;
+    id.reverse();
+    Some(id)
+}
+
 /// PnP ID (DIS 3.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PnpId {
@@ -44,13 +52,21 @@ impl PnpId {
 
 #[cfg(test)]
 mod tests {
-    use super::{PnpId, text_of};
+    use super::{PnpId, system_id_of, text_of};
 
     #[test]
     fn texts_lose_the_nulls_that_devices_leave_behind() {
         assert_eq!(text_of(b"H10\0\0 ").as_deref(), Some("H10"));
         assert_eq!(text_of(b"\0"), None);
         assert!(text_of(&[0xFF, b'a']).is_some());
+    }
+
+    #[test]
+    fn a_system_id_begins_with_the_maker_and_has_eight_bytes() {
+        let sent = [0x9C, 0xE4, 0x41, 0xFE, 0xFF, 0xD0, 0x22, 0xA0];
+        let id = system_id_of(&sent).unwrap();
+        assert_eq!(id[..3], [0xA0, 0x22, 0xD0]);
+        assert_eq!(system_id_of(&sent[1..]), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod session;
 
 use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, Uuid};
 
-pub use information::{PnpId, text_of};
+pub use information::{PnpId, system_id_of, text_of};
 pub use measurement::{HeartRateMeasurement, RrInterval, SensorContact};
 pub use peripheral::HrsPeripheral;
 pub(crate) use peripheral::read_information;
@@ -35,7 +35,7 @@ pub const INFORMATION: [(Uuid, &str); 6] = [
     (Uuid::short(0x2A26), "firmware"),
     (Uuid::short(0x2A28), "software"),
 ];
-/// System ID: an EUI-64.
+/// System ID: an EUI-64, least significant byte first.
 pub const SYSTEM_ID: Uuid = Uuid::short(0x2A23);
 
 /// Any strap with the standard service.

@@ -3,7 +3,9 @@
 use crate::decoder::FrameRows;
 use crate::gatt::{GattPeripheral, Notification, Uuid};
 
-use super::{BATTERY_LEVEL, HeartRateMeasurement, MEASUREMENT, RrInterval, SensorContact};
+use super::{
+    BATTERY_LEVEL, HeartRateMeasurement, MEASUREMENT, RrInterval, SYSTEM_ID, SensorContact,
+};
 
 /// A strap that sends what it is told of each beat.
 #[derive(Clone, Debug)]
@@ -54,6 +56,9 @@ impl HrsPeripheral {
 
 /// What the simulated devices answer in the Device Information service.
 pub(crate) fn read_information(from: Uuid, maker: &str, model: &str) -> Option<Vec<u8>> {
+    if from == SYSTEM_ID {
+        return Some(vec![1, 0, 0, 0xFE, 0xFF, 0xD0, 0x22, 0xA0]);
+    }
     let text = match from.as_short()? {
         0x2A29 => maker,
         0x2A24 => model,
@@ -132,7 +137,7 @@ mod tests {
             }
         }
         assert!(events.contains(&DecoderEvent::Aside(Aside::Battery { percent: 90 })));
-        assert_eq!(events.len(), 7);
+        assert_eq!(events.len(), 8);
         events.clear();
         let mut sent = Vec::new();
         strap.set_contact(SensorContact::Off);

@@ -7,7 +7,8 @@ use crate::gatt::{GattAction, GattSession, Uuid};
 use crate::session::{SessionError, SessionState, SessionTiming, has_passed};
 
 use super::{
-    BATTERY_LEVEL, HeartRateMeasurement, INFORMATION, MEASUREMENT, SensorContact, text_of,
+    BATTERY_LEVEL, HeartRateMeasurement, INFORMATION, MEASUREMENT, SYSTEM_ID, SensorContact,
+    system_id_of, text_of,
 };
 
 /// The box's side of a heart-rate strap.
@@ -63,6 +64,10 @@ pub(crate) fn on_common_value(from: Uuid, value: &[u8], out: &mut Vec<DecoderEve
         }
         return true;
     }
+    if from == SYSTEM_ID {
+        out.extend(system_id_of(value).map(|id| DecoderEvent::Aside(Aside::SystemId(id))));
+        return true;
+    }
     let Some((_, field)) = INFORMATION.iter().find(|(uuid, _)| *uuid == from) else {
         return false;
     };
@@ -79,6 +84,7 @@ pub(crate) fn ask_common() -> impl Iterator<Item = GattAction> {
         .iter()
         .map(|(uuid, _)| GattAction::Read(*uuid))
         .chain([
+            GattAction::Read(SYSTEM_ID),
             GattAction::Read(BATTERY_LEVEL),
             GattAction::Subscribe(BATTERY_LEVEL),
         ])

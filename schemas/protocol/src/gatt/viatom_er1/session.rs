@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardio_core::clock::BoxInstant;
 
 use crate::decoder::{Aside, DecoderEvent, Frame, FrameRows};
-use crate::gatt::sig_hrs::on_common_value;
+use crate::gatt::sig_hrs::{ask_common, on_common_value};
 use crate::gatt::{GattAction, GattSession, Uuid};
 use crate::session::{SessionError, SessionState, SessionTiming, has_passed};
 
@@ -101,6 +101,7 @@ impl GattSession for ViatomSession {
         self.tries = 0;
         (self.battery, self.contact) = (None, None);
         let mut actions = vec![GattAction::Subscribe(NOTIFY)];
+        actions.extend(ask_common());
         actions.extend(self.ask(now));
         actions
     }

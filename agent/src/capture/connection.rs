@@ -1,0 +1,61 @@
+//! What capture needs of one connection to one sensor, whichever link it is on.
+//!
+//! Deliberately absent: opening a connection, and trying again.
+
+use std::future::Future;
+
+use cardio_core::clock::{BoxInstant, Clock, ClockReading};
+use cardio_core::rate::SamplingRate;
+use cardio_protocol::decoder::{Aside, Frame};
+use cardio_protocol::recognise::Unrecognised;
+use cardio_protocol::session::SessionError;
+
+/// A connection is of no use any more, or could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Stable code of the cause.
+    pub(crate) code: &'static str,
+    /// For a person to read.
+    pub(crate) detail: String,
+}
+
+/// What was heard at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Frames of a sensor that streams because it was asked to, by the time of their arrival.
+    pub(crate) frames: Vec<(ClockReading, Vec<Frame>)>,
+    /// What the sensor said beside them.
+    pub(crate) asides: Vec<Aside>,
+    /// The rate that the sensor states, if it differs from its profile's.
+    pub(crate) rate: Option<SamplingRate>,
+    /// The stream is not what was configured.
+    pub(crate) unrecognised: Option<Unrecognised>,
+    /// Bytes that belonged to no frame.
+    pub(crate) skipped_bytes: u64,
+    /// Values that came faster than they were taken.
+    pub(crate) dropped: u64,
+}
+
+/// One connection to one sensor: the link and the conversation on it.
+pub(crate) trait Connection: Send {
+    /// Begins the conversation, or begins it again.
+    fn start(&mut self, now: BoxInstant);
+
+    /// Sends what the conversation wants sent.
+    fn send(&mut self, clock: &dyn Clock) -> impl Future<Output = Result<(), Lost>> + Send;
+
+    /// Waits for what the sensor says. Dropping the future loses nothing.
+    fn hear(&mut self, clock: &dyn Clock) -> impl Future<Output = Result<Heard, Lost>> + Send;
+
+    /// Lets time pass.
+    fn tick(&mut self, now: BoxInstant);
+
+    /// Why the sensor does not do as it should, if it does not.
+    fn failure(&self) -> Option<SessionError>;
+
+    /// Makes the sensor quiet.
+    fn stop(&mut self, clock: &dyn Clock) -> impl Future<Output = ()> + Send;
+
+    /// Lets go of the link.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}

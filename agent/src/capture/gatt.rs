@@ -1,0 +1,194 @@
+//! A connection over Bluetooth Low Energy: link and session.
+
+use std::collections::VecDeque;
+
+use cardio_core::clock::{BoxInstant, Clock};
+use cardio_protocol::decoder::DecoderEvent;
+use cardio_protocol::gatt::{GattAction, GattProfile, GattSession};
+use cardio_protocol::session::{SessionError, SessionState, SessionTiming};
+
+use super::connection::{Connection, Heard, Lost};
+use crate::adapters::ble::{BleError, Link, Value};
+
+/// A sensor on the radio.
+pub(crate) struct GattConnection {
+    link: Link,
+    talk: Talk,
+}
+
+/// The conversation, without IO.
+struct Talk {
+    session: Box<dyn GattSession>,
+    pending: VecDeque<GattAction>,
+    events: Vec<DecoderEvent>,
+    heard: Heard,
+    /// Whether anything was heard that is not handed on yet.
+    has_news: bool,
+}
+
+impl From<BleError> for Lost {
+    fn from(err: BleError) -> Self {
+        Self {
+            code: err.code(),
+            detail: err.to_string(),
+        }
+    }
+}
+
+impl GattConnection {
+    /// A conversation on `link` that has not begun.
+    pub(crate) fn new(link: Link, profile: &'static GattProfile) -> Self {
+        Self {
+            link,
+            talk: Talk::new(profile),
+        }
+    }
+}
+
+impl Talk {
+    fn new(profile: &'static GattProfile) -> Self {
+        Self {
+            session: (profile.session)(SessionTiming::default()),
+            pending: VecDeque::new(),
+            events: Vec::new(),
+            heard: Heard::default(),
+            has_news: false,
+        }
+    }
+
+    fn hear(&mut self, value: &Value) {
+        let now = value.at.box_instant;
+        let actions = self
+            .session
+            .on_value(value.from, &value.value, now, &mut self.events);
+        self.pending.extend(actions);
+        let mut frames = Vec::new();
+        for event in self.events.drain(..) {
+            match event {
+                DecoderEvent::Frame(frame) if self.session.state() == SessionState::Streaming => {
+                    frames.push(frame);
+                }
+                DecoderEvent::Aside(aside) => self.heard.asides.push(aside),
+                DecoderEvent::Skipped { bytes, .. } => {
+                    let count = u64::try_from(bytes).unwrap_or(u64::MAX);
+                    self.heard.skipped_bytes = self.heard.skipped_bytes.saturating_add(count);
+                }
+                _ => {}
+            }
+        }
+        if !frames.is_empty() {
+            self.heard.frames.push((value.at, frames));
+        }
+        self.heard.rate = self.session.rate();
+        self.has_news = true;
+    }
+}
+
+impl Connection for GattConnection {
+    fn start(&mut self, now: BoxInstant) {
+        self.talk.pending = self.talk.session.start(now).into();
+    }
+
+    async fn send(&mut self, clock: &dyn Clock) -> Result<(), Lost> {
+        while let Some(action) = self.talk.pending.pop_front() {
+            if let Some(value) = self.link.carry_out(action, clock).await? {
+                self.talk.hear(&value);
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, _clock: &dyn Clock) -> Result<Heard, Lost> {
+        if !self.talk.has_news {
+            for value in self.link.read().await? {
+                self.talk.hear(&value);
+            }
+        }
+        self.talk.has_news = false;
+        let mut heard = std::mem::take(&mut self.talk.heard);
+        heard.dropped = self.link.take_dropped();
+        Ok(heard)
+    }
+
+    fn tick(&mut self, now: BoxInstant) {
+        self.talk.pending.extend(self.talk.session.on_tick(now));
+    }
+
+    fn failure(&self) -> Option<SessionError> {
+        match self.talk.session.state() {
+            SessionState::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    async fn stop(&mut self, clock: &dyn Clock) {
+        self.talk.pending = self.talk.session.stop().into();
+        // it is let go of, whether it hears this or not
+        let _ = self.send(clock).await;
+    }
+
+    async fn close(self) {
+        self.link.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Talk, Value};
+    use crate::testing::start_of_time;
+    use cardio_protocol::decoder::{Aside, FrameRows};
+    use cardio_protocol::gatt::{GattAction, GattPeripheral, Notification, by_name};
+
+    /// Carries actions and values to and fro until both sides are quiet.
+    fn converse(talk: &mut Talk, device: &mut dyn GattPeripheral) {
+        while let Some(action) = talk.pending.pop_front() {
+            let mut sent = Vec::new();
+            match action {
+                GattAction::Subscribe(uuid) => device.subscribe(uuid, true),
+                GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
+                GattAction::Read(from) => {
+                    let value = device.read(from);
+                    sent.extend(value.map(|value| Notification { from, value }));
+                }
+            }
+            hear(talk, sent);
+        }
+    }
+
+    fn hear(talk: &mut Talk, sent: Vec<Notification>) {
+        for Notification { from, value } in sent {
+            let at = start_of_time();
+            talk.hear(&Value { from, value, at });
+        }
+    }
+
+    #[test]
+    fn a_strap_says_who_it_is_before_its_first_frame() {
+        let profile = by_name("polar-pmd").unwrap();
+        let mut talk = Talk::new(profile);
+        let mut strap = (profile.peripheral)();
+        talk.pending = talk.session.start(start_of_time().box_instant).into();
+        converse(&mut talk, &mut *strap);
+        assert!(talk.heard.frames.is_empty());
+        let names_serial = |aside: &Aside| {
+            matches!(
+                aside,
+                Aside::Identity {
+                    field: "serial",
+                    ..
+                }
+            )
+        };
+        assert!(talk.heard.asides.iter().any(names_serial));
+        assert!(
+            talk.heard
+                .asides
+                .iter()
+                .any(|aside| matches!(aside, Aside::Battery { .. }))
+        );
+        let mut sent = Vec::new();
+        strap.frame(&FrameRows::planar(3, &[1, 2, 3]), &mut sent);
+        hear(&mut talk, sent);
+        assert_eq!(talk.heard.frames[0].1[0].rows.samples(), [1, 2, 3]);
+    }
+}

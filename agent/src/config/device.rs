@@ -1,0 +1,126 @@
+//! The devices that a box can capture, whichever link they are on.
+//!
+//! Deliberately absent: how a device is talked to ([`crate::capture`]).
+
+use cardio_core::acquisition::WaveformSpec;
+use cardio_core::device::{DeviceIdentity, IntegrityClass};
+use cardio_core::rate::SamplingRate;
+use cardio_core::sample::Adu;
+use cardio_protocol::gatt::{self, GattProfile};
+use cardio_protocol::profile::{self, Profile};
+
+use super::SourceKind;
+
+/// One kind of device.
+#[derive(Clone, Copy, Debug)]
+pub enum Device {
+    /// On a serial line.
+    Serial(&'static Profile),
+    /// On Bluetooth Low Energy.
+    Ble(&'static GattProfile),
+}
+
+/// How a device samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Signal {
+    /// Samples per second of every row.
+    pub rate: SamplingRate,
+    /// How a loss can be noticed.
+    pub integrity: IntegrityClass,
+    /// How many values the frame counter has, if there is one.
+    pub modulus: Option<u32>,
+    /// Lowest and highest count.
+    pub rails: (Adu, Adu),
+}
+
+impl Device {
+    /// Every device that sends a waveform.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let serial = profile::ALL.into_iter().map(Self::Serial);
+        let ble = gatt::ALL.into_iter().map(Self::Ble);
+        serial.chain(ble).filter(|device| device.signal().is_some())
+    }
+
+    /// The device of a stable name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::all().find(|device| device.name() == name)
+    }
+
+    /// Its stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serial(profile) => profile.name,
+            Self::Ble(profile) => profile.name,
+        }
+    }
+
+    /// The link that it is on.
+    pub const fn kind(self) -> SourceKind {
+        match self {
+            Self::Serial(_) => SourceKind::Serial,
+            Self::Ble(_) => SourceKind::Ble,
+        }
+    }
+
+    /// How it samples; `None` for one without a waveform.
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Serial(profile) => Some(Signal {
+                rate: profile.rate(),
+                integrity: profile.integrity,
+                modulus: profile.modulus,
+                rails: profile.rails,
+            }),
+            Self::Ble(profile) => profile.signal.map(|signal| Signal {
+                rate: signal.rate(),
+                integrity: signal.integrity,
+                modulus: signal.modulus,
+                rails: signal.rails,
+            }),
+        }
+    }
+
+    /// The rows of a frame, as the device is usually wired.
+    pub fn waveforms(self) -> Vec<WaveformSpec> {
+        match self {
+            Self::Serial(profile) => profile.waveforms(),
+            Self::Ble(profile) => profile
+                .signal
+                .map(|signal| signal.waveforms())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Identity as far as the profile knows it.
+    pub fn identity(self) -> DeviceIdentity {
+        match self {
+            Self::Serial(profile) => profile.identity(),
+            Self::Ble(profile) => DeviceIdentity {
+                maker: Some(profile.maker.to_owned()).filter(|maker| !maker.is_empty()),
+                model: Some(profile.model.to_owned()),
+                ..DeviceIdentity::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Device, SourceKind};
+
+    #[test]
+    fn devices_of_both_links_are_found_by_name_and_one_without_a_waveform_is_not() {
+        let kind = |name| Device::by_name(name).map(Device::kind);
+        assert_eq!(kind("openbci-cyton"), Some(SourceKind::Serial));
+        assert_eq!(kind("polar-pmd"), Some(SourceKind::Ble));
+        assert_eq!(kind("sig-hrs"), None);
+    }
+
+    #[test]
+    fn every_device_has_rows_and_a_rate() {
+        for device in Device::all() {
+            assert!(!device.waveforms().is_empty(), "{}", device.name());
+            assert!(device.signal().unwrap().rate.as_hz() > 0.0);
+        }
+    }
+}
