@@ -21,11 +21,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cardio_agent::clock::SystemClock;
 use cardio_core::rate::SamplingRate;
 use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::profile::by_name;
 use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
+use cardio_store::{KeyRing, Outbox, OutboxConfig};
+use cardio_wire::envelope;
 use cardio_wire::keys::{RecipientSecretKey, SigningKey};
+use cardio_wire::lane::Lane;
+use cardio_wire::record::Record;
 use rustix::fd::OwnedFd;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -45,10 +50,16 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     panic!("waited in vain for {what}");
 }
 
+/// Who the box is.
+const BOX: &str = "0198c0de-0000-7000-8000-000000000001";
+
 /// A box with its files.
 pub struct Bench {
     pub dir: tempfile::TempDir,
     pub recipient: RecipientSecretKey,
+    signer: SigningKey,
+    /// What `DBUS_SYSTEM_BUS_ADDRESS` is for the program.
+    pub bus: String,
 }
 
 impl Bench {
@@ -57,8 +68,14 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let rng = ring::rand::SystemRandom::new();
         let recipient = RecipientSecretKey::generate(&rng).unwrap();
-        let bench = Self { dir, recipient };
-        bench.write_enrolment(&rng);
+        let (signer, frame_key) = SigningKey::generate(&rng).unwrap();
+        let bench = Self {
+            bus: format!("unix:path={}", dir.path().join("no-bus").display()),
+            dir,
+            recipient,
+            signer,
+        };
+        bench.write_enrolment(&rng, &frame_key);
         bench.write_config("");
         bench
     }
@@ -84,8 +101,39 @@ impl Bench {
         std::fs::write(self.config(), text).unwrap();
     }
 
-    fn write_enrolment(&self, rng: &ring::rand::SystemRandom) {
-        let (_, frame_key) = SigningKey::generate(rng).unwrap();
+    /// What the outbox holds, opened with the gateway's key, lane by lane. The agent must
+    /// have ended.
+    pub fn records(&self) -> Vec<Record> {
+        let keys = KeyRing {
+            device: BOX.parse().unwrap(),
+            signer: self.signer.clone(),
+            recipient: self.recipient.public(),
+        };
+        let clock = Arc::new(SystemClock::open().unwrap());
+        let config = OutboxConfig::new(&self.outbox(), 64 << 20);
+        let outbox = Outbox::open(config, keys, clock).unwrap();
+        let mut records = Vec::new();
+        for lane in Lane::ALL {
+            let mut after = 0;
+            loop {
+                let frames = outbox.next_to_send(lane, after, 50, usize::MAX).unwrap();
+                let Some(last) = frames.last() else {
+                    break;
+                };
+                after = last.identity.seq;
+                records.extend(frames.iter().map(|frame| self.read(&frame.bytes)));
+            }
+        }
+        records
+    }
+
+    fn read(&self, frame: &[u8]) -> Record {
+        let verified = envelope::verify(frame, &self.signer.verifying_key()).unwrap();
+        let plain = envelope::open(&verified, &self.recipient).unwrap();
+        Record::decode(&plain).unwrap()
+    }
+
+    fn write_enrolment(&self, rng: &ring::rand::SystemRandom, frame_key: &[u8]) {
         let (control, _) = SigningKey::generate(rng).unwrap();
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -98,7 +146,7 @@ impl Bench {
             .signed_by(&key, &issuer)
             .unwrap();
         let text = format!(
-            "schema = \"enrolment/1\"\n[box]\nid = \"0198c0de-0000-7000-8000-000000000001\"\n\
+            "schema = \"enrolment/1\"\n[box]\nid = \"{BOX}\"\n\
              name = \"FR75-012\"\n[gateway]\nendpoint = \"127.0.0.1:1\"\nserver_name = \"localhost\"\n\
              ca_certificate = \"\"\"\n{}\"\"\"\nrecipient_key = \"{}\"\ncontrol_key = \"{}\"\n[keys]\n\
              tls_certificate = \"\"\"\n{}\"\"\"\ntls_key = \"\"\"\n{}\"\"\"\nframe_key = \"{}\"\n",
@@ -107,7 +155,7 @@ impl Bench {
             STANDARD.encode(control.public()),
             certificate.pem(),
             key.serialize_pem(),
-            STANDARD.encode(frame_key.as_slice()),
+            STANDARD.encode(frame_key),
         );
         let mut file = std::fs::OpenOptions::new()
             .write(true)
@@ -123,6 +171,7 @@ impl Bench {
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cardio-agent"));
         command.args(words).arg("--config").arg(self.config());
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus);
         command
     }
 

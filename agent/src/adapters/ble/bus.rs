@@ -11,6 +11,7 @@ use btleplug::platform::{Adapter, Manager, Peripheral};
 use cardio_protocol::gatt::Uuid;
 use tokio::sync::watch;
 
+use super::bond::Agent;
 use super::{Address, BleError};
 
 /// For a question to the daemon itself.
@@ -159,13 +160,13 @@ impl Bus {
         Err(BleError::Gone)
     }
 
-    /// Makes a bond with a device, which it may ask for before it talks. BlueZ takes a caller
-    /// without an agent of its own for one that can neither show nor ask anything.
+    /// Makes a bond with a device, which it may ask for before it talks.
     pub(super) async fn bond(&self, address: Address) -> Result<(), BleError> {
         let known = self.device(address).await?;
         if known.info.paired {
             return Ok(());
         }
+        let _agent = Agent::register(known.info.id.clone()).await?;
         let call = self.session.pair_with_timeout(&known.info.id, PAIR_LIMIT);
         let limit = PAIR_LIMIT.saturating_add(ASK_LIMIT);
         within(limit, "making a bond", call, BleError::of_bluez).await

@@ -15,6 +15,7 @@
 //! source ([`crate::pairings`]).
 
 mod address;
+mod bond;
 mod bus;
 mod error;
 mod link;

@@ -1,0 +1,219 @@
+//! The real program with sensors on a radio that does not exist, through unmodified btleplug.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod world;
+
+use cardio_core::gap::GapCause;
+use rustix::process::Signal;
+use serde_json::Value;
+use world::{MODULUS, STRAP, World, device_of, story_of};
+
+fn streams(source: &Value) -> bool {
+    source["state"] == "streaming"
+}
+
+#[test]
+fn a_strap_a_patch_and_a_stethoscope_are_captured_together_to_the_last_sample() {
+    let world = World::new(&["polar-pmd", "viatom-er1", "ble-audio-packets"]);
+    let players = [world.strap(), world.patch(), world.stethoscope()];
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    for place in 0..3 {
+        let source = world.wait_for(place, "three segments", |source| {
+            streams(source) && source["segments"].as_u64() >= Some(3)
+        });
+        assert_eq!(source["link"], "ble");
+        assert!(source["battery_percent"].is_number(), "{source}");
+        assert_eq!(source["crowded_out"], 0, "{source}");
+    }
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    drop(players);
+    let records = world.bench.records();
+    for device in ["polar-pmd", "ble-audio-packets", "viatom-er1"] {
+        let identity = device_of(&records, device);
+        assert_eq!(identity.serial.as_deref(), Some("SIM00001"), "{device}");
+        assert_eq!(identity.firmware.as_deref(), Some("0.0.1"), "{device}");
+        let story = story_of(&records, device);
+        assert!(story.samples > 0, "{device}");
+        assert_eq!(story.gaps, [], "{device}");
+        assert_eq!(story.breaks, 0, "{device}: a sample is not the next one");
+    }
+}
+
+#[test]
+fn a_strap_that_was_out_of_reach_comes_back_and_its_clock_proves_what_was_missed() {
+    let world = World::new(&["polar-pmd"]);
+    let strap = world.strap();
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    let before = world.wait_for(0, "two segments", |source| {
+        source["segments"].as_u64() >= Some(2)
+    });
+    strap.sensor.set_in_range(false);
+    let lost = world.wait_for(0, "the loss", |source| source["state"] == "lost");
+    assert!(lost["code"].as_str().unwrap().starts_with("ble."), "{lost}");
+    strap.measures_unheard(6);
+    strap.sensor.refuse_connections(1);
+    strap.sensor.set_in_range(true);
+    let after = world.wait_for(0, "its return", |source| {
+        streams(source) && source["gaps"].as_u64() >= Some(1) && source["code"].is_null()
+    });
+    assert_eq!(after["acquisition"], before["acquisition"]);
+    let segments = after["segments"].as_u64().unwrap() + 2;
+    world.wait_for(0, "more of it", |source| {
+        source["segments"].as_u64() >= Some(segments)
+    });
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let story = story_of(&world.bench.records(), "polar-pmd");
+    assert_eq!(story.gaps.len(), 1, "{:?}", story.gaps);
+    assert_eq!(story.gaps[0].cause, GapCause::SourceLost);
+    // the ramp goes on where the gap ends, to the sample
+    assert_eq!(story.breaks, 0, "{story:?} of {MODULUS}");
+}
+
+#[test]
+fn a_daemon_that_restarts_and_an_adapter_that_is_replugged_cost_a_named_gap() {
+    let world = World::new(&["polar-pmd"]);
+    let strap = world.strap();
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    let before = world.wait_for(0, "a segment", |source| {
+        source["segments"].as_u64() >= Some(1)
+    });
+    world.radio.stop_daemon();
+    world.wait_for(0, "the daemon missed", |source| {
+        source["code"] == "ble.no_daemon"
+    });
+    strap.measures_unheard(2);
+    world.radio.start_daemon();
+    let back =
+        |gaps| move |source: &Value| streams(source) && source["gaps"].as_u64() >= Some(gaps);
+    world.wait_for(0, "the stream after the daemon", back(1));
+    world.radio.unplug_adapter("hci0");
+    world.wait_for(0, "the adapter missed", |source| {
+        source["code"] == "ble.no_adapter"
+    });
+    strap.measures_unheard(2);
+    world.radio.plug_adapter("hci0");
+    let after = world.wait_for(0, "the stream after the adapter", back(2));
+    assert_eq!(after["acquisition"], before["acquisition"]);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let story = story_of(&world.bench.records(), "polar-pmd");
+    assert_eq!((story.gaps.len(), story.breaks), (2, 0), "{story:?}");
+}
+
+#[test]
+fn a_lost_bus_ends_the_process_with_its_code_and_the_next_one_goes_on() {
+    let world = World::new(&["polar-pmd"]);
+    let _strap = world.strap();
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    let before = world.wait_for(0, "two segments", |source| {
+        source["segments"].as_u64() >= Some(2)
+    });
+    world.radio.lose_bus();
+    assert_eq!(agent.exit_code(), Some(2));
+    assert!(
+        world.bench.log().contains("ble.bus_lost"),
+        "{}",
+        world.bench.log()
+    );
+    world.radio.restore_bus().unwrap();
+    let mut agent = world.bench.start(&[]);
+    let after = world.wait_for(0, "the stream again", |source| {
+        streams(source) && source["segments"].as_u64() >= Some(4)
+    });
+    assert_eq!(after["acquisition"], before["acquisition"]);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let story = story_of(&world.bench.records(), "polar-pmd");
+    let causes: Vec<GapCause> = story.gaps.iter().map(|gap| gap.cause).collect();
+    assert_eq!(causes, [GapCause::BoxStopped]);
+    assert_eq!(story.acquisitions, 1);
+}
+
+#[test]
+fn sensors_are_scanned_paired_listed_and_forgotten_by_address() {
+    let world = World::new(&["polar-pmd"]);
+    let _strap = world.strap();
+    let _other = world.stranger("C0:00:00:00:00:77", "Polar H10 0A0B0C0D", true);
+    let scan = world.json(&["sources", "scan", "--for", "1s", "--json"]);
+    assert_eq!(scan["schema"], "sources-scan/1");
+    let sensors = scan["sensors"].as_array().unwrap();
+    assert_eq!(sensors.len(), 2, "{scan}");
+    assert!(sensors.iter().all(|one| one["same_name"] == true), "{scan}");
+    assert_eq!(sensors[0]["address"], STRAP);
+    assert_eq!(sensors[0]["device"], "polar-pmd");
+    let by_name = [
+        "sources",
+        "pair",
+        "--for",
+        "1s",
+        "polar-pmd",
+        "Polar H10 0A0B0C0D",
+    ];
+    assert!(world.refusal(&by_name).contains("sources.ambiguous"));
+    let paired = world.json(&["sources", "pair", "--json", "polar-pmd", STRAP]);
+    assert_eq!(paired["serial"], "SIM00001");
+    let list = world.json(&["sources", "list", "--json"]);
+    assert_eq!(list["sources"][0]["sensor"]["address"], STRAP);
+    assert_eq!(
+        world
+            .bench
+            .output(&["sources", "forget", "polar-pmd"])
+            .status
+            .code(),
+        Some(0)
+    );
+    let again = world.refusal(&["sources", "forget", "polar-pmd"]);
+    assert!(again.contains("sources.not_paired"), "{again}");
+}
+
+#[test]
+fn a_source_without_a_sensor_says_so_and_begins_when_one_is_paired() {
+    let world = World::new(&["polar-pmd"]);
+    let _strap = world.strap();
+    let _agent = world.bench.start(&[]);
+    world.wait_for(0, "what is missing", |source| {
+        source["code"] == "ble.unpaired"
+    });
+    world.pair_all();
+    world.wait_for(0, "the stream", streams);
+}
+
+#[test]
+fn a_squatter_is_not_paired_and_an_impostor_is_not_captured() {
+    let world = World::new(&["polar-pmd"]);
+    let _squatter = world.stranger("C0:00:00:00:00:78", "Polar H10 FFFFFFFF", false);
+    let refusal = world.refusal(&["sources", "pair", "polar-pmd", "C0:00:00:00:00:78"]);
+    assert!(refusal.contains("ble.not_the_device"), "{refusal}");
+    let _strap = world.strap();
+    world.pair_all();
+    world.change_pairings("SIM00001", "SIM00002");
+    let _agent = world.bench.start(&[]);
+    world.wait_for(0, "the refusal", |source| source["code"] == "ble.impostor");
+    world.change_pairings("SIM00002", "SIM00001");
+    world.change_pairings("bonded = false", "bonded = true");
+    world.wait_for(0, "the other refusal", |source| {
+        source["code"] == "ble.bond_missing"
+    });
+    world.change_pairings("bonded = true", "bonded = false");
+    world.wait_for(0, "the stream", streams);
+}
+
+#[test]
+fn a_sensor_that_talks_only_to_friends_is_captured_once_a_bond_is_made() {
+    let world = World::new(&["polar-pmd"]);
+    let strap = world.strap();
+    strap.sensor.change(|shown| shown.needs_pairing = true);
+    let refusal = world.refusal(&["sources", "pair", "polar-pmd", STRAP]);
+    assert!(refusal.contains("ble.needs_bond"), "{refusal}");
+    let paired = world.json(&["sources", "pair", "--bond", "--json", "polar-pmd", STRAP]);
+    assert_eq!(paired["bonded"], true);
+    let _agent = world.bench.start(&[]);
+    world.wait_for(0, "the stream", streams);
+}
