@@ -19,7 +19,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::adapters::ble::Radio;
-use crate::capture::{BleReach, Reach, SerialReach, SourceTask, Stop, WAITING_MAX, line_of};
+use crate::capture::{
+    BleReach, PortName, Reach, SerialReach, SourceTask, Stop, WAITING_MAX, line_of,
+};
 use crate::clock::{ClockError, SystemClock};
 use crate::config::device::Device;
 use crate::config::{Config, SourceConfig, SourceKind, rows};
@@ -331,7 +333,7 @@ impl Service<'_> {
     ) -> Option<Reach> {
         Some(match plan.device {
             Device::Serial(profile) => Reach::Serial(SerialReach {
-                path: source.path.clone()?,
+                port: port_of(source)?,
                 profile,
             }),
             Device::Ble(profile) => Reach::Ble(BleReach {
@@ -500,6 +502,17 @@ fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
         device: enrolment.id,
         source: SourceId::new(&import.name).ok()?,
         subject: subject.and_then(|subject| SubjectRef::new(subject).ok()),
+    })
+}
+
+/// How the port of a serial source is named.
+fn port_of(source: &SourceConfig) -> Option<PortName> {
+    let by_path = source.path.clone().map(PortName::Path);
+    by_path.or_else(|| {
+        source.usb.clone().map(|identity| PortName::Usb {
+            identity,
+            root: PathBuf::from("/"),
+        })
     })
 }
 

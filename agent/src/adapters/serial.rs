@@ -5,7 +5,9 @@
 //! - A read of no bytes means that the other end is gone. The caller must drop the port at
 //!   once: while the descriptor is held, an adapter that returns gets another number.
 //!
-//! Deliberately absent: framing, retries, finding ports.
+//! Deliberately absent: framing, retries. [`usb`] finds a port by the device behind it.
+
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +26,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The system does not let this user open it.
-    #[error("cannot open the serial port {}: permission denied", path.display())]
+    #[error("cannot open the serial port {}: permission denied; its user must be in the group that owns it, mostly `dialout`", path.display())]
     Denied {
         /// The path that was tried.
         path: PathBuf,

@@ -34,7 +34,7 @@ use outlet::Outlet;
 use report::Reporter;
 
 pub use outlet::WAITING_MAX;
-pub use reach::{BleReach, Reach, SerialReach};
+pub use reach::{BleReach, PortName, Reach, SerialReach};
 pub use report::line_of;
 
 /// How often a session and the pipeline hear that time passes.

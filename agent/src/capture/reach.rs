@@ -11,6 +11,7 @@ use super::gatt::GattConnection;
 use super::stream::StreamConnection;
 use crate::adapters::ble::{Expected, Radio};
 use crate::adapters::serial::Port;
+use crate::adapters::serial::usb::UsbIdentity;
 use crate::pairings::Pairings;
 
 /// How a sensor is reached.
@@ -25,10 +26,24 @@ pub enum Reach {
 /// A sensor on a serial port.
 #[derive(Debug)]
 pub struct SerialReach {
-    /// The path of the port.
-    pub path: PathBuf,
+    /// Which port it is.
+    pub port: PortName,
     /// What it speaks.
     pub profile: &'static Profile,
+}
+
+/// How a port is named.
+#[derive(Debug)]
+pub enum PortName {
+    /// By its path.
+    Path(PathBuf),
+    /// By the USB device behind it.
+    Usb {
+        /// The device.
+        identity: UsbIdentity,
+        /// Where `sys` and `dev` lie.
+        root: PathBuf,
+    },
 }
 
 /// A sensor on the radio.
@@ -47,7 +62,14 @@ pub struct BleReach {
 
 impl SerialReach {
     pub(super) fn open(&self) -> Result<StreamConnection, Lost> {
-        let port = Port::open(&self.path, self.profile.baud).map_err(|err| Lost {
+        let path = match &self.port {
+            PortName::Path(path) => path.clone(),
+            PortName::Usb { identity, root } => identity.find(root).map_err(|err| Lost {
+                code: err.code(),
+                detail: err.to_string(),
+            })?,
+        };
+        let port = Port::open(&path, self.profile.baud).map_err(|err| Lost {
             code: err.code(),
             detail: err.to_string(),
         })?;
@@ -79,5 +101,45 @@ impl BleReach {
         };
         let link = self.radio.connect(expected).await?;
         Ok(GattConnection::new(link, self.profile))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PortName, SerialReach};
+    use crate::adapters::serial::usb::test_support::{plug_in, pull};
+    use crate::testing::Pty;
+    use std::path::Path;
+
+    fn device_file(root: &Path, name: &str, pty: &Pty) {
+        std::fs::create_dir_all(root.join("dev")).unwrap();
+        std::os::unix::fs::symlink(pty.path(), root.join("dev").join(name)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sensor_is_opened_again_under_the_name_that_its_port_has_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let reach = SerialReach {
+            port: PortName::Usb {
+                identity: "0403:6015:DN01".parse().unwrap(),
+                root: root.to_owned(),
+            },
+            profile: cardio_protocol::profile::by_name("openbci-cyton").unwrap(),
+        };
+        let code = || reach.open().err().map(|lost| lost.code);
+        assert_eq!(code(), Some("serial.usb.missing"));
+        let (first, second) = (Pty::open(), Pty::open());
+        plug_in(root, "ttyUSB0", "1-1", "DN01");
+        // the kernel names the port before its file is there
+        assert_eq!(code(), Some("serial.open.missing"));
+        device_file(root, "ttyUSB0", &first);
+        let held = reach.open().ok();
+        assert!(held.is_some());
+        assert_eq!(code(), Some("serial.open.busy"));
+        pull(root, "ttyUSB0", "1-1");
+        plug_in(root, "ttyUSB1", "1-1", "DN01");
+        device_file(root, "ttyUSB1", &second);
+        assert_eq!(code(), None);
     }
 }

@@ -116,6 +116,10 @@ const HINTS: &[(&str, &str)] = &[
         "give OUT the extension of the format, or leave out --to",
     ),
     (
+        "serial.open.denied",
+        "put the user into the group of the port: usermod --append --groups dialout USER",
+    ),
+    (
         "ble.no_bus",
         "check that D-Bus runs: systemctl status dbus; without one there is no radio",
     ),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::adapters::ble::{Address, BleError, Sighting, Survey};
+use crate::adapters::serial::usb::UsbIdentity;
 use crate::config::device::Device;
 use crate::config::{Config, SourceConfig, SourceKind, Span};
 use crate::hygiene;
@@ -334,6 +335,7 @@ struct SourceRow {
     kind: SourceKind,
     device: String,
     path: Option<std::path::PathBuf>,
+    usb: Option<UsbIdentity>,
     sensor: Option<Pairing>,
 }
 
@@ -348,6 +350,7 @@ fn list(args: &ListArgs) -> Result<u8, Failure> {
             kind: source.kind,
             device: source.device.clone(),
             path: source.path.clone(),
+            usb: source.usb.clone(),
             sensor: pairings.of(&source.name).cloned(),
         })
         .collect();
@@ -364,13 +367,14 @@ fn list(args: &ListArgs) -> Result<u8, Failure> {
 }
 
 fn list_line(row: &SourceRow) -> String {
-    let reached = match (&row.path, &row.sensor) {
-        (Some(path), _) => path.display().to_string(),
-        (None, Some(sensor)) => {
+    let reached = match (&row.path, &row.usb, &row.sensor) {
+        (Some(path), ..) => path.display().to_string(),
+        (None, Some(usb), _) => format!("USB {usb}"),
+        (None, None, Some(sensor)) => {
             let name = sensor.name.as_deref().unwrap_or("-");
             format!("{} {name}", sensor.address)
         }
-        (None, None) => "no sensor paired".to_owned(),
+        (None, None, None) => "no sensor paired".to_owned(),
     };
     let (name, kind, device) = (&row.name, row.kind.name(), &row.device);
     format!("{name:<16} {kind:<6} {device:<22} {reached}")

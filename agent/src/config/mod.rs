@@ -13,6 +13,7 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::adapters::serial::usb::UsbIdentity;
 use cardio_core::acquisition::Attendance;
 use cardio_core::ids::SourceId;
 use cardio_core::subject::SubjectRef;
@@ -122,6 +123,9 @@ pub struct SourceConfig {
     /// Path of its port, for a serial source. Which radio sensor a source is, `cardio-agent
     /// sources pair` says.
     pub path: Option<PathBuf>,
+    /// The USB device behind its port, instead of a path: the port is then found under any
+    /// name.
+    pub usb: Option<UsbIdentity>,
     /// What its rows show, in the device's order; "-" for one that is not connected. Absent:
     /// as the device is usually wired. For a stethoscope the auscultation site.
     pub leads: Option<Vec<String>>,
@@ -385,18 +389,22 @@ impl Config {
             }
             let device =
                 check_device(source).map_err(|(why, meant)| bad(key("device"), why, meant))?;
-            match (source.kind, &source.path) {
-                (SourceKind::Serial, None) => {
+            match (source.kind, &source.path, &source.usb) {
+                (SourceKind::Serial, None, None) => {
                     return Err(ConfigError::MissingKey {
                         path: path.to_owned(),
                         key: key("path"),
                     });
                 }
-                (SourceKind::Ble, Some(_)) => {
-                    let why = "a radio sensor has no path; see `cardio-agent sources pair`";
+                (SourceKind::Serial, Some(_), Some(_)) => {
+                    let why = "the source has a path already; one of the two is enough";
+                    return Err(bad(key("usb"), why.to_owned(), None));
+                }
+                (SourceKind::Ble, None, None) | (SourceKind::Serial, ..) => {}
+                (SourceKind::Ble, ..) => {
+                    let why = "a radio sensor has no port; see `cardio-agent sources pair`";
                     return Err(bad(key("path"), why.to_owned(), None));
                 }
-                _ => {}
             }
             rows::of(device, source.leads.as_deref())
                 .map_err(|err| bad(key("leads"), err.to_string(), None))?;

@@ -26,14 +26,14 @@ fn the_printed_default_is_the_default() {
 }
 
 #[test]
-fn the_commented_source_of_the_default_is_a_source() {
+fn the_commented_sources_of_the_default_are_sources() {
     let commented: String = DEFAULT_TEXT
         .lines()
         .skip_while(|line| !line.starts_with("# [[source]]"))
         .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
         .collect();
     let config = parse(&commented).unwrap();
-    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.sources.len(), 2);
     assert_eq!(config.sources[0].subject.as_deref(), Some("p-0001"));
 }
 
@@ -95,6 +95,19 @@ fn a_missing_key_is_named_with_its_table() {
     let err = parse(&SOURCE.replace("path = \"ttyUSB0\"\n", "")).unwrap_err();
     assert_eq!(err.code(), "config.key.missing");
     assert!(err.to_string().contains("path` is missing"), "{err}");
+}
+
+#[test]
+fn a_serial_source_is_named_by_its_path_or_by_its_usb_device() {
+    let path = "path = \"ttyUSB0\"\n";
+    let usb = "usb = \"0403:6015:DN01ABCD\"\n";
+    let config = parse(&SOURCE.replace(path, usb)).unwrap();
+    let named = config.sources[0].usb.as_ref().unwrap();
+    assert_eq!(named.to_string(), "0403:6015:DN01ABCD");
+    let both = parse(&format!("{SOURCE}{usb}")).unwrap_err();
+    assert!(both.to_string().contains("`source.0.usb`"), "{both}");
+    let err = parse(&SOURCE.replace(path, "usb = \"FTDI\"\n")).unwrap_err();
+    assert!(err.to_string().contains("0403:6015:DN01ABCD"), "{err}");
 }
 
 #[test]

@@ -260,7 +260,7 @@ pub fn story_of(records: &[Record], source: &str) -> Story {
             match record {
                 Record::Segment(one) if one.segment.acquisition == id => {
                     let row = &one.segment.block.leads[0];
-                    story.samples += row.len() as u64;
+                    story.samples += one.segment.block.count().0;
                     for (index, value) in (one.segment.block.first.0..).zip(row) {
                         let value = u64::try_from(*value).unwrap();
                         let found = (value + MODULUS - index % MODULUS) % MODULUS;

@@ -123,7 +123,7 @@ fn a_frame_that_comes_twice_is_dropped_and_counted() {
 #[test]
 fn how_fast_the_clock_of_a_sensor_runs_is_told_at_the_end() {
     let mut strap = Strap::new();
-    strap.sends(120);
+    strap.sends(160);
     strap.story.ends();
     assert!(strap.tells("source.drift"));
 }

@@ -11,10 +11,12 @@ use crate::rate::SamplingRate;
 
 /// Length of a bucket whose lowest lateness is kept.
 const BUCKET_US: u64 = 500_000;
+/// Its length where frames are rare, at most.
+const BUCKET_MAX_US: u64 = 2_000_000;
 /// Frames that a bucket needs to count.
 const BUCKET_FRAMES: u32 = 2;
-/// How fast the edge may rise with a slow device, as a share of time (25 000 ppm).
-const RISE_PER_BUCKET_US: i64 = 12_500;
+/// How fast the edge may rise with a slow device: one part in so many (25 000 ppm).
+const RISE_SHARE: u64 = 40;
 /// Share of a step, and microseconds, by which two buckets may differ and still show an edge
 /// that stays: one that falls faster is a backlog that is being worked off.
 const STEADY_SHARE: i64 = 4;
@@ -49,6 +51,7 @@ pub(super) struct Pace {
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     until_us: u64,
+    span_us: u64,
     lowest_us: i64,
     end: SampleIndex,
     frames: u32,
@@ -113,15 +116,18 @@ impl Pace {
             self.restart(end, arrival);
             return None;
         };
-        if self.last.replace((end, arrival)) == Some((end, arrival)) {
+        let before = self.last.replace((end, arrival));
+        if before == Some((end, arrival)) {
             return None;
         }
         let risen = (arrival.micros >= self.bucket.until_us)
             .then(|| self.close_bucket(step_us))
             .flatten();
         if self.bucket.frames == 0 {
+            let span_us = self.bucket_us(before, end);
             self.bucket = Bucket {
-                until_us: arrival.micros.saturating_add(BUCKET_US),
+                until_us: arrival.micros.saturating_add(span_us),
+                span_us,
                 lowest_us: raw,
                 end,
                 frames: 0,
@@ -137,6 +143,16 @@ impl Pace {
         risen
     }
 
+    /// How long a bucket is: long enough for two frames, also where these are rare.
+    fn bucket_us(&self, before: Option<(SampleIndex, BoxInstant)>, end: SampleIndex) -> u64 {
+        let frame_us = before
+            .and_then(|(before, _)| end.since(before))
+            .map_or(0, |frame| self.rate.micros_at(SampleIndex(frame.0)));
+        BUCKET_US
+            .max(frame_us.saturating_mul(3) / 2)
+            .min(BUCKET_MAX_US)
+    }
+
     fn close_bucket(&mut self, step_us: i64) -> Option<i64> {
         let bucket = std::mem::take(&mut self.bucket);
         if bucket.frames < BUCKET_FRAMES {
@@ -145,7 +161,8 @@ impl Pace {
         let above = bucket.lowest_us.saturating_sub(self.floor_us);
         if above < step_us {
             self.lifted_before = None;
-            self.floor_us += above.clamp(0, RISE_PER_BUCKET_US);
+            let rise_us = i64::try_from(bucket.span_us / RISE_SHARE).unwrap_or(i64::MAX);
+            self.floor_us += above.clamp(0, rise_us);
             let x = self.seconds(bucket.end);
             self.fit.add(x, bucket.lowest_us);
             return None;
