@@ -141,7 +141,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "ble.not_the_device",
-        "choose another sensor, or another device for the source: cardio-agent sources scan --all",
+        "choose another sensor: cardio-agent sources scan --all; after new firmware: bluetoothctl remove ADDRESS",
     ),
     (
         "ble.impostor",

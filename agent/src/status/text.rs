@@ -74,12 +74,22 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
     text.push('\n');
 }
 
+/// Charge of a sensor's battery, in percent, from which on a person is told.
+const BATTERY_LOW: u8 = 20;
+
 fn trouble(source: &SourceStatus) -> String {
     let quality = source.quality.as_ref();
     let electrode = quality.and_then(|quality| quality.electrode_iec.as_deref());
     match (&source.code, electrode) {
         (Some(code), _) => format!("   {code}"),
         (None, Some(electrode)) => format!("   {electrode} off"),
+        (None, None)
+            if source
+                .battery_percent
+                .is_some_and(|left| left <= BATTERY_LOW) =>
+        {
+            format!("   battery {} %", source.battery_percent.unwrap_or(0))
+        }
         (None, None) => quality
             .and_then(|quality| quality.causes.first())
             .map_or(String::new(), |cause| format!("   {cause}")),

@@ -20,6 +20,7 @@ use cardio_core::gap::Gap;
 use cardio_firmware_sim::radio::{Radio, Sensor, SensorHandle};
 use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::gatt::ble_audio::{AudioPeripheral, Codec};
+use cardio_protocol::gatt::movesense_gsp::MovesensePeripheral;
 use cardio_protocol::gatt::polar_pmd::PolarPeripheral;
 use cardio_protocol::gatt::viatom_er1::ViatomPeripheral;
 use cardio_protocol::gatt::{GattPeripheral, GattProfile, by_name};
@@ -32,6 +33,7 @@ use crate::common::{Bench, wait_for};
 pub const MODULUS: u64 = 15_000;
 pub const STRAP: &str = "C0:00:00:00:00:01";
 const PATCH: &str = "C0:00:00:00:00:02";
+const MOVESENSE: &str = "C0:00:00:00:00:04";
 const STETHOSCOPE: &str = "C0:00:00:00:00:03";
 
 pub struct World {
@@ -54,21 +56,38 @@ impl World {
         let mut bench = Bench::new();
         let radio = Radio::start().unwrap();
         bench.bus = radio.address().to_owned();
-        let sources: String = devices
+        let world = Self {
+            bench,
+            radio,
+            devices: devices.to_vec(),
+        };
+        world.write_config("");
+        world
+    }
+
+    /// The same, and behind them a serial sensor at the bench's port.
+    pub fn with_a_serial_sensor(devices: &[&'static str]) -> Self {
+        let world = Self::new(devices);
+        world.write_config(
+            "[[source]]\nname = \"ecg12-a\"\nkind = \"serial\"\n\
+             device = \"openbci-cyton\"\npath = \"port\"\n",
+        );
+        world
+    }
+
+    fn write_config(&self, more: &str) {
+        let sources: String = self
+            .devices
             .iter()
             .map(|device| {
                 format!("[[source]]\nname = \"{device}\"\nkind = \"ble\"\ndevice = \"{device}\"\n")
             })
             .collect();
         let text = format!(
-            "[box]\nenrolment = \"enrolment.toml\"\nstate = \"state\"\n[store]\ncap = \"64MiB\"\n{sources}"
+            "[box]\nenrolment = \"enrolment.toml\"\nstate = \"state\"\n[store]\ncap = \"64MiB\"\n\
+             {sources}{more}"
         );
-        std::fs::write(bench.config(), text).unwrap();
-        Self {
-            bench,
-            radio,
-            devices: devices.to_vec(),
-        }
+        std::fs::write(self.bench.config(), text).unwrap();
     }
 
     pub fn strap(&self) -> Player {
@@ -79,6 +98,11 @@ impl World {
     pub fn patch(&self) -> Player {
         let device = ViatomPeripheral::default();
         self.play("viatom-er1", PATCH, "ER1 0001", device)
+    }
+
+    pub fn movesense(&self) -> Player {
+        let device = MovesensePeripheral::default();
+        self.play("movesense-gsp", MOVESENSE, "Movesense 0001", device)
     }
 
     pub fn stethoscope(&self) -> Player {
@@ -131,6 +155,7 @@ impl World {
             let address = match *device {
                 "polar-pmd" => STRAP,
                 "viatom-er1" => PATCH,
+                "movesense-gsp" => MOVESENSE,
                 _ => STETHOSCOPE,
             };
             self.json(&["sources", "pair", "--json", device, address]);
