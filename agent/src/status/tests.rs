@@ -50,6 +50,17 @@ fn the_first_line_is_the_verdict() {
 }
 
 #[test]
+fn a_sensor_whose_battery_is_low_is_named_with_what_is_left() {
+    let board = board();
+    let told = |percent| {
+        board.source(0, |line| line.status.battery_percent = Some(percent));
+        as_text(&board.document(&start_of_time()))
+    };
+    assert!(!told(21).contains("battery"));
+    assert!(told(20).contains("battery 20 %"), "{}", told(20));
+}
+
+#[test]
 fn an_electrode_that_is_off_is_named_and_degrades_the_verdict() {
     let board = board();
     board.source(0, |line| line.status.quality = Some(electrode_off()));

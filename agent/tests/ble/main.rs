@@ -50,6 +50,7 @@ fn four_radio_sensors_and_a_serial_one_are_captured_together_to_the_last_sample(
         let identity = device_of(&records, device);
         assert!(identity.serial.is_some(), "{device}");
         assert!(identity.firmware.is_some(), "{device}");
+        assert!(identity.system_id.is_some(), "{device}");
         let story = story_of(&records, device);
         assert!(story.samples > 0, "{device}");
         assert_eq!(story.gaps, [], "{device}");

@@ -170,7 +170,7 @@ fn standard_services() -> [Service; 2] {
         },
         Service {
             uuid: DEVICE_INFORMATION,
-            characteristics: [0x2A29, 0x2A24, 0x2A25, 0x2A27, 0x2A26, 0x2A28]
+            characteristics: [0x2A23, 0x2A29, 0x2A24, 0x2A25, 0x2A27, 0x2A26, 0x2A28]
                 .map(readable)
                 .to_vec(),
         },
