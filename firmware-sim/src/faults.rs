@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use cardio_core::electrode::Electrode;
 use cardio_core::lead::Lead;
-use cardio_protocol::profile::{Profile, WaveKind};
+use cardio_protocol::profile::WaveKind;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
+use crate::device::{Device, Transport};
 use crate::scenario::{Fault, RandomFaults, Scenario, Span};
 
 /// What happens to one frame on its way.
@@ -33,6 +34,27 @@ pub struct FrameFaults {
     pub unplug: bool,
     /// The device starts anew just before it.
     pub reboot: bool,
+    /// It is one of several that come as one; the last of them shows, twice.
+    pub coalesce: Option<Coalesced>,
+    /// The device is out of reach.
+    pub away: bool,
+    /// The MTU changes just before it.
+    pub mtu: Option<u16>,
+    /// The device's clock jumps just before it, by milliseconds.
+    pub clock_ms: Option<i64>,
+    /// The battery has this charge from it on, in percent.
+    pub battery: Option<u8>,
+    /// So many commands are refused from it on.
+    pub refusals: Option<u32>,
+}
+
+/// Which of several values that come as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalesced {
+    /// One that nobody sees.
+    Hidden,
+    /// The last.
+    Shown,
 }
 
 /// Something wrong with the signal itself, from one sample to another.
@@ -68,12 +90,14 @@ pub struct FaultPlan {
 
 impl FaultPlan {
     /// The plan of a scenario for a device.
-    pub fn new(scenario: &Scenario, profile: &Profile, seed: u64) -> Self {
-        let per_frame = u64::try_from(profile.samples_per_frame).unwrap_or(1).max(1);
-        let samples = |span: Span| profile.rate().count_in_micros(span.micros()).0;
+    pub fn new(scenario: &Scenario, device: &Device, seed: u64) -> Self {
+        let per_frame = device.per_frame();
+        let is_on_air = matches!(device.transport, Transport::Bluetooth(_));
+        let samples = |span: Span| device.rate().count_in_micros(span.micros()).0;
         let planned = scenario
             .faults
             .iter()
+            .filter(|fault| !fault.is_of_the_air() || is_on_air)
             .map(|fault| Planned {
                 frames: frames_of(fault, &samples, per_frame),
                 fault: fault.clone(),
@@ -82,13 +106,13 @@ impl FaultPlan {
         let signal = scenario
             .faults
             .iter()
-            .filter_map(|fault| signal_fault(fault, profile, &samples))
+            .filter_map(|fault| signal_fault(fault, device, &samples))
             .collect();
         Self {
             planned,
             signal,
             random: scenario.random,
-            frame_s: f64::from(u32::try_from(per_frame).unwrap_or(1)) / profile.rate().as_hz(),
+            frame_s: f64::from(u32::try_from(per_frame).unwrap_or(1)) / device.rate().as_hz(),
             chance: ChaCha8Rng::seed_from_u64(seed ^ 0x0F_A0_17),
             random_until: 0,
         }
@@ -108,6 +132,26 @@ impl FaultPlan {
                 Fault::Garbage { bytes, .. } => faults.garbage = *bytes,
                 Fault::Unplug { .. } => faults.unplug = true,
                 Fault::Reboot { .. } => faults.reboot = true,
+                Fault::Coalesce { .. } => {
+                    let is_last = frame.saturating_add(1) == planned.frames.end;
+                    faults.coalesce = Some(match is_last {
+                        true => Coalesced::Shown,
+                        false => Coalesced::Hidden,
+                    });
+                }
+                Fault::Burst { frames, .. } => {
+                    let place = frame.saturating_sub(planned.frames.start).saturating_add(1);
+                    let is_last = frame.saturating_add(1) == planned.frames.end;
+                    faults.stall = place % (*frames).max(1) != 0 && !is_last;
+                }
+                Fault::Disconnect { .. } => faults.away = true,
+                Fault::Mtu { mtu, .. } => faults.mtu = Some(*mtu),
+                Fault::ClockJump { by, back, .. } => {
+                    let ms = i64::try_from(by.micros() / 1000).unwrap_or(i64::MAX);
+                    faults.clock_ms = Some(if *back { ms.saturating_neg() } else { ms });
+                }
+                Fault::LowBattery { percent, .. } => faults.battery = Some(*percent),
+                Fault::Errors { commands, .. } => faults.refusals = Some(*commands),
                 Fault::ElectrodeOff { .. } | Fault::Saturate { .. } => {}
             }
         }
@@ -174,16 +218,28 @@ fn frames_of(fault: &Fault, samples: &impl Fn(Span) -> u64, per_frame: u64) -> R
         Fault::Drop { at, frames, .. } => count(at, frames.unwrap_or(1)),
         Fault::Repeat { at, frames }
         | Fault::Corrupt { at, frames }
-        | Fault::Truncate { at, frames, .. } => count(at, *frames),
-        Fault::Swap { at } | Fault::Garbage { at, .. } | Fault::Reboot { at } => count(at, 1),
-        Fault::Stall { at, lasting: len } | Fault::Unplug { at, lasting: len } => lasting(at, len),
+        | Fault::Truncate { at, frames, .. }
+        | Fault::Coalesce { at, frames } => count(at, *frames),
+        Fault::Swap { at }
+        | Fault::Garbage { at, .. }
+        | Fault::Reboot { at }
+        | Fault::Mtu { at, .. }
+        | Fault::ClockJump { at, .. }
+        | Fault::LowBattery { at, .. }
+        | Fault::Errors { at, .. } => count(at, 1),
+        Fault::Stall { at, lasting: len }
+        | Fault::Unplug { at, lasting: len }
+        | Fault::Disconnect { at, lasting: len }
+        | Fault::Burst {
+            at, lasting: len, ..
+        } => lasting(at, len),
         Fault::ElectrodeOff { .. } | Fault::Saturate { .. } => 0..0,
     }
 }
 
 fn signal_fault(
     fault: &Fault,
-    profile: &Profile,
+    device: &Device,
     samples: &impl Fn(Span) -> u64,
 ) -> Option<SignalFault> {
     let (kind, subject, leads, at, lasting) = match fault {
@@ -208,7 +264,7 @@ fn signal_fault(
         }
         _ => return None,
     };
-    let rows: Vec<usize> = profile
+    let rows: Vec<usize> = device
         .waves
         .iter()
         .enumerate()
@@ -232,12 +288,13 @@ fn signal_fault(
 #[cfg(test)]
 mod tests {
     use super::FaultPlan;
+    use crate::device::Device;
+    use crate::device::Device;
     use crate::scenario::Scenario;
-    use cardio_protocol::profile::by_name;
 
     fn plan(device: &str, text: &str) -> FaultPlan {
         let scenario = Scenario::from_toml("test", text).unwrap();
-        FaultPlan::new(&scenario, by_name(device).unwrap(), 1)
+        FaultPlan::new(&scenario, &Device::by_name(device).unwrap(), 1)
     }
 
     #[test]

@@ -97,6 +97,34 @@ pub enum Entry {
         /// Microseconds on the simulator's clock.
         t_us: u64,
     },
+    /// A command that the firmware refused.
+    Refused {
+        /// Index of the next sample.
+        i: u64,
+        /// Microseconds on the simulator's clock.
+        t_us: u64,
+    },
+    /// The device's own clock jumped.
+    Clock {
+        /// Index of the first sample that carries the new time.
+        i: u64,
+        /// How far, in milliseconds; below zero for a jump back.
+        by_ms: i64,
+    },
+    /// The charge of the battery changed.
+    Battery {
+        /// Index of the next sample.
+        i: u64,
+        /// What is left.
+        percent: u8,
+    },
+    /// The MTU of the link changed.
+    Mtu {
+        /// Index of the next sample.
+        i: u64,
+        /// Size of a value plus three.
+        mtu: u16,
+    },
     /// The link changed.
     Link {
         /// What happened.
@@ -137,6 +165,14 @@ pub enum LossCause {
     NotStreaming,
     /// Nobody had the port open.
     PortClosed,
+    /// No host was connected, or none had subscribed.
+    NotConnected,
+    /// The device was out of reach.
+    Disconnect,
+    /// A later value was shown in its place.
+    Coalesce,
+    /// It was longer than the MTU lets pass.
+    Mtu,
     /// Nobody read in time.
     Overrun,
     /// The port was open at another speed.
@@ -147,9 +183,9 @@ pub enum LossCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkChange {
-    /// Somebody opened the port.
+    /// Somebody opened the port, or connected.
     Opened,
-    /// The port was closed.
+    /// The port was closed, or the link was lost.
     Closed,
     /// The plug was pulled.
     Unplugged,
@@ -184,8 +220,8 @@ pub struct Header {
     pub samples_per_frame: usize,
     /// Number of values of the frame counter.
     pub modulus: Option<u32>,
-    /// Counts per millivolt.
-    pub gain_adu_per_mv: f64,
+    /// Counts per millivolt; none for what is no voltage.
+    pub gain_adu_per_mv: Option<f64>,
     /// Lowest and highest count.
     pub rails: (i32, i32),
     /// Leads, in the order of the rows.

@@ -11,15 +11,19 @@
 //! | [`scenario`] | what the heart does and what goes wrong, as TOML |
 //! | [`faults`] | which fault meets which frame |
 //! | [`player`] | the device itself: commands in, bytes out, by a time that is an argument |
+//! | [`device`] | what a player has to know of a device |
 //! | [`ledger`] | the truth, as JSON lines |
 //! | [`pty`] | a pseudo-terminal that behaves like a serial adapter |
 //! | [`clock`] | the only place that reads a clock |
 //! | [`radio`] | a private D-Bus with a stand-in of BlueZ, for sensors on Bluetooth |
-//! | [`play`] | the loop that ties them together |
+//! | [`play`] | the loop that ties them together for a serial line |
+//! | [`on_air`] | the same for a sensor on Bluetooth |
 
 pub mod clock;
+pub mod device;
 pub mod faults;
 pub mod ledger;
+pub mod on_air;
 pub mod play;
 pub mod player;
 pub mod pty;

@@ -23,6 +23,8 @@ const SETTLE_US: u64 = 150_000;
 pub struct PlayOptions {
     /// Stable link to the pseudo-terminal.
     pub link: Option<PathBuf>,
+    /// Speed of the line, if it is another than the one that the device is sold with.
+    pub baud: Option<u32>,
     /// Where the ledger goes.
     pub ledger: Option<PathBuf>,
     /// How long the silent device stays plugged in after the last sample, unless the port is
@@ -133,8 +135,9 @@ impl Stage {
     }
 
     fn line(&self) -> Line {
-        let right_speed = self.profile.any_speed
-            || self.pty.as_ref().and_then(Pty::speed) == Some(self.profile.baud);
+        let any_speed = self.profile.any_speed && self.options.baud.is_none();
+        let baud = self.options.baud.unwrap_or(self.profile.baud);
+        let right_speed = any_speed || self.pty.as_ref().and_then(Pty::speed) == Some(baud);
         Line {
             heard: self.open && self.pty.is_some(),
             right_speed,
@@ -193,10 +196,8 @@ impl Stage {
     fn take_out(&mut self) {
         for mut outgoing in self.player.take_out() {
             if self.queued_bytes.saturating_add(outgoing.bytes.len()) > QUEUE_MAX_BYTES {
-                outgoing = Outgoing {
-                    bytes: Vec::new(),
-                    entry: unsent(outgoing.entry, LossCause::Overrun),
-                };
+                outgoing.bytes.clear();
+                outgoing.entry = unsent(outgoing.entry, LossCause::Overrun);
             }
             self.queued_bytes = self.queued_bytes.saturating_add(outgoing.bytes.len());
             self.queue.push_back(outgoing);
@@ -307,7 +308,7 @@ impl Stage {
 }
 
 /// What the ledger says of bytes that never got onto the line.
-fn unsent(entry: Option<Entry>, cause: LossCause) -> Option<Entry> {
+pub(crate) fn unsent(entry: Option<Entry>, cause: LossCause) -> Option<Entry> {
     match entry {
         Some(Entry::Frame { i, rows, .. }) => Some(Entry::Lost {
             from: i,

@@ -3,15 +3,16 @@
 //! The heart does not wait: from the first sample on, samples are taken at the device's
 //! rate, whether they are sent, lost or unheard. Deliberately absent: ports and clocks.
 
+mod air;
+mod deliver;
+
 use std::collections::VecDeque;
 
-use cardio_core::calibration::Calibration;
-use cardio_protocol::decoder::{Encoder, FrameRows};
-use cardio_protocol::profile::Profile;
-use cardio_protocol::session::Peripheral;
+use cardio_protocol::gatt::Uuid;
 use cardio_signal::synth::to_adu;
 
-use crate::faults::{FaultPlan, FrameFaults};
+use crate::device::{Device, Firmware, Packet};
+use crate::faults::FaultPlan;
 use crate::ledger::{EndReason, Entry, LossCause};
 use crate::source::SignalSource;
 
@@ -27,10 +28,37 @@ pub struct Line {
 /// Bytes for the line, with the line of the ledger that tells of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
+    /// The characteristic that sends them, on Bluetooth.
+    pub from: Option<Uuid>,
     /// The bytes; none when there is only something to tell.
     pub bytes: Vec<u8>,
     /// What the ledger says once the bytes are on the line.
     pub entry: Option<Entry>,
+    /// What happens to the link, on Bluetooth.
+    pub change: Option<LinkFault>,
+}
+
+/// What happens to a link in the air, in order with what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFault {
+    /// The link breaks; the device can be connected to again at once.
+    Drop,
+    /// The device is out of reach, or back.
+    Away(bool),
+    /// The MTU changes.
+    Mtu(u16),
+}
+
+impl Outgoing {
+    /// Something to tell, without a byte.
+    const fn tale(entry: Entry) -> Self {
+        Self {
+            from: None,
+            bytes: Vec::new(),
+            entry: Some(entry),
+            change: None,
+        }
+    }
 }
 
 /// What comes next.
@@ -57,12 +85,10 @@ pub struct Pacing {
 
 /// A simulated device.
 pub struct Player {
-    profile: &'static Profile,
-    calibration: Calibration,
+    device: Device,
+    firmware: Firmware,
     source: Box<dyn SignalSource>,
     wired: Vec<bool>,
-    encoder: Box<dyn Encoder>,
-    peripheral: Box<dyn Peripheral>,
     plan: FaultPlan,
     pacing: Pacing,
     /// When the first sample was taken.
@@ -71,10 +97,16 @@ pub struct Player {
     frame: u64,
     ended: Option<EndReason>,
     unplugged: bool,
+    away: bool,
+    linked: bool,
+    /// Charge of the battery, once a fault has set it.
+    battery: Option<u8>,
+    /// Commands that are still to be refused.
+    refusals: u32,
     row: Vec<f64>,
     absent_since: Vec<Option<u64>>,
     losing: Option<(LossCause, u64, u64)>,
-    swapped: Option<Vec<u8>>,
+    swapped: Option<Vec<Packet>>,
     held: VecDeque<Outgoing>,
     stalled: Option<(u64, u64)>,
     out: VecDeque<Outgoing>,
@@ -83,7 +115,7 @@ pub struct Player {
 impl std::fmt::Debug for Player {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Player")
-            .field("device", &self.profile.name)
+            .field("device", &self.device.name)
             .field("frame", &self.frame)
             .finish_non_exhaustive()
     }
@@ -92,25 +124,27 @@ impl std::fmt::Debug for Player {
 impl Player {
     /// A device that is switched on. `wired` says which rows show something.
     pub fn new(
-        profile: &'static Profile,
+        device: Device,
         source: Box<dyn SignalSource>,
         wired: Vec<bool>,
         plan: FaultPlan,
         pacing: Pacing,
     ) -> Self {
-        let rows = profile.waves.len();
+        let rows = device.waves.len();
         Self {
-            calibration: profile.converter(),
+            firmware: device.firmware(),
             source,
             wired,
-            encoder: (profile.encoder)(),
-            peripheral: (profile.peripheral)(),
             plan,
             pacing,
             start_us: None,
             frame: 0,
             ended: None,
             unplugged: false,
+            away: false,
+            linked: false,
+            battery: None,
+            refusals: 0,
             row: vec![0.0; rows],
             absent_since: vec![None; rows],
             losing: None,
@@ -118,7 +152,7 @@ impl Player {
             held: VecDeque::new(),
             stalled: None,
             out: VecDeque::new(),
-            profile,
+            device,
         }
     }
 
@@ -142,9 +176,19 @@ impl Player {
         if !line.right_speed || self.unplugged || self.ended.is_some() {
             return;
         }
-        let was_streaming = self.peripheral.is_streaming();
+        let Firmware::Serial {
+            encoder,
+            peripheral,
+        } = &mut self.firmware
+        else {
+            return;
+        };
+        let was_streaming = peripheral.is_streaming();
         let (mut answer, mut commands) = (Vec::new(), Vec::new());
-        self.peripheral.on_bytes(bytes, &mut answer, &mut commands);
+        peripheral.on_bytes(bytes, &mut answer, &mut commands);
+        if peripheral.is_streaming() && !was_streaming {
+            encoder.reset();
+        }
         let i = self.position();
         for name in commands {
             let entry = Some(Entry::Command {
@@ -152,24 +196,21 @@ impl Player {
                 i,
                 t_us: now_us,
             });
-            let bytes = Vec::new();
-            self.out.push_back(Outgoing { bytes, entry });
+            self.out.extend(entry.map(Outgoing::tale));
         }
         if !answer.is_empty() {
-            let entry = None;
             self.out.push_back(Outgoing {
+                from: None,
                 bytes: answer,
-                entry,
+                entry: None,
+                change: None,
             });
-        }
-        if self.peripheral.is_streaming() && !was_streaming {
-            self.encoder.reset();
         }
     }
 
     /// Takes all samples that are due by now.
     pub fn poll(&mut self, now_us: u64, line: Line) -> Next {
-        if self.start_us.is_none() && line.heard && self.peripheral.is_streaming() {
+        if self.start_us.is_none() && line.heard && self.firmware.is_streaming() {
             self.start_us = Some(now_us);
         }
         let Some(start_us) = self.start_us else {
@@ -186,12 +227,12 @@ impl Player {
     }
 
     fn per_frame(&self) -> u64 {
-        u64::try_from(self.profile.samples_per_frame).unwrap_or(u64::MAX)
+        self.device.per_frame()
     }
 
     fn due_us(&self, start_us: u64) -> u64 {
         let end = cardio_core::index::SampleIndex(self.position().saturating_add(self.per_frame()));
-        let micros = self.profile.rate().micros_at(end);
+        let micros = self.device.rate().micros_at(end);
         let stretch = 1.0 / (self.pacing.speed.max(1e-3) * (1.0 + self.pacing.clock_ppm * 1e-6));
         let span = std::time::Duration::from_micros(micros).mul_f64(stretch.max(0.0));
         start_us.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
@@ -211,8 +252,9 @@ impl Player {
         self.tell_signal_faults(first);
         if faults.reboot || faults.unplug != self.unplugged {
             self.unplugged = faults.unplug;
-            self.start_anew();
+            self.firmware.power_cycle();
         }
+        self.meet_link_faults(first, &faults);
         if !faults.stall {
             self.release();
         }
@@ -225,13 +267,8 @@ impl Player {
         }
     }
 
-    fn start_anew(&mut self) {
-        self.peripheral.power_cycle();
-        self.encoder.reset();
-    }
-
     fn take_rows(&mut self, first: u64) -> Option<Vec<Vec<i32>>> {
-        let mut rows = vec![Vec::with_capacity(self.profile.samples_per_frame); self.row.len()];
+        let mut rows = vec![Vec::with_capacity(self.device.samples_per_frame); self.row.len()];
         for at in first..first.saturating_add(self.per_frame()) {
             if !self.source.next_row(&mut self.row) {
                 return None;
@@ -243,12 +280,12 @@ impl Player {
                 } else {
                     *millivolts
                 };
-                counts.push(to_adu(shown, &self.calibration, self.profile.rails));
+                counts.push(to_adu(shown, &self.device.converter, self.device.rails));
             }
             for fault in self.plan.signal().iter().filter(|f| f.span.contains(&at)) {
                 for row in &fault.rows {
                     if let Some(last) = rows.get_mut(*row).and_then(|row| row.last_mut()) {
-                        *last = self.profile.rails.1;
+                        *last = self.device.rails.1;
                     }
                 }
             }
@@ -279,10 +316,7 @@ impl Player {
     }
 
     fn tell_absence(&mut self, row: usize, from: u64, to: u64) {
-        let lead = lead_labels(self.profile)
-            .get(row)
-            .cloned()
-            .unwrap_or_default();
+        let lead = self.device.labels().get(row).cloned().unwrap_or_default();
         self.tell(Entry::Absent {
             lead,
             from,
@@ -291,7 +325,7 @@ impl Player {
     }
 
     fn tell_signal_faults(&mut self, first: u64) {
-        let labels = lead_labels(self.profile);
+        let labels = self.device.labels();
         let end = first.saturating_add(self.per_frame());
         let told: Vec<Entry> = self
             .plan
@@ -313,74 +347,6 @@ impl Player {
         for entry in told {
             self.tell(entry);
         }
-    }
-
-    fn deliver(&mut self, i: u64, rows: &[Vec<i32>], faults: FrameFaults, due_us: u64, line: Line) {
-        let silent = match (faults, line) {
-            (FrameFaults { unplug: true, .. }, _) => Some(LossCause::Unplug),
-            (_, Line { heard: false, .. }) => Some(LossCause::PortClosed),
-            _ if !self.peripheral.is_streaming() => Some(LossCause::NotStreaming),
-            _ => None,
-        };
-        if let Some(cause) = silent {
-            if self.peripheral.is_streaming() {
-                self.encoder.skip(1);
-            }
-            return self.lose(cause, i);
-        }
-        if faults.drop {
-            self.encoder.skip(1);
-            return self.lose(LossCause::Drop, i);
-        }
-        if faults.garbage > 0 {
-            let bytes = self.plan.noise(faults.garbage);
-            let entry = Entry::Garbage {
-                i,
-                bytes: bytes.len(),
-            };
-            self.send(bytes, Some(entry), faults.stall, i);
-        }
-        let seq = self.encoder.next_seq().map(|seq| seq.0);
-        let mut bytes = Vec::new();
-        self.encoder.frame(&planar(rows, self.profile), &mut bytes);
-        let damage = damage(&mut bytes, faults, line);
-        if let Some(cause) = damage {
-            if cause == LossCause::WrongSpeed {
-                bytes = self.plan.noise(bytes.len());
-            }
-            self.lose(cause, i);
-            return self.send(bytes, None, faults.stall, i);
-        }
-        if faults.swap && self.profile.modulus.is_some() {
-            self.lose(LossCause::Swap, i);
-            self.swapped = Some(bytes);
-            return;
-        }
-        let entry = Entry::Frame {
-            i,
-            seq,
-            t_us: due_us,
-            rows: rows.to_vec(),
-        };
-        self.tell_loss();
-        self.send(bytes.clone(), Some(entry), faults.stall, i);
-        if let Some(late) = self.swapped.take() {
-            self.send(late, None, faults.stall, i);
-        }
-        if faults.repeat {
-            self.send(bytes, Some(Entry::Repeat { i }), faults.stall, i);
-        }
-    }
-
-    fn send(&mut self, bytes: Vec<u8>, entry: Option<Entry>, stall: bool, i: u64) {
-        let outgoing = Outgoing { bytes, entry };
-        if !stall {
-            self.out.push_back(outgoing);
-            return;
-        }
-        let end = i.saturating_add(self.per_frame());
-        self.stalled = Some((self.stalled.map_or(i, |(from, _)| from), end));
-        self.held.push_back(outgoing);
     }
 
     fn release(&mut self) {
@@ -411,10 +377,7 @@ impl Player {
     }
 
     fn tell(&mut self, entry: Entry) {
-        self.out.push_back(Outgoing {
-            bytes: Vec::new(),
-            entry: Some(entry),
-        });
+        self.out.push_back(Outgoing::tale(entry));
     }
 
     fn end(&mut self, reason: EndReason) {
@@ -430,32 +393,7 @@ impl Player {
     }
 }
 
-/// The device's rows by name.
-pub fn lead_labels(profile: &Profile) -> Vec<String> {
-    profile
-        .waveforms()
-        .iter()
-        .map(|wave| wave.kind.label().to_owned())
-        .collect()
-}
-
-fn planar(rows: &[Vec<i32>], profile: &Profile) -> FrameRows {
-    FrameRows::planar(profile.samples_per_frame, &rows.concat())
-}
-
-/// Damages the bytes of a frame so that it is none any more, if it should be.
-fn damage(bytes: &mut Vec<u8>, faults: FrameFaults, line: Line) -> Option<LossCause> {
-    if !line.right_speed {
-        return Some(LossCause::WrongSpeed);
-    }
-    if let Some(cut) = faults.cut.filter(|cut| *cut > 0) {
-        bytes.truncate(bytes.len().saturating_sub(cut));
-        return Some(LossCause::Truncate);
-    }
-    let last = bytes.last_mut().filter(|_| faults.corrupt)?;
-    *last = !*last;
-    Some(LossCause::Corrupt)
-}
-
+#[cfg(test)]
+mod air_tests;
 #[cfg(test)]
 mod tests;

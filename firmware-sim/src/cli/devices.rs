@@ -1,8 +1,7 @@
 //! `cardio-sim devices`: what can be played.
 
-use cardio_firmware_sim::player::lead_labels;
+use cardio_firmware_sim::device::{Device as Known, Transport};
 use cardio_firmware_sim::scenario::{BUILT_IN, Scenario};
-use cardio_protocol::profile::ALL;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -28,11 +27,11 @@ struct Device {
     maker: &'static str,
     model: &'static str,
     link: &'static str,
-    baud: u32,
+    baud: Option<u32>,
     rate_hz: u32,
     samples_per_frame: usize,
     integrity: &'static str,
-    gain_adu_per_mv: f64,
+    gain_adu_per_mv: Option<f64>,
     leads: Vec<String>,
 }
 
@@ -49,12 +48,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|err| Failure::new("cannot write JSON", "json.write").because(&err))?;
         return print(&text);
     }
-    print("DEVICE                  MODEL                     RATE     LOSS SHOWS BY   LEADS")?;
+    print(
+        "DEVICE                  LINK       MODEL                     RATE     LOSS SHOWS BY   LEADS",
+    )?;
     for device in &document.devices {
         let model = format!("{} {}", device.maker, device.model);
         print(&format!(
-            "{:<22}  {model:<24}  {:>3} Hz   {:<14}  {}",
+            "{:<22}  {:<9}  {model:<24}  {:>4} Hz  {:<14}  {}",
             device.name,
+            device.link,
             device.rate_hz,
             match device.integrity {
                 "counted" => "counter",
@@ -72,19 +74,25 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn document() -> Result<Document, Failure> {
-    let devices = ALL
+    let devices = Known::all()
         .into_iter()
-        .map(|profile| Device {
-            name: profile.name,
-            maker: profile.maker,
-            model: profile.model,
-            link: "serial",
-            baud: profile.baud,
-            rate_hz: profile.rate_hz,
-            samples_per_frame: profile.samples_per_frame,
-            integrity: profile.integrity.name(),
-            gain_adu_per_mv: profile.gain_adu_per_mv,
-            leads: lead_labels(profile),
+        .map(|device| {
+            let (link, baud) = match device.transport {
+                Transport::Serial(profile) => ("serial", Some(profile.baud)),
+                Transport::Bluetooth(_) => ("bluetooth", None),
+            };
+            Device {
+                name: device.name,
+                maker: device.maker,
+                model: device.model,
+                link,
+                baud,
+                rate_hz: device.rate_hz,
+                samples_per_frame: device.samples_per_frame,
+                integrity: device.integrity.name(),
+                gain_adu_per_mv: device.gain_adu_per_mv(),
+                leads: device.labels(),
+            }
         })
         .collect();
     let scenarios = BUILT_IN

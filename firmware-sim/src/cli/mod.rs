@@ -20,7 +20,8 @@ const USAGE: u8 = 64;
     about = "Plays sensors that do not exist, and their faults",
     before_help = "Examples:\n  \
         cardio-sim play --device openbci-cyton --link ./ecg12 --ledger visit.jsonl\n  \
-        cardio-sim play --device openbci-cyton --recording mitdb/100 --duration 2min"
+        cardio-sim play --device openbci-cyton --recording mitdb/100 --duration 2min\n  \
+        cardio-sim play --device polar-pmd --device ble-audio-packets --bus ./bus"
 )]
 struct Args {
     #[command(subcommand)]
@@ -31,7 +32,7 @@ struct Args {
 enum Verb {
     /// Lists the devices that can be played, and the scenarios.
     Devices(devices::Args),
-    /// Plays a device on a pseudo-terminal.
+    /// Plays a device on a pseudo-terminal, or sensors on a Bluetooth radio of their own.
     Play(play::Args),
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let outcome = match args.verb {
         Verb::Devices(args) => devices::run(&args),
-        Verb::Play(args) => play::run(args),
+        Verb::Play(args) => play::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

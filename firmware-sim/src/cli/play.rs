@@ -1,17 +1,23 @@
-//! `cardio-sim play`: one device on a pseudo-terminal.
+//! `cardio-sim play`: a device on a pseudo-terminal, or sensors on a radio of their own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardio_core::lead::Lead;
+use cardio_firmware_sim::device::{Device, Transport};
 use cardio_firmware_sim::faults::FaultPlan;
 use cardio_firmware_sim::ledger::{Header, Resampling, SCHEMA, SourceFacts};
+use cardio_firmware_sim::on_air::{OnAir, sensor_of};
 use cardio_firmware_sim::play::{PlayOptions, Played, play};
-use cardio_firmware_sim::player::{Pacing, Player, lead_labels};
+use cardio_firmware_sim::player::{Pacing, Player};
+use cardio_firmware_sim::radio::Radio;
 use cardio_firmware_sim::scenario::{BUILT_IN, Scenario, Span};
-use cardio_firmware_sim::source::{RecordingSource, SignalSource, SynthSource, Wiring};
+use cardio_firmware_sim::source::{
+    RecordingSource, SignalSource, SoundSource, SynthSource, Wiring,
+};
 use cardio_formats::read::{ReadOptions, read_path};
-use cardio_protocol::profile::{ALL, Profile, WaveKind, by_name};
+use cardio_protocol::profile::WaveKind;
+use cardio_signal::pcg::synth::SoundSynthConfig;
 
 use super::failure::Failure;
 use super::print;
@@ -21,12 +27,15 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Device to play; `cardio-sim devices` lists them.
-    #[arg(long)]
-    device: String,
+    /// Device to play; `cardio-sim devices` lists them. On Bluetooth, several times for several.
+    #[arg(long, required = true)]
+    device: Vec<String>,
     /// Stable link to the pseudo-terminal, as the box's configuration names it.
     #[arg(long, value_name = "PATH")]
     link: Option<PathBuf>,
+    /// Socket of the bus on which Bluetooth sensors are found; without it, one without a file.
+    #[arg(long, value_name = "PATH", conflicts_with = "link")]
+    bus: Option<PathBuf>,
     /// Recording to play instead of a synthetic heart.
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
@@ -45,9 +54,9 @@ pub(super) struct Args {
     /// How much signal to play, such as 30s or 24h; without it, to the recording's end.
     #[arg(long)]
     duration: Option<Span>,
-    /// Where to write what was really sent, as JSON lines.
+    /// Where to write what was really sent, as JSON lines. With several devices, once for each.
     #[arg(long, value_name = "FILE.jsonl")]
-    ledger: Option<PathBuf>,
+    ledger: Vec<PathBuf>,
     /// How many times faster than life.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     speed: f64,
@@ -65,10 +74,57 @@ struct Signal {
     facts: SourceFacts,
 }
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let profile = by_name(&args.device).ok_or_else(|| unknown_device(&args.device))?;
+/// A device with its signal, ready to be played.
+struct Part {
+    device: Device,
+    player: Player,
+    header: Header,
+    ledger: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (scenario, scenario_name) = read_scenario(&args.scenario)?;
-    let signal = signal(&args, profile, &scenario)?;
+    let ledgers = args.ledger.len();
+    if ledgers > 0 && ledgers != args.device.len() {
+        let text = format!("{ledgers} ledger(s) for {} device(s)", args.device.len());
+        return Err(
+            Failure::new("each device needs a ledger of its own", "sim.ledgers")
+                .because_text(text)
+                .wrong_usage(),
+        );
+    }
+    let mut parts = Vec::new();
+    for (at, name) in args.device.iter().enumerate() {
+        let device = Device::by_name(name).ok_or_else(|| unknown_device(name))?;
+        let ledger = args.ledger.get(at).cloned();
+        parts.push(part(args, device, &scenario, &scenario_name, ledger)?);
+    }
+    let on_line = parts
+        .iter()
+        .position(|part| matches!(part.device.transport, Transport::Serial(_)));
+    match on_line {
+        None => play_on_air(args, parts),
+        Some(at) if parts.len() == 1 => {
+            let part = parts.swap_remove(at);
+            play_on_line(args, part, scenario.device.baud)
+        }
+        Some(_) => Err(Failure::new(
+            "several devices can be played on Bluetooth only",
+            "sim.several",
+        )
+        .because_text("a serial device has a line of its own: start it by itself")
+        .wrong_usage()),
+    }
+}
+
+fn part(
+    args: &Args,
+    device: Device,
+    scenario: &Scenario,
+    scenario_name: &str,
+    ledger: Option<PathBuf>,
+) -> Result<Part, Failure> {
+    let signal = signal(args, &device, scenario)?;
     let span = args
         .duration
         .map_or(LONGEST, |span| Duration::from_micros(span.micros()));
@@ -76,23 +132,36 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let pacing = Pacing {
         speed: args.speed,
         clock_ppm: scenario.device.clock_ppm,
-        samples: profile.rate().count_in_micros(micros).0,
+        samples: device.rate().count_in_micros(micros).0,
     };
-    let header = header(&args, profile, &signal, scenario_name, pacing);
+    let header = header(args, &device, &signal, scenario_name.to_owned(), pacing);
     let wired = signal
         .wiring
         .iter()
         .map(|wiring| wiring.label.is_some())
         .collect();
-    let plan = FaultPlan::new(&scenario, profile, args.seed);
-    let player = Player::new(profile, signal.source, wired, plan, pacing);
+    let plan = FaultPlan::new(scenario, &device, args.seed);
+    let player = Player::new(device.clone(), signal.source, wired, plan, pacing);
+    Ok(Part {
+        device,
+        player,
+        header,
+        ledger,
+    })
+}
+
+fn play_on_line(args: &Args, part: Part, baud: Option<u32>) -> Result<(), Failure> {
+    let Transport::Serial(profile) = part.device.transport else {
+        return Ok(());
+    };
     let options = PlayOptions {
         link: args.link.clone(),
-        ledger: args.ledger.clone(),
+        baud,
+        ledger: part.ledger,
         linger: Duration::from_micros(args.linger.micros()),
     };
     let mut told = Ok(());
-    let played = play(profile, player, header, options, |path| {
+    let played = play(profile, part.player, part.header, options, |path| {
         told = print(&format!("ready {}", path.display()));
     })
     .map_err(|err| match std::error::Error::source(&err) {
@@ -100,10 +169,42 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         None => Failure::of(&err, err.code()),
     })?;
     told?;
-    close(&args, profile, played)
+    close(args, part.device.name, played)
 }
 
-fn close(args: &Args, profile: &Profile, played: Played) -> Result<(), Failure> {
+fn play_on_air(args: &Args, parts: Vec<Part>) -> Result<(), Failure> {
+    let radio = match &args.bus {
+        Some(path) => Radio::start_at(path),
+        None => Radio::start(),
+    }
+    .map_err(|err| Failure::of(&err, err.code()))?;
+    let linger = Duration::from_micros(args.linger.micros());
+    let mut playing = Vec::new();
+    for (number, part) in (1..).zip(parts) {
+        let Transport::Bluetooth(profile) = part.device.transport else {
+            continue;
+        };
+        let shown = sensor_of(profile, number);
+        let on_air = OnAir::begin(&radio, shown, part.player, part.header, part.ledger, linger)
+            .map_err(|err| Failure::of(&err, err.code()))?;
+        playing.push((part.device.name, on_air));
+    }
+    print(&format!("ready {}", radio.address()))?;
+    let threads: Vec<_> = playing
+        .into_iter()
+        .map(|(name, on_air)| (name, std::thread::spawn(move || on_air.play())))
+        .collect();
+    for (name, thread) in threads {
+        let played = thread
+            .join()
+            .map_err(|_| Failure::new("a device stopped being played", "sim.thread"))?
+            .map_err(|err| Failure::of(&err, err.code()))?;
+        close(args, name, played)?;
+    }
+    Ok(())
+}
+
+fn close(args: &Args, device: &str, played: Played) -> Result<(), Failure> {
     let Played {
         frames,
         samples,
@@ -111,13 +212,12 @@ fn close(args: &Args, profile: &Profile, played: Played) -> Result<(), Failure> 
     } = played;
     if !args.json {
         return print(&format!(
-            "played {}: {samples} samples of each lead in {frames} frames",
-            profile.name
+            "played {device}: {samples} samples of each lead in {frames} frames"
         ));
     }
     let document = serde_json::json!({
         "schema": "play/1",
-        "device": profile.name,
+        "device": device,
         "samples": samples,
         "frames": frames,
         "reason": reason,
@@ -125,8 +225,8 @@ fn close(args: &Args, profile: &Profile, played: Played) -> Result<(), Failure> 
     print(&document.to_string())
 }
 
-fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result<Signal, Failure> {
-    let leads: Vec<Option<Lead>> = profile
+fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, Failure> {
+    let leads: Vec<Option<Lead>> = device
         .waves
         .iter()
         .map(|wave| match wave {
@@ -136,8 +236,12 @@ fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result
             WaveKind::HeartSound => None,
         })
         .collect();
+    let is_sound = device.waves.contains(&WaveKind::HeartSound);
     let Some(path) = &args.recording else {
-        let mut config = scenario.synth(args.seed, profile.rate());
+        if is_sound {
+            return Ok(sound(args, device, scenario));
+        }
+        let mut config = scenario.synth(args.seed, device.rate());
         if let Some(bpm) = args.heart_rate {
             config.heart_rate_bpm = bpm;
         }
@@ -148,7 +252,7 @@ fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result
             .iter()
             .map(|lead| Wiring {
                 label: lead.map(|lead| lead.name().to_owned()),
-                rate: Some(profile.rate()),
+                rate: Some(device.rate()),
             })
             .collect();
         let source = Box::new(SynthSource::new(config, &leads));
@@ -165,7 +269,7 @@ fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result
         format: recording.format,
         repeat: args.repeat,
     };
-    let source = RecordingSource::new(recording, &leads, profile.rate(), profile.name, args.repeat)
+    let source = RecordingSource::new(recording, &leads, device.rate(), device.name, args.repeat)
         .map_err(|err| Failure::of(&err, err.code()))?;
     Ok(Signal {
         wiring: source.wiring(),
@@ -174,14 +278,32 @@ fn signal(args: &Args, profile: &'static Profile, scenario: &Scenario) -> Result
     })
 }
 
+/// Heart sounds at the scenario's rate.
+fn sound(args: &Args, device: &Device, scenario: &Scenario) -> Signal {
+    let heart_rate_bpm = args.heart_rate.unwrap_or(scenario.heart.rate_bpm);
+    let config = SoundSynthConfig {
+        heart_rate_bpm,
+        ..SoundSynthConfig::clean(args.seed, device.rate())
+    };
+    let wiring = device.labels().into_iter().map(|label| Wiring {
+        label: Some(label),
+        rate: Some(device.rate()),
+    });
+    Signal {
+        source: Box::new(SoundSource::new(config)),
+        wiring: wiring.collect(),
+        facts: SourceFacts::Synth { heart_rate_bpm },
+    }
+}
+
 fn header(
     args: &Args,
-    profile: &'static Profile,
+    device: &Device,
     signal: &Signal,
     scenario: String,
     pacing: Pacing,
 ) -> Header {
-    let to = profile.rate();
+    let to = device.rate();
     let from = signal
         .wiring
         .iter()
@@ -189,15 +311,15 @@ fn header(
         .find(|rate| *rate != to);
     Header {
         schema: SCHEMA,
-        device: profile.name,
-        maker: profile.maker,
-        model: profile.model,
-        rate_hz: profile.rate_hz,
-        samples_per_frame: profile.samples_per_frame,
-        modulus: profile.modulus,
-        gain_adu_per_mv: profile.gain_adu_per_mv,
-        rails: profile.rails,
-        leads: lead_labels(profile),
+        device: device.name,
+        maker: device.maker,
+        model: device.model,
+        rate_hz: device.rate_hz,
+        samples_per_frame: device.samples_per_frame,
+        modulus: device.modulus,
+        gain_adu_per_mv: device.gain_adu_per_mv(),
+        rails: device.rails,
+        leads: device.labels(),
         wiring: signal
             .wiring
             .iter()
@@ -252,7 +374,7 @@ fn read_scenario(wanted: &str) -> Result<(Scenario, String), Failure> {
 }
 
 fn unknown_device(name: &str) -> Failure {
-    let known: Vec<&str> = ALL.iter().map(|profile| profile.name).collect();
+    let known: Vec<&str> = Device::all().iter().map(|device| device.name).collect();
     Failure::new(format!("there is no device {name}"), "sim.device")
         .because_text(format!("the known ones are {}", known.join(", ")))
         .wrong_usage()

@@ -1,4 +1,5 @@
 use super::{Line, Next, Outgoing, Pacing, Player};
+use crate::device::Device;
 use crate::faults::FaultPlan;
 use crate::ledger::{EndReason, Entry, LossCause};
 use crate::scenario::Scenario;
@@ -10,6 +11,7 @@ use cardio_core::index::SampleIndex;
 use cardio_core::timeline::{Placement, Timeline};
 use cardio_protocol::decoder::DecoderEvent;
 use cardio_protocol::profile::{Profile, by_name};
+
 use proptest::prelude::*;
 
 const OPEN: Line = Line {
@@ -19,18 +21,18 @@ const OPEN: Line = Line {
 const TICK_US: u64 = 4_000;
 
 fn player(device: &str, scenario: &str, seconds: u64, seed: u64) -> Player {
-    let profile = by_name(device).unwrap();
+    let device = Device::by_name(device).unwrap();
     let scenario = Scenario::from_toml("test", scenario).unwrap();
-    let leads = vec![Some(cardio_core::lead::Lead::II); profile.waves.len()];
-    let source = SynthSource::new(scenario.synth(seed, profile.rate()), &leads);
+    let leads = vec![Some(cardio_core::lead::Lead::II); device.waves.len()];
+    let source = SynthSource::new(scenario.synth(seed, device.rate()), &leads);
     let pacing = Pacing {
         speed: 1.0,
         clock_ppm: 0.0,
-        samples: seconds * u64::from(profile.rate_hz),
+        samples: seconds * u64::from(device.rate_hz),
     };
-    let plan = FaultPlan::new(&scenario, profile, seed);
+    let plan = FaultPlan::new(&scenario, &device, seed);
     Player::new(
-        profile,
+        device,
         Box::new(source),
         vec![true; leads.len()],
         plan,
@@ -56,7 +58,7 @@ fn run(player: &mut Player) -> (Vec<(u64, Outgoing)>, EndReason) {
 
 /// What makes a device stream.
 fn start_command(player: &Player) -> &'static [u8] {
-    match player.profile.name {
+    match player.device.name {
         "openbci-cyton" => b"svb",
         "bioharness" => &[0x02, 0x16, 0x01, 0x01, 0x5E, 0x03],
         "bitalino" => &[0x09],

@@ -84,7 +84,7 @@ impl Radio {
     /// # Errors
     /// [`RadioError`] when the socket cannot be made.
     pub fn start_at(socket: &Path) -> Result<Self, RadioError> {
-        Self::listen(Listening::File(socket.to_owned()))
+        Self::listen(Listening::file(socket)?)
     }
 
     fn listen(listening: Listening) -> Result<Self, RadioError> {

@@ -7,7 +7,7 @@
 use std::io::{BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +58,15 @@ impl Listening {
     pub(super) fn nowhere_else() -> Self {
         let number = RADIOS.fetch_add(1, Ordering::Relaxed);
         Self::Abstract(format!("cardio-radio-{}-{number}", std::process::id()))
+    }
+
+    /// A file, whatever folder its clients run in.
+    pub(super) fn file(path: &Path) -> Result<Self, RadioError> {
+        let absolute = std::path::absolute(path).map_err(|source| RadioError::Listen {
+            address: path.display().to_string(),
+            source,
+        })?;
+        Ok(Self::File(absolute))
     }
 
     /// The address as D-Bus writes it.

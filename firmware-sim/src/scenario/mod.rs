@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub use span::{Span, SpanError};
 
 /// Scenarios that the program carries: name and text.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 12] = [
     ("calm", include_str!("../../scenarios/calm.toml")),
     (
         "electrode-off",
@@ -36,6 +36,12 @@ pub const BUILT_IN: [(&str, &str); 9] = [
         include_str!("../../scenarios/rough-line.toml"),
     ),
     ("unplugged", include_str!("../../scenarios/unplugged.toml")),
+    ("rough-air", include_str!("../../scenarios/rough-air.toml")),
+    ("weak-link", include_str!("../../scenarios/weak-link.toml")),
+    (
+        "wrong-baud",
+        include_str!("../../scenarios/wrong-baud.toml"),
+    ),
 ];
 
 /// Why a text is not a scenario.
@@ -212,6 +218,8 @@ impl Default for NoiseLevels {
 pub struct DeviceTraits {
     /// How much faster than nominal its clock runs, in parts per million.
     pub clock_ppm: f64,
+    /// The speed of its serial line, instead of the one that it is sold with.
+    pub baud: Option<u32>,
 }
 
 /// Faults by chance, seeded.
@@ -333,6 +341,78 @@ pub enum Fault {
         /// When.
         at: Span,
     },
+    /// Frames come in bunches, as over a link with a long interval.
+    Burst {
+        /// When.
+        at: Span,
+        /// How long.
+        #[serde(rename = "for")]
+        lasting: Span,
+        /// How many frames make a bunch.
+        frames: u64,
+    },
+    /// Values come faster than the daemon serves its bus: of so many frames only the last is
+    /// shown, and it is shown twice.
+    Coalesce {
+        /// When.
+        at: Span,
+        /// How many frames.
+        frames: u64,
+    },
+    /// The link is lost, and the device returns; its stream goes on or not as the device does it.
+    Disconnect {
+        /// When.
+        at: Span,
+        /// How long it is out of reach.
+        #[serde(rename = "for")]
+        lasting: Span,
+    },
+    /// The MTU of the link changes.
+    Mtu {
+        /// When.
+        at: Span,
+        /// Size of a value plus three.
+        mtu: u16,
+    },
+    /// The device's own clock jumps.
+    ClockJump {
+        /// When.
+        at: Span,
+        /// How far.
+        by: Span,
+        /// Whether it jumps back.
+        #[serde(default)]
+        back: bool,
+    },
+    /// The battery is nearly empty.
+    LowBattery {
+        /// When.
+        at: Span,
+        /// What is left of its charge.
+        percent: u8,
+    },
+    /// The firmware refuses commands.
+    Errors {
+        /// When.
+        at: Span,
+        /// How many of those that follow.
+        commands: u32,
+    },
+}
+
+impl Fault {
+    /// Whether it can happen on Bluetooth only.
+    pub(crate) const fn is_of_the_air(&self) -> bool {
+        matches!(
+            self,
+            Self::Coalesce { .. }
+                | Self::Disconnect { .. }
+                | Self::Mtu { .. }
+                | Self::ClockJump { .. }
+                | Self::LowBattery { .. }
+                | Self::Errors { .. }
+        )
+    }
 }
 
 const fn one() -> u64 {

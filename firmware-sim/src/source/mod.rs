@@ -2,12 +2,14 @@
 
 mod recording;
 mod resample;
+mod sound;
 mod synth;
 
 use cardio_core::index::SampleIndex;
 
 pub use recording::{RecordingSource, SourceError, Wiring};
 pub use resample::Resampler;
+pub use sound::SoundSource;
 pub use synth::SynthSource;
 
 /// A mark that the source knows of: a beat, by its letter, or what a file says.

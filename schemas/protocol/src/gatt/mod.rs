@@ -106,6 +106,9 @@ pub trait GattPeripheral: Send {
     /// The link has this MTU from now on. Nothing to do for a device whose values are short.
     fn set_mtu(&mut self, _mtu: u16) {}
 
+    /// The device's clock jumps by milliseconds. Nothing to do for a device without one.
+    fn shift_clock(&mut self, _by_ms: i64) {}
+
     /// The link is lost: subscriptions end, streams go on or not as the device does it.
     fn disconnect(&mut self);
 

@@ -22,6 +22,8 @@ pub struct MovesensePeripheral {
     refusal: Option<u16>,
     /// Samples taken since the sensor started.
     taken: u64,
+    /// How far the clock was set since the sensor started.
+    shift_ms: i64,
     logs: BTreeMap<u32, Vec<u8>>,
     recording: bool,
 }
@@ -41,6 +43,7 @@ impl MovesensePeripheral {
             subscription: None,
             refusal: None,
             taken: 0,
+            shift_ms: 0,
             logs: BTreeMap::new(),
             recording: false,
         }
@@ -191,6 +194,7 @@ impl GattPeripheral for MovesensePeripheral {
         }
         self.skip(1);
         let millis = self.taken.saturating_mul(1000) / u64::from(RATE_HZ);
+        let millis = millis.wrapping_add_signed(self.shift_ms);
         let millis = u32::try_from(millis & u64::from(u32::MAX)).unwrap_or(0);
         if let Some(reference) = self.subscription {
             self.send_body(reference, &EcgBody { millis, samples }.encode(), out);
@@ -204,6 +208,10 @@ impl GattPeripheral for MovesensePeripheral {
 
     fn set_mtu(&mut self, mtu: u16) {
         self.mtu = usize::from(mtu);
+    }
+
+    fn shift_clock(&mut self, by_ms: i64) {
+        self.shift_ms = self.shift_ms.saturating_add(by_ms);
     }
 
     fn disconnect(&mut self) {

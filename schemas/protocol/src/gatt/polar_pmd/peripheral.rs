@@ -5,21 +5,36 @@ use crate::gatt::sig_hrs::{BATTERY_LEVEL, read_information};
 use crate::gatt::{GattPeripheral, Notification, Uuid};
 
 use super::control::{GET_SETTINGS, GET_STATUS, START, STOP, ecg_settings, settings_bytes};
-use super::{CONTROL, ControlMessage, DATA, ECG, EcgFrame, Response, Status};
+use super::{CONTROL, ControlMessage, DATA, ECG, EcgFrame, PROFILE, Response, Status};
 
 /// Where the strap's clock starts when it has been off: 2019-01-01.
 const CLOCK_START_NANOS: u64 = 599_616_000_000_000_000;
 const RATE_HZ: u64 = 130;
 
 /// A simulated Polar H10.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PolarPeripheral {
     running: bool,
     control: bool,
     data: bool,
     /// Samples taken since the clock started.
     taken: u64,
-    usual: u64,
+    mtu: u16,
+    /// How far the clock was set since it started.
+    shift_ns: i64,
+}
+
+impl Default for PolarPeripheral {
+    fn default() -> Self {
+        Self {
+            running: false,
+            control: false,
+            data: false,
+            taken: 0,
+            mtu: PROFILE.min_mtu,
+            shift_ns: 0,
+        }
+    }
 }
 
 impl PolarPeripheral {
@@ -53,6 +68,7 @@ impl PolarPeripheral {
             (_, None) => answer.status = Status(4),
             (_, Some(other)) if other != ECG => answer.status = Status(3),
             (GET_SETTINGS, _) => answer.parameters = settings_bytes(&ecg_settings()),
+            (START, _) if self.mtu < PROFILE.min_mtu => answer.status = Status::BAD_MTU,
             (START, _) if self.running => answer.status = Status::ALREADY,
             (START, _) => self.running = true,
             (STOP, _) if !self.running => answer.status = Status::ALREADY,
@@ -93,12 +109,13 @@ impl GattPeripheral for PolarPeripheral {
 
     fn frame(&mut self, rows: &FrameRows, out: &mut Vec<Notification>) {
         let samples: Vec<i32> = rows.row(0).unwrap_or_default().to_vec();
-        self.usual = u64::try_from(samples.len()).unwrap_or(0);
-        self.skip(1);
+        let len = u64::try_from(samples.len()).unwrap_or(0);
+        self.taken = self.taken.saturating_add(len);
         if self.data && self.running {
             let nanos = u128::from(self.taken) * 1_000_000_000 / u128::from(RATE_HZ);
+            let since = CLOCK_START_NANOS.saturating_add(u64::try_from(nanos).unwrap_or(0));
             let value = EcgFrame {
-                nanos: CLOCK_START_NANOS.saturating_add(u64::try_from(nanos).unwrap_or(0)),
+                nanos: since.saturating_add_signed(self.shift_ns),
                 samples,
             }
             .encode();
@@ -107,7 +124,18 @@ impl GattPeripheral for PolarPeripheral {
     }
 
     fn skip(&mut self, frames: u64) {
-        self.taken = self.taken.saturating_add(frames.saturating_mul(self.usual));
+        let usual = PROFILE.signal.map_or(0, |signal| signal.samples_per_frame);
+        let samples = frames.saturating_mul(u64::try_from(usual).unwrap_or(0));
+        self.taken = self.taken.saturating_add(samples);
+    }
+
+    fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
+    }
+
+    fn shift_clock(&mut self, by_ms: i64) {
+        let by_ns = by_ms.saturating_mul(1_000_000);
+        self.shift_ns = self.shift_ns.saturating_add(by_ns);
     }
 
     fn disconnect(&mut self) {

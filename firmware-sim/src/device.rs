@@ -1,0 +1,221 @@
+//! What the player has to know of a device, whatever it is connected by.
+//!
+//! Deliberately absent: devices that send nothing unless they are asked for it again and again
+//! (`viatom-er1`), and those without a waveform (`sig-hrs`).
+
+use cardio_core::acquisition::WaveformKind;
+use cardio_core::calibration::Calibration;
+use cardio_core::device::IntegrityClass;
+use cardio_core::rate::SamplingRate;
+use cardio_protocol::decoder::{Encoder, FrameRows};
+use cardio_protocol::gatt::{self, GattPeripheral, GattProfile, SignalSpec, Uuid};
+use cardio_protocol::profile::{self, Profile, WaveKind};
+use cardio_protocol::session::Peripheral;
+
+/// Profiles on Bluetooth that can be played.
+const ON_BLUETOOTH: [&str; 3] = ["polar-pmd", "movesense-gsp", "ble-audio-packets"];
+
+/// How a device is connected.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    /// A serial line.
+    Serial(&'static Profile),
+    /// Bluetooth Low Energy.
+    Bluetooth(&'static GattProfile),
+}
+
+/// One kind of device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Stable name of its profile.
+    pub name: &'static str,
+    /// Maker.
+    pub maker: &'static str,
+    /// Model.
+    pub model: &'static str,
+    /// How it is connected.
+    pub transport: Transport,
+    /// Samples per second of every row.
+    pub rate_hz: u32,
+    /// Samples of each row in one frame.
+    pub samples_per_frame: usize,
+    /// How a loss can be noticed.
+    pub integrity: IntegrityClass,
+    /// Number of values of the frame counter, if there is one.
+    pub modulus: Option<u32>,
+    /// How the device turns what it measures into counts.
+    pub converter: Calibration,
+    /// Lowest and highest count.
+    pub rails: (i32, i32),
+    /// The rows of a frame.
+    pub waves: &'static [WaveKind],
+}
+
+impl Device {
+    /// Every device that can be played.
+    pub fn all() -> Vec<Self> {
+        let serial = profile::ALL.into_iter().map(Self::on_serial);
+        let on_air = ON_BLUETOOTH.into_iter().filter_map(Self::by_name);
+        serial.chain(on_air).collect()
+    }
+
+    /// The device of a stable name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        if let Some(profile) = profile::by_name(name) {
+            return Some(Self::on_serial(profile));
+        }
+        let profile = gatt::by_name(name).filter(|_| ON_BLUETOOTH.contains(&name))?;
+        Some(Self::on_bluetooth(profile, profile.signal.as_ref()?))
+    }
+
+    fn on_serial(profile: &'static Profile) -> Self {
+        Self {
+            name: profile.name,
+            maker: profile.maker,
+            model: profile.model,
+            transport: Transport::Serial(profile),
+            rate_hz: profile.rate_hz,
+            samples_per_frame: profile.samples_per_frame,
+            integrity: profile.integrity,
+            modulus: profile.modulus,
+            converter: profile.converter(),
+            rails: profile.rails,
+            waves: profile.waves,
+        }
+    }
+
+    fn on_bluetooth(profile: &'static GattProfile, signal: &'static SignalSpec) -> Self {
+        Self {
+            name: profile.name,
+            maker: profile.maker,
+            model: profile.model,
+            transport: Transport::Bluetooth(profile),
+            rate_hz: signal.rate_hz,
+            samples_per_frame: signal.samples_per_frame,
+            integrity: signal.integrity,
+            modulus: signal.modulus,
+            converter: signal.calibration(),
+            rails: signal.rails,
+            waves: signal.waves,
+        }
+    }
+
+    /// Samples per second.
+    pub fn rate(&self) -> SamplingRate {
+        SamplingRate::hz(self.rate_hz).expect("invariant: a profile's rate is above zero")
+    }
+
+    /// Samples of each row in one frame.
+    pub fn per_frame(&self) -> u64 {
+        u64::try_from(self.samples_per_frame).unwrap_or(1).max(1)
+    }
+
+    /// Counts per millivolt; `None` for what is no voltage.
+    pub fn gain_adu_per_mv(&self) -> Option<f64> {
+        let is_sound = self.waves.contains(&WaveKind::HeartSound);
+        (!is_sound).then(|| self.converter.gain_adu_per_unit())
+    }
+
+    /// The rows by name.
+    pub fn labels(&self) -> Vec<String> {
+        let kind = |wave: &WaveKind| match wave {
+            WaveKind::Ecg(lead) => WaveformKind::Ecg(*lead),
+            WaveKind::EcgOther(label) => WaveformKind::EcgOther((*label).to_owned()),
+            WaveKind::HeartSound => WaveformKind::HeartSound(None),
+        };
+        self.waves
+            .iter()
+            .map(|wave| kind(wave).label().to_owned())
+            .collect()
+    }
+
+    /// A device of this kind, switched on.
+    pub(crate) fn firmware(&self) -> Firmware {
+        match self.transport {
+            Transport::Serial(profile) => Firmware::Serial {
+                encoder: (profile.encoder)(),
+                peripheral: (profile.peripheral)(),
+            },
+            Transport::Bluetooth(profile) => Firmware::Bluetooth((profile.peripheral)()),
+        }
+    }
+}
+
+/// What a device sends at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// The characteristic, where there is one.
+    pub(crate) from: Option<Uuid>,
+    /// The bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What runs on a device.
+pub(crate) enum Firmware {
+    /// Frames on a line, and the commands for them.
+    Serial {
+        encoder: Box<dyn Encoder>,
+        peripheral: Box<dyn Peripheral>,
+    },
+    /// Characteristics.
+    Bluetooth(Box<dyn GattPeripheral>),
+}
+
+impl Firmware {
+    pub(crate) fn is_streaming(&self) -> bool {
+        match self {
+            Self::Serial { peripheral, .. } => peripheral.is_streaming(),
+            Self::Bluetooth(device) => device.is_streaming(),
+        }
+    }
+
+    /// Lets frames count that were not sent.
+    pub(crate) fn skip(&mut self, frames: u64) {
+        match self {
+            Self::Serial { encoder, .. } => encoder.skip(frames),
+            Self::Bluetooth(device) => device.skip(frames),
+        }
+    }
+
+    pub(crate) fn next_seq(&self) -> Option<u32> {
+        match self {
+            Self::Serial { encoder, .. } => encoder.next_seq().map(|seq| seq.0),
+            Self::Bluetooth(_) => None,
+        }
+    }
+
+    /// One frame, in the parts that it is sent in.
+    pub(crate) fn frame(&mut self, rows: &FrameRows) -> Vec<Packet> {
+        match self {
+            Self::Serial { encoder, .. } => {
+                let mut bytes = Vec::new();
+                encoder.frame(rows, &mut bytes);
+                vec![Packet { from: None, bytes }]
+            }
+            Self::Bluetooth(device) => {
+                let mut sent = Vec::new();
+                device.frame(rows, &mut sent);
+                sent.into_iter()
+                    .map(|sent| Packet {
+                        from: Some(sent.from),
+                        bytes: sent.value,
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// The device is switched off and on.
+    pub(crate) fn power_cycle(&mut self) {
+        match self {
+            Self::Serial {
+                encoder,
+                peripheral,
+            } => {
+                peripheral.power_cycle();
+                encoder.reset();
+            }
+            Self::Bluetooth(device) => device.power_cycle(),
+        }
+    }
+}
