@@ -289,7 +289,6 @@ fn signal_fault(
 mod tests {
     use super::FaultPlan;
     use crate::device::Device;
-    use crate::device::Device;
     use crate::scenario::Scenario;
 
     fn plan(device: &str, text: &str) -> FaultPlan {

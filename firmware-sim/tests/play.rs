@@ -388,3 +388,31 @@ fn errors_say_what_because_try_and_code() {
     let output = run(&["play", "--device", "openbci-cyton", "--speed", "0"]);
     assert_eq!(output.status.code(), Some(64));
 }
+
+#[test]
+fn a_board_whose_line_runs_at_another_speed_is_noise_at_the_usual_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _out) = start(
+        folder.path(),
+        &[
+            "--device",
+            "bitalino",
+            "--scenario",
+            "wrong-baud",
+            "--duration",
+            "1s",
+        ],
+    );
+    // A command at the wrong speed is none; at the right one the board streams.
+    let mut port = open(folder.path(), by_name("bitalino").unwrap().baud);
+    port.write_all(&[0x09]).unwrap();
+    drop(port);
+    let mut port = open(folder.path(), 9600);
+    port.write_all(&[0x09]).unwrap();
+    let bytes = read_to_end(&mut port);
+    drop(port);
+    assert!(child.wait().unwrap().success());
+    let ledger = ledger(folder.path());
+    assert_eq!(of_kind(&ledger, "command").len(), 1);
+    assert_eq!(sent(&ledger), placed("bitalino", &bytes));
+}

@@ -1,21 +1,16 @@
 //! The radio that does not exist, as unmodified btleplug sees it.
-//!
-//! libdbus reads the address of its bus once in a process, so each test runs in a process of
-//! its own: the test starts itself again with the address in its environment.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::future::Future;
-use std::path::Path;
-use std::process::Command;
+mod support;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use btleplug::api::{
-    Central as _, CentralEvent, Characteristic, Manager as _, Peripheral as _, ScanFilter,
-    ValueNotification, WriteType,
+    Central as _, CentralEvent, Manager as _, Peripheral as _, ScanFilter, WriteType,
 };
-use btleplug::platform::{Adapter, Manager, Peripheral};
+use btleplug::platform::Peripheral;
 use cardio_core::clock::BoxInstant;
 use cardio_core::ids::BootId;
 use cardio_firmware_sim::radio::{Radio, Sensor, SensorHandle, Sent};
@@ -26,96 +21,15 @@ use cardio_protocol::gatt::{
 };
 use cardio_protocol::session::{SessionState, SessionTiming};
 use futures_util::{Stream, StreamExt as _};
+use support::{PATIENCE, Values, adapter, alone, characteristic, connect, find, next_value, soon};
 
-const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
-const INSIDE: &str = "CARDIO_RADIO_INSIDE";
 const STRAP: &str = "C0:00:00:00:00:01";
-/// Longer than anything here takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs a test in a process of its own, on a bus of its own.
-fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Radio) -> F) {
-    if std::env::var_os(INSIDE).is_some() {
-        let address = std::env::var(BUS).unwrap();
-        let socket = address.strip_prefix("unix:path=").unwrap();
-        let radio = Radio::start_at(Path::new(socket)).unwrap();
-        assert_eq!(radio.address(), address);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        return runtime.block_on(test(radio));
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .env(
-            BUS,
-            format!("unix:path={}", folder.path().join("bus").display()),
-        )
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what} did not come"))
-}
-
-async fn adapter() -> (Manager, Adapter) {
-    let manager = Manager::new().await.unwrap();
-    let mut adapters = manager.adapters().await.unwrap();
-    assert_eq!(adapters.len(), 1);
-    (manager, adapters.remove(0))
-}
-
-/// Scans until a sensor of this name is found.
-async fn find(adapter: &Adapter, name: &str) -> Peripheral {
-    let mut events = adapter.events().await.unwrap();
-    adapter.start_scan(ScanFilter::default()).await.unwrap();
-    loop {
-        for peripheral in adapter.peripherals().await.unwrap() {
-            let properties = peripheral.properties().await.unwrap().unwrap();
-            if properties.local_name.as_deref() == Some(name) {
-                adapter.stop_scan().await.unwrap();
-                return peripheral;
-            }
-        }
-        soon("an event of the scan", events.next()).await;
-    }
-}
-
-fn characteristic(peripheral: &Peripheral, wanted: Uuid) -> Characteristic {
-    let wanted = uuid::Uuid::from_u128(wanted.0);
-    let mut all = peripheral.characteristics().into_iter();
-    all.find(|found| found.uuid == wanted).unwrap()
-}
 
 fn strap(radio: &Radio) -> (SensorHandle, Arc<Mutex<polar_pmd::PolarPeripheral>>) {
     let device = Arc::new(Mutex::new(polar_pmd::PolarPeripheral::default()));
     let mut shown = Sensor::of(&polar_pmd::PROFILE, STRAP, "Polar H10 0A0B0C0D");
     shown.manufacturer_data.insert(0x006B, vec![0x33, 0x00]);
     (radio.add(shown, Arc::clone(&device)), device)
-}
-
-async fn connect(peripheral: &Peripheral) {
-    peripheral.connect().await.unwrap();
-    peripheral.discover_services().await.unwrap();
-}
-
-type Values = std::pin::Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
-
-async fn next_value(values: &mut Values) -> (u128, Vec<u8>) {
-    let value = soon("a value", values.next()).await.unwrap();
-    (value.uuid.as_u128(), value.value)
 }
 
 /// Waits for an event of the adapter.

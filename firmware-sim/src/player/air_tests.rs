@@ -288,12 +288,20 @@ fn every_fault_of_rough_air_is_heard_as_the_ledger_tells_it() {
         assert_eq!(visit.host.placed, visit.frames(), "{device}");
         let counts = visit.host.timeline.counts();
         let repeats = visit.count(|entry| matches!(entry, Entry::Repeat { .. }));
+        // A packet that comes again from a stethoscope is dropped before it is a frame.
+        let expected = match device {
+            "ble-audio-packets" => (0, 1),
+            _ => (u64::try_from(repeats).unwrap(), 1),
+        };
         assert_eq!(
-            counts.repeated_frames,
-            u64::try_from(repeats).unwrap(),
-            "{device}"
+            (
+                repeats,
+                visit.count(|entry| matches!(entry, Entry::Garbage { .. }))
+            ),
+            (3, 1)
         );
-        assert_eq!(counts.late_frames, 1, "{device}");
+        let found = (counts.repeated_frames, counts.late_frames);
+        assert_eq!(found, expected, "{device}");
         for cause in [
             LossCause::Drop,
             LossCause::Corrupt,

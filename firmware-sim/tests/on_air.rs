@@ -1,0 +1,221 @@
+//! The real program with several sensors on its radio, heard by unmodified btleplug and the
+//! sessions of the box.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use btleplug::api::{Peripheral as _, WriteType};
+use btleplug::platform::{Adapter, Peripheral};
+use cardio_core::clock::BoxInstant;
+use cardio_core::ids::BootId;
+use cardio_protocol::decoder::DecoderEvent;
+use cardio_protocol::gatt::{GattAction, GattSession, Uuid, by_name};
+use cardio_protocol::session::SessionTiming;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use support::{Values, adapter, alone_with_bus, characteristic, connect, find, soon};
+
+/// The program; it ends with the test, however that ends.
+struct Sim(Child);
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the program on a bus; returns once sensors can be found.
+fn start(socket: &Path, args: &[&str]) -> Sim {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cardio-sim"))
+        .args(["play", "--bus", socket.to_str().unwrap()])
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let sim = Sim(child);
+    out.read_line(&mut line).unwrap();
+    assert_eq!(
+        line.trim_end(),
+        format!("ready unix:path={}", socket.display())
+    );
+    // Read to its end, so that the program can write its last line.
+    std::thread::spawn(move || out.lines().count());
+    sim
+}
+
+fn now() -> BoxInstant {
+    BoxInstant {
+        boot: BootId([1; 16]),
+        micros: 0,
+    }
+}
+
+async fn carry_out(found: &Peripheral, actions: Vec<GattAction>) {
+    for action in actions {
+        match action {
+            GattAction::Subscribe(to) => {
+                found.subscribe(&characteristic(found, to)).await.unwrap();
+            }
+            // What is read shows as a notification too, and is taken from there.
+            GattAction::Read(from) => {
+                found.read(&characteristic(found, from)).await.unwrap();
+            }
+            GattAction::Write { to, value, .. } => {
+                let to = characteristic(found, to);
+                found
+                    .write(&to, &value, WriteType::WithResponse)
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+}
+
+/// A sensor that is connected.
+struct Linked {
+    found: Peripheral,
+    values: Values,
+    session: Box<dyn GattSession>,
+}
+
+impl Linked {
+    async fn to(adapter: &Adapter, name: &str, profile: &str) -> Self {
+        let found = find(adapter, name).await;
+        connect(&found).await;
+        Self {
+            values: found.notifications().await.unwrap(),
+            session: (by_name(profile).unwrap().session)(SessionTiming::default()),
+            found,
+        }
+    }
+
+    /// The rows that it sends, as many frames as asked for.
+    async fn hear(&mut self, frames: usize) -> Vec<Value> {
+        let actions = self.session.start(now());
+        carry_out(&self.found, actions).await;
+        let mut rows = Vec::new();
+        while rows.len() < frames {
+            let value = soon("a value", self.values.next()).await.unwrap();
+            let mut events = Vec::new();
+            let from = Uuid(value.uuid.as_u128());
+            let actions = self
+                .session
+                .on_value(from, &value.value, now(), &mut events);
+            carry_out(&self.found, actions).await;
+            for event in events {
+                if let DecoderEvent::Frame(frame) = event {
+                    let heard: Vec<&[i32]> = frame.rows.rows().collect();
+                    rows.push(serde_json::json!(heard));
+                }
+            }
+        }
+        rows
+    }
+}
+
+fn sent(ledger: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(ledger).unwrap();
+    // The program was killed: its last line may not be whole.
+    let (whole, _) = text.rsplit_once('\n').unwrap();
+    whole
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["event"] == "frame")
+        .map(|line| line["rows"].clone())
+        .collect()
+}
+
+#[test]
+fn three_sensors_at_once_are_heard_sample_for_sample() {
+    alone_with_bus(
+        "three_sensors_at_once_are_heard_sample_for_sample",
+        |socket| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let devices = [
+                ("polar-pmd", "Polar H10 00000001", 5),
+                ("movesense-gsp", "Movesense 000000000002", 40),
+                ("ble-audio-packets", "Stethoscope 3", 120),
+            ];
+            let ledgers = devices.map(|(device, ..)| folder.path().join(device));
+            let mut args = vec!["--duration", "60s", "--linger", "0s"];
+            for ((device, ..), ledger) in devices.iter().zip(&ledgers) {
+                args.extend(["--device", device, "--ledger", ledger.to_str().unwrap()]);
+            }
+            let sim = start(&socket, &args);
+            let (_manager, adapter) = adapter().await;
+            let [strap, sensor, stethoscope] = devices;
+            let mut first = Linked::to(&adapter, strap.1, strap.0).await;
+            let mut second = Linked::to(&adapter, sensor.1, sensor.0).await;
+            let mut third = Linked::to(&adapter, stethoscope.1, stethoscope.0).await;
+            let heard = tokio::join!(
+                first.hear(strap.2),
+                second.hear(sensor.2),
+                third.hear(stethoscope.2),
+            );
+            drop(sim);
+            for (heard, ledger) in [heard.0, heard.1, heard.2].iter().zip(&ledgers) {
+                let sent = sent(ledger);
+                assert!(sent.len() >= heard.len());
+                assert!(sent.starts_with(heard), "{}", ledger.display());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_sensor_that_leaves_by_its_scenario_is_seen_to_leave_and_the_visit_ends() {
+    alone_with_bus(
+        "a_sensor_that_leaves_by_its_scenario_is_seen_to_leave_and_the_visit_ends",
+        |socket| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let (scenario, ledger) = (folder.path().join("away.toml"), folder.path().join("l"));
+            let text = "[[fault]]\nkind = \"disconnect\"\nat = \"3s\"\nfor = \"1s\"\n";
+            std::fs::write(&scenario, text).unwrap();
+            let mut sim = start(
+                &socket,
+                &[
+                    "--device",
+                    "movesense-gsp",
+                    "--scenario",
+                    scenario.to_str().unwrap(),
+                    "--ledger",
+                    ledger.to_str().unwrap(),
+                    "--duration",
+                    "6s",
+                    "--linger",
+                    "0s",
+                ],
+            );
+            let (_manager, adapter) = adapter().await;
+            let mut sensor = Linked::to(&adapter, "Movesense 000000000001", "movesense-gsp").await;
+            sensor.hear(10).await;
+            let left = async {
+                while sensor.found.is_connected().await.unwrap() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            soon("the end of the link", left).await;
+            let ended = tokio::task::spawn_blocking(move || sim.0.wait().unwrap());
+            assert!(soon("the end of the visit", ended).await.unwrap().success());
+            let text = std::fs::read_to_string(&ledger).unwrap();
+            for told in [
+                r#""cause":"disconnect""#,
+                r#""state":"closed""#,
+                r#""event":"end""#,
+            ] {
+                assert!(text.contains(told), "{told} in {text}");
+            }
+        },
+    );
+}
