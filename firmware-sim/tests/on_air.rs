@@ -1,7 +1,11 @@
 //! The real program with several sensors on its radio, heard by unmodified btleplug and the
 //! sessions of the box.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 mod support;
 

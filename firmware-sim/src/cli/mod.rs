@@ -33,7 +33,7 @@ enum Verb {
     /// Lists the devices that can be played, and the scenarios.
     Devices(devices::Args),
     /// Plays a device on a pseudo-terminal, or sensors on a Bluetooth radio of their own.
-    Play(play::Args),
+    Play(Box<play::Args>),
 }
 
 /// Runs the program.
