@@ -10,6 +10,9 @@
 //! - A file goes 7 days after all that can be read of it is acknowledged; first when the space
 //!   is scarce, or when there are more than 16 of them.
 //!
+//! - When the file that carried is set aside too, carrying goes on from the last frame whose
+//!   carrier was certainly acknowledged.
+//!
 //! A frame that is carried twice is filed once, so every doubt is answered by carrying again.
 
 use cardio_core::clock::{BoxInstant, UtcMicros};
@@ -20,7 +23,7 @@ use rusqlite::{Connection, params};
 use crate::aside::{self, Aside};
 use crate::error::OutboxError;
 use crate::intact::{self, Intact, Piece, Wanted};
-use crate::lanes::{Lanes, MAX_SEQ, signed, unsigned};
+use crate::lanes::{LaneRow, Lanes, MAX_SEQ, signed, unsigned};
 use crate::sealing::EncodedRecord;
 use crate::space::SpaceLevel;
 use crate::store::Store;
@@ -60,7 +63,7 @@ struct LaneSource {
     progress: Progress,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Progress {
     upto: u64,
     waiting: u64,
@@ -91,10 +94,15 @@ impl Carrying {
     /// What is to be carried of the files that are there now.
     pub(crate) fn load(conn: &Connection, outbox: &std::path::Path) -> Result<Self, OutboxError> {
         let mut carrying = Self::default();
-        for aside in aside::list(outbox)? {
+        let asides = aside::list(outbox)?;
+        for (at, aside) in asides.iter().enumerate() {
+            let later = asides.get(at + 1..).unwrap_or_default();
             match aside.carried_at() {
-                Some(at) => carrying.finished.push((aside, at)),
-                None => carrying.sources.push(Source::of(conn, aside)?),
+                Some(at) => carrying.finished.push((aside.clone(), at)),
+                None => {
+                    let source = Source::of(conn, aside.clone(), later)?;
+                    carrying.sources.push(source);
+                }
             }
         }
         Ok(carrying)
@@ -146,27 +154,33 @@ impl Carrying {
 }
 
 impl Source {
-    fn of(own: &Connection, aside: Aside) -> Result<Self, OutboxError> {
+    /// `later` are the files that were set aside after it, and may have carried it.
+    fn of(own: &Connection, aside: Aside, later: &[Aside]) -> Result<Self, OutboxError> {
         let conn = intact::open(&aside.path).ok();
         let known = conn.as_ref().and_then(intact::lanes);
         let begin = |lane: Lane| {
             let row = known.as_ref().map(|lanes| *lanes.get(lane));
             let upto = row.map_or(0, |row| row.acked);
-            let counted = conn
-                .as_ref()
-                .and_then(|conn| intact::count(conn, lane, upto));
-            let fresh = Progress {
-                upto,
-                waiting: counted.or(row.map(|row| row.waiting())).unwrap_or(0),
-                carried: 0,
-                passed: 0,
-                last: 0,
-                done: false,
+            let end = row.map_or(MAX_SEQ, |row| row.next.saturating_sub(1));
+            let begun = match Progress::load(own, &aside, lane)? {
+                Some(own) => Some(own),
+                None => Progress::inherited(later, &aside, lane)
+                    .filter(|heir| (upto..=end).contains(&heir.upto)),
             };
+            let progress = begun.unwrap_or_else(|| {
+                let counted = conn
+                    .as_ref()
+                    .and_then(|conn| intact::count(conn, lane, upto));
+                Progress {
+                    upto,
+                    waiting: counted.or(row.map(|row| row.waiting())).unwrap_or(0),
+                    ..Progress::default()
+                }
+            });
             Ok(LaneSource {
                 chain: row.map(|row| row.chain),
-                end: row.map_or(MAX_SEQ, |row| row.next.saturating_sub(1)),
-                progress: Progress::load(own, &aside, lane)?.unwrap_or(fresh),
+                end,
+                progress,
             })
         };
         let [alert, routine, bulk, log] = Lane::ALL.map(begin);
@@ -234,6 +248,38 @@ impl Progress {
                 .optional()
         })
         .map_err(|source| OutboxError::database("read how far a file is carried", source))
+    }
+
+    /// How far a file was certainly carried by those that were set aside after it. The latest
+    /// of them that tells counts.
+    fn inherited(later: &[Aside], aside: &Aside, lane: Lane) -> Option<Self> {
+        later.iter().rev().find_map(|heir| {
+            let conn = intact::open(&heir.path).ok()?;
+            let told = Self::load(&conn, aside, lane).ok()??;
+            told.as_acknowledged(intact::lanes(&conn)?.get(lane))
+        })
+    }
+
+    /// What of this progress is acknowledged, by the lane in which the carriers stand. At most
+    /// all that waits there were carriers, and they stand in the order of what they carry.
+    /// `None` when the two contradict each other.
+    fn as_acknowledged(self, carriers: &LaneRow) -> Option<Self> {
+        if self.last >= carriers.next {
+            return None;
+        }
+        if self.last <= carriers.acked {
+            return Some(Self { last: 0, ..self });
+        }
+        let waiting = (carriers.next - 1).saturating_sub(carriers.acked);
+        let back = waiting.saturating_add(self.passed).min(self.upto);
+        Some(Self {
+            upto: self.upto - back,
+            waiting: self.waiting.saturating_add(back),
+            carried: self.carried.saturating_sub(waiting),
+            passed: 0,
+            last: 0,
+            done: false,
+        })
     }
 
     fn save(&self, conn: &Connection, aside: &Aside, lane: Lane) -> Result<(), OutboxError> {

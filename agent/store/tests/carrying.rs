@@ -250,6 +250,35 @@ fn a_second_set_aside_carries_the_frames_and_not_their_carriers() {
     assert_eq!(events_of, wanted);
 }
 
+#[test]
+fn what_was_carried_and_acknowledged_is_not_carried_again_after_further_damage() {
+    let (_dir, path, ends) = setting();
+    let (outbox, stored) = filled(&ends, &path);
+    fork(&ends, &outbox, &stored[10]);
+    // the alert lane, then two batches of 16 of the routine lane
+    batch(&ends, &outbox);
+    batch(&ends, &outbox);
+    ack_all(&ends, &outbox, 1);
+    batch(&ends, &outbox);
+    let own = put(&outbox, Lane::Routine, event(500)).unwrap();
+    fork(&ends, &outbox, &own);
+    // a file that is set aside before it has carried anything tells nothing
+    let own = put(&outbox, Lane::Routine, event(501)).unwrap();
+    fork(&ends, &outbox, &own);
+    carry_all(&ends, &outbox);
+    let again = |lane| -> Vec<Record> {
+        let inner = carried(&ends, &outbox, lane).into_iter();
+        inner
+            .filter(|record| matches!(record, Record::BoxEvent(_)))
+            .collect()
+    };
+    // 16 of them were acknowledged; the second file's own record counts as one more carrier
+    let own = [event(500), event(501)];
+    let wanted: Vec<Record> = events(20..40).into_iter().chain(own).collect();
+    assert_eq!(again(Lane::Routine), wanted);
+    assert_eq!(again(Lane::Alert), []);
+}
+
 /// Overwrites pages of a database that hold frames of the lane.
 fn destroy(path: &Path, pages: std::ops::Range<u64>) {
     use std::os::unix::fs::FileExt as _;
