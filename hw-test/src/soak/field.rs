@@ -30,6 +30,11 @@ const FLIPS: (u64, u64) = (1, 16);
 /// before everything that it was ever told.
 const JUMPS_S: [i64; 5] = [0, 3_600, -3_600, -86_400, -1_700_000_000];
 
+/// How often a gateway that ends while it starts is started again, and after how long: as its
+/// service manager does.
+const STARTS: u32 = 5;
+const START_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a gateway from an old backup may take to be sent everything again.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
 
@@ -204,13 +209,29 @@ impl Field {
         if self.gateway.has_ended()? {
             say(self.gateway.last_words());
             self.restarts += 1;
-            self.gateway = self.stage.start_gateway()?;
+            self.start_gateway()?;
         }
         if self.agent.has_ended()? {
             say(self.agent.last_words());
             self.restarts += 1;
             self.agent = self.stage.start_agent()?;
         }
+        Ok(())
+    }
+
+    fn start_gateway(&mut self) -> anyhow::Result<()> {
+        for _ in 1..STARTS {
+            match self.stage.start_gateway() {
+                Ok(gateway) => {
+                    self.gateway = gateway;
+                    return Ok(());
+                }
+                Err(err) => say(format!("{err:#}")),
+            }
+            self.restarts += 1;
+            pause(START_AGAIN);
+        }
+        self.gateway = self.stage.start_gateway()?;
         Ok(())
     }
 
@@ -232,7 +253,7 @@ impl Field {
 
     fn up(&mut self, who: Who) -> anyhow::Result<()> {
         if who.has_gateway() {
-            self.gateway = self.stage.start_gateway()?;
+            self.start_gateway()?;
         }
         if who.has_box() {
             self.agent = self.stage.start_agent()?;
@@ -344,7 +365,7 @@ impl Field {
         pause(lasts);
         self.gateway.kill()?;
         self.card(Who::Gateway)?.replace_with(&backup)?;
-        self.gateway = self.stage.start_gateway()?;
+        self.start_gateway()?;
         self.is_behind = true;
         self.backup = Some(self.card(Who::Gateway)?.cut("gateway-backup")?);
         Ok(())
