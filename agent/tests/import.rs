@@ -41,8 +41,8 @@ struct Kept {
     room: Option<usize>,
 }
 
-impl Keep for Shelf {
-    fn keep(&self, lane: Lane, record: Record) -> Result<(), OutboxError> {
+impl Shelf {
+    fn keep_one(&self, lane: Lane, record: Record) -> Result<(), OutboxError> {
         let mut kept = self.0.lock().unwrap();
         if let Some(room) = &mut kept.room {
             *room = room.checked_sub(1).ok_or(OutboxError::Closed)?;
@@ -84,6 +84,13 @@ impl Keep for Shelf {
         }
         kept.records.push((lane, record));
         Ok(())
+    }
+}
+
+impl Keep for Shelf {
+    fn keep(&self, lane: Lane, records: Vec<Record>) -> Result<(), OutboxError> {
+        let mut records = records.into_iter();
+        records.try_for_each(|record| self.keep_one(lane, record))
     }
 
     fn open(&self) -> Result<Vec<OpenAcquisition>, OutboxError> {

@@ -1,4 +1,7 @@
 //! One part of a file, record by record, from where an earlier try ended.
+//!
+//! Some records wait for one commit, so that a day is sealed in minutes; a cut makes the next
+//! try begin with the first that did not get there.
 
 use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::{Clock, UtcMicros};
@@ -17,6 +20,9 @@ use super::{ImportError, Keep};
 use crate::ids::Ids;
 use crate::recorder::Tally;
 
+/// Records of one commit: what an alert may have to wait for on a slow card.
+const BATCH: usize = 32;
+
 /// Makes and keeps the records of one part.
 pub(super) struct Carrier<'a, K> {
     pub(super) keep: &'a K,
@@ -26,6 +32,8 @@ pub(super) struct Carrier<'a, K> {
     pub(super) start: UtcMicros,
     pub(super) part: &'a Part,
     pub(super) acquisition: Acquisition,
+    /// Made and not kept yet.
+    pub(super) made: Vec<Record>,
 }
 
 impl<K: Keep> Carrier<'_, K> {
@@ -87,6 +95,7 @@ impl<K: Keep> Carrier<'_, K> {
     }
 
     fn end(&mut self, tally: Tally) -> Result<(), ImportError> {
+        self.keep_made()?;
         self.ledger.ending(self.acquisition.id)?;
         let head = self.head();
         let facts = Ended {
@@ -94,12 +103,21 @@ impl<K: Keep> Carrier<'_, K> {
             end: self.part.end(),
             tally,
         };
-        self.append(record_of_end(head, self.acquisition.id, facts))
+        self.append(record_of_end(head, self.acquisition.id, facts))?;
+        self.keep_made()
     }
 
-    fn append(&self, record: Record) -> Result<(), ImportError> {
+    fn append(&mut self, record: Record) -> Result<(), ImportError> {
+        self.made.push(record);
+        match self.made.len() < BATCH {
+            true => Ok(()),
+            false => self.keep_made(),
+        }
+    }
+
+    fn keep_made(&mut self) -> Result<(), ImportError> {
         self.keep
-            .keep(Lane::Bulk, record)
+            .keep(Lane::Bulk, std::mem::take(&mut self.made))
             .map_err(ImportError::Outbox)
     }
 

@@ -80,11 +80,11 @@ impl ImportPlan {
 
 /// Where records go, and what was kept of acquisitions that have not ended.
 pub trait Keep: Send {
-    /// Appends a record; it is durable when this returns.
+    /// Appends records; they are durable when this returns.
     ///
     /// # Errors
-    /// [`OutboxError`]; the record is then not kept.
-    fn keep(&self, lane: Lane, record: Record) -> Result<(), OutboxError>;
+    /// [`OutboxError`]; some of the first are then kept, and nothing behind them.
+    fn keep(&self, lane: Lane, records: Vec<Record>) -> Result<(), OutboxError>;
 
     /// The acquisitions that have not ended.
     ///
@@ -103,8 +103,8 @@ pub struct OutboxKeep {
 }
 
 impl Keep for OutboxKeep {
-    fn keep(&self, lane: Lane, record: Record) -> Result<(), OutboxError> {
-        self.outbox.append(lane, record)?.wait()?;
+    fn keep(&self, lane: Lane, records: Vec<Record>) -> Result<(), OutboxError> {
+        self.outbox.append_all(lane, records)?;
         self.stored.notify_one();
         Ok(())
     }
@@ -338,6 +338,7 @@ impl<K: Keep> Import<K> {
             start: file.start,
             part,
             acquisition: part.acquisition(id, &self.plan.told(), file.recording),
+            made: Vec::new(),
         }
         .carry(reader.map_err(PartError::Format)?, note.as_ref(), stopped)
     }
@@ -359,7 +360,7 @@ impl<K: Keep> Import<K> {
             self.ledger.lost(note.acquisition)?;
             let ended = carry::ended(&note, self.head(), EndReason::SourceLost);
             self.keep
-                .keep(Lane::Bulk, ended)
+                .keep(Lane::Bulk, vec![ended])
                 .map_err(ImportError::Outbox)?;
         }
         self.waiting = None;
@@ -383,7 +384,7 @@ impl<K: Keep> Import<K> {
             detail,
         });
         self.keep
-            .keep(Lane::Log, record)
+            .keep(Lane::Log, vec![record])
             .map_err(ImportError::Outbox)
     }
 }

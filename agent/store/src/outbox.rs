@@ -228,6 +228,21 @@ impl Outbox {
         self.send(Job::Append(Entry { lane, encoded }, reply))
     }
 
+    /// Stores records of a lane in one transaction, and waits for it. Where one is refused, none
+    /// behind it is stored, and none counts as lost: they are to be offered again.
+    ///
+    /// # Errors
+    /// [`OutboxError`], of the first that is not stored.
+    pub fn append_all(
+        &self,
+        lane: Lane,
+        records: impl IntoIterator<Item = impl Into<EncodedRecord>>,
+    ) -> Result<(), OutboxError> {
+        let records = records.into_iter().map(Into::into);
+        let entries: Vec<Entry> = records.map(|encoded| Entry { lane, encoded }).collect();
+        self.call(move |store| store.append_in_order(&entries))
+    }
+
     /// Frames of a lane in order, from the one after `after_seq` on: at most `max_frames`,
     /// and at most `max_bytes` unless the first one alone is larger.
     ///

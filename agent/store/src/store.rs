@@ -25,6 +25,9 @@ use crate::space::{Ballast, Space, SpaceLevel, left_on_disk};
 /// age is not known, and it goes when space is needed.
 const CLOCK_SET_UTC: UtcMicros = UtcMicros(1_577_836_800_000_000);
 
+/// What became of a record.
+type Answer = Result<Stored, OutboxError>;
+
 /// The outbox as its one thread sees it.
 pub(crate) struct Store {
     pub(crate) config: OutboxConfig,
@@ -137,27 +140,53 @@ impl Store {
     }
 
     /// Stores records in one transaction, in order. One answer per record.
-    pub(crate) fn append(&mut self, entries: &[Entry]) -> Vec<Result<Stored, OutboxError>> {
-        self.measured = None;
-        if let Err(err) = self.make_room() {
-            tracing::warn!(code = err.code(), "OutboxEvictionError");
-        }
-        match self.commit(|store, lanes| store.insert_all(lanes, entries)) {
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Vec<Answer> {
+        match self.append_once(entries, |_, _| Ok(())) {
             Ok(answers) => answers,
-            Err(err) if err.is_damage() => self
-                .commit(|store, lanes| store.insert_all(lanes, entries))
-                .unwrap_or_else(|err| entries.iter().map(|_| Err(err.clone())).collect()),
             Err(err) if err.is_full_disk() => self.append_on_full_disk(entries, &err),
             Err(err) => entries.iter().map(|_| Err(err.clone())).collect(),
         }
     }
 
-    /// Alerts get what the ballast held; everything else is refused, and counted.
-    fn append_on_full_disk(
+    /// Stores records of one lane in one transaction; where one is refused, none behind it is
+    /// stored. A full lane takes no more in the same transaction; what cannot be sealed undoes
+    /// it. A refusal is not counted as a loss: whoever asks for order offers the rest again.
+    pub(crate) fn append_in_order(&mut self, entries: &[Entry]) -> Result<(), OutboxError> {
+        let settle = |lanes: &mut Lanes, answers: &[Answer]| {
+            for answer in answers {
+                match answer {
+                    Err(OutboxError::Full { lane, .. }) => lanes.get_mut(*lane).refused -= 1,
+                    Err(err) => return Err(err.clone()),
+                    Ok(_) => {}
+                }
+            }
+            Ok(())
+        };
+        let answers = self.append_once(entries, settle)?;
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    fn append_once(
         &mut self,
         entries: &[Entry],
-        err: &OutboxError,
-    ) -> Vec<Result<Stored, OutboxError>> {
+        settle: impl Fn(&mut Lanes, &[Answer]) -> Result<(), OutboxError>,
+    ) -> Result<Vec<Answer>, OutboxError> {
+        self.measured = None;
+        if let Err(err) = self.make_room() {
+            tracing::warn!(code = err.code(), "OutboxEvictionError");
+        }
+        let insert = |store: &mut Self, lanes: &mut Lanes| {
+            let answers = store.insert_all(lanes, entries)?;
+            settle(lanes, &answers).map(|()| answers)
+        };
+        match self.commit(insert) {
+            Err(err) if err.is_damage() => self.commit(insert),
+            stored => stored,
+        }
+    }
+
+    /// Alerts get what the ballast held; everything else is refused, and counted.
+    fn append_on_full_disk(&mut self, entries: &[Entry], err: &OutboxError) -> Vec<Answer> {
         let (alerts, others): (Vec<Entry>, Vec<Entry>) = entries
             .iter()
             .cloned()
@@ -199,7 +228,7 @@ impl Store {
         &mut self,
         lanes: &mut Lanes,
         entries: &[Entry],
-    ) -> Result<Vec<Result<Stored, OutboxError>>, OutboxError> {
+    ) -> Result<Vec<Answer>, OutboxError> {
         let space = match self.measured.take() {
             Some(space) => space,
             None => self.space()?,
@@ -220,7 +249,7 @@ impl Store {
         Ok(answers)
     }
 
-    fn note_growth(&mut self, entries: &[Entry], answers: &[Result<Stored, OutboxError>]) {
+    fn note_growth(&mut self, entries: &[Entry], answers: &[Answer]) {
         let answered = entries.iter().zip(answers);
         let stored =
             answered.filter_map(|(entry, answer)| Some((entry.lane, answer.as_ref().ok()?)));

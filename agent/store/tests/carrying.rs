@@ -68,27 +68,6 @@ fn carried(ends: &Ends, outbox: &Outbox, lane: Lane) -> Vec<Record> {
     inner.collect()
 }
 
-fn ack_all(ends: &Ends, outbox: &Outbox, counter: u64) {
-    for state in outbox.lane_states().unwrap() {
-        let ack = Ack {
-            device: ends.device,
-            lane: state.lane,
-            chain: state.chain,
-            upto: state.next - 1,
-            head: state.head,
-            gateway_utc: cardio_core::clock::UtcMicros(0),
-            echo_us: None,
-            counter,
-            other: None,
-        };
-        let outcome = outbox.acked(&ack).unwrap();
-        assert!(
-            matches!(outcome, AckOutcome::Accepted { .. }),
-            "{outcome:?}"
-        );
-    }
-}
-
 fn setting() -> (tempfile::TempDir, PathBuf, Ends) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox.db");
@@ -173,10 +152,10 @@ fn a_file_is_deleted_a_week_after_all_of_it_is_acknowledged_and_not_before() {
     };
     batch(&ends, &outbox);
     ends.clock.advance_micros(30 * DAY_US);
-    ack_all(&ends, &outbox, 1);
+    ends.ack_all(&outbox, 1);
     assert_eq!((asides(".forked-1"), asides(".carried")), (1, 0));
     carry_all(&ends, &outbox);
-    ack_all(&ends, &outbox, 2);
+    ends.ack_all(&outbox, 2);
     assert_eq!((asides(".forked-1"), asides(".carried")), (1, 1));
     ends.clock.advance_micros(6 * DAY_US);
     put(&outbox, Lane::Log, event(1)).unwrap();
@@ -258,7 +237,7 @@ fn what_was_carried_and_acknowledged_is_not_carried_again_after_further_damage()
     // the alert lane, then two batches of 16 of the routine lane
     batch(&ends, &outbox);
     batch(&ends, &outbox);
-    ack_all(&ends, &outbox, 1);
+    ends.ack_all(&outbox, 1);
     batch(&ends, &outbox);
     let own = put(&outbox, Lane::Routine, event(500)).unwrap();
     fork(&ends, &outbox, &own);
@@ -310,7 +289,7 @@ fn what_is_intact_on_a_file_with_unreadable_pages_is_carried() {
         );
         saved += inner.len();
         // what cannot be read does not keep the file for ever
-        ack_all(&ends, &outbox, 1);
+        ends.ack_all(&outbox, 1);
         ends.clock.advance_micros(8 * DAY_US);
         put(&outbox, Lane::Log, event(1)).unwrap();
         assert_eq!(outbox.summary().unwrap().aside.files, 0);
@@ -378,7 +357,7 @@ fn carrying_leaves_room_for_what_is_captured_now_and_goes_on_when_there_is_some(
     ));
     for counter in 2..60 {
         batch(&ends, &outbox);
-        ack_all(&ends, &outbox, counter);
+        ends.ack_all(&outbox, counter);
     }
     assert_eq!(outbox.summary().unwrap().aside.waiting, 0);
 }

@@ -325,3 +325,39 @@ fn a_record_too_large_for_a_frame_is_refused_alone() {
     assert_eq!(answers[1].unwrap_err(), "seal.too-large");
     assert_eq!(ends.records(&outbox, Lane::Bulk, 0), [event(0), event(2)]);
 }
+
+#[test]
+fn nothing_behind_a_refused_record_of_one_source_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = Ends::new();
+    let path = dir.path().join("outbox.db");
+    let outbox = ends.open(&path, 4 * MIB).unwrap();
+    // what no frame can hold undoes the whole transaction
+    let sizes = [3_000, 3_000_000, 3_000];
+    let records = (0..)
+        .zip(sizes)
+        .map(|(number, size)| sized_event(number, size));
+    let err = outbox.append_all(Lane::Bulk, records).unwrap_err();
+    assert!(matches!(err, OutboxError::Seal { .. }), "{err}");
+    assert_eq!(ends.records(&outbox, Lane::Bulk, 0), []);
+    // a lane that becomes full takes the first of them, however often it is asked
+    let numbers: Vec<u64> = (0..200).collect();
+    let mut refusals = 0;
+    for some in numbers.chunks(32) {
+        let records = some.iter().map(|number| sized_event(*number, 40_000));
+        match outbox.append_all(Lane::Bulk, records) {
+            Ok(()) => assert_eq!(refusals, 0, "stored behind what was refused"),
+            Err(OutboxError::Full { .. }) => refusals += 1,
+            Err(err) => panic!("{err}"),
+        }
+    }
+    assert!(refusals > 1);
+    let stored = ends.records(&outbox, Lane::Bulk, 0);
+    let first = (0..).map(|number| sized_event(number, 40_000));
+    assert_eq!(stored, first.take(stored.len()).collect::<Vec<_>>());
+    assert!(stored.len() > 32, "{}", stored.len());
+    // it is offered again, so nobody is told that it was lost
+    ends.ack_all(&outbox, 1);
+    put(&outbox, Lane::Bulk, event(2)).unwrap();
+    assert!(ends.gaps(&outbox, Lane::Alert).is_empty());
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cardio_core::clock::{BoxInstant, Clock, ClockQuality, ClockReading, ManualClock, UtcMicros};
 use cardio_core::ids::{BootId, BoxId};
-use cardio_store::{KeyRing, Outbox, OutboxConfig, OutboxError, Stored};
+use cardio_store::{AckOutcome, KeyRing, Outbox, OutboxConfig, OutboxError, Stored};
 use cardio_wire::envelope;
 use cardio_wire::keys::{RecipientSecretKey, SigningKey};
 use cardio_wire::lane::Lane;
@@ -120,6 +120,28 @@ impl Ends {
             echo_us: None,
             counter,
             other: None,
+        }
+    }
+
+    /// Acknowledges everything of every lane.
+    pub(crate) fn ack_all(&self, outbox: &Outbox, counter: u64) {
+        for state in outbox.lane_states().unwrap() {
+            let ack = Ack {
+                device: self.device,
+                lane: state.lane,
+                chain: state.chain,
+                upto: state.next - 1,
+                head: state.head,
+                gateway_utc: self.clock.read().utc,
+                echo_us: None,
+                counter,
+                other: None,
+            };
+            let outcome = outbox.acked(&ack).unwrap();
+            assert!(
+                matches!(outcome, AckOutcome::Accepted { .. }),
+                "{outcome:?}"
+            );
         }
     }
 }
