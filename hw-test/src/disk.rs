@@ -198,10 +198,15 @@ impl Card {
             .with_context(|| format!("cannot remove {}", self.image.display()))
     }
 
-    /// Puts it in. What a power cut left is recovered from its journal, as at any boot.
+    /// Puts it in. What a power cut left is recovered from its journal, as at any boot. A cut may
+    /// bring back what filled the card before; that goes.
     pub(crate) fn mount(&mut self) -> anyhow::Result<()> {
         self.mount = Some(Mount::new(&self.image, &self.at, "loop,commit=30")?);
-        Ok(())
+        let ballast = self.at.join(BALLAST);
+        match ballast.exists() {
+            true => free(&self.at),
+            false => Ok(()),
+        }
     }
 
     /// Takes it out.
