@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: kills and power cuts, which have rigs of their own.
 
+mod card;
 mod certificates;
 mod certify;
 mod clocks;
@@ -74,6 +75,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         malformed::CASES,
         certificates::CASES,
         clocks::CASES,
+        card::CASES,
         enrol::CASES,
     ]
     .into_iter()

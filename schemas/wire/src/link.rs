@@ -10,7 +10,8 @@
 //!   second. To 32 KiB that are under way none is added. On a link that
 //!   needs 400 ms for a frame, an alert therefore waits for at most one other frame; on a
 //!   quicker one for what the link carries in about that time; and on a quick one that turns
-//!   slow, once, for 32 KiB and a frame.
+//!   slow, once, for 32 KiB and a frame. While more alerts wait than their window holds, the
+//!   credit is one.
 //! - After a connection: hello first; a lane opens with the gateway's answer for it, or after
 //!   5 s without one, and continues after what is acknowledged.
 //! - No progress for 30 s (or as long as it is told) while frames are out: back to what is
@@ -198,7 +199,7 @@ impl LaneScheduler {
             self.hello_us = now_us;
             return Some(Step::Hello);
         }
-        let blocked = self.is_credit_used();
+        let blocked = self.is_credit_used(outbox);
         let ready = |link: &&LaneLink| {
             let state = outbox.iter().find(|state| state.lane == link.lane);
             link.open
@@ -365,14 +366,21 @@ impl LaneScheduler {
         self.credit = credit.clamp(1, CREDIT_MAX);
     }
 
-    /// Whether as much stands in the way of an alert as may.
-    fn is_credit_used(&self) -> bool {
+    /// Whether as much stands in the way of an alert as may: one frame where alerts wait for
+    /// the window of their lane.
+    fn is_credit_used(&self, outbox: &[LaneState]) -> bool {
+        let alert = Lane::Alert.of(&self.lanes);
+        let alerts = outbox.iter().find(|state| state.lane == Lane::Alert);
+        let credit = match alerts.is_some_and(|alerts| alert.cursor < alerts.next) {
+            true => 1,
+            false => self.credit,
+        };
         let others = self.lanes.iter().filter(|link| link.lane != Lane::Alert);
         let sizes: Vec<usize> = others
             .flat_map(LaneLink::unconfirmed)
             .map(|frame| frame.bytes)
             .collect();
-        sizes.len() >= self.credit || sizes.iter().sum::<usize>() >= CREDIT_BYTES
+        sizes.len() >= credit || sizes.iter().sum::<usize>() >= CREDIT_BYTES
     }
 
     /// Xorshift (Marsaglia 2003): spreads retries, decides nothing else.

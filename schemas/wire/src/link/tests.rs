@@ -121,6 +121,28 @@ fn on_a_slow_link_an_alert_waits_for_one_other_frame_at_most() {
 }
 
 #[test]
+fn while_alerts_wait_for_their_window_one_other_frame_is_in_the_way() {
+    let mut outbox = holding(0);
+    outbox[2].next = 1000;
+    let mut scheduler = open(&outbox);
+    // a quick link has widened the credit
+    let quick = publish_all(&mut scheduler, &outbox, 0, true);
+    let last = quick.last().unwrap().1;
+    scheduler.ack(Lane::Bulk, chain(1), last, 1);
+    outbox[0].next = 41;
+    let published = publish_all(&mut scheduler, &outbox, 2, false);
+    let of = |lane| published.iter().filter(|(l, _)| *l == lane).count();
+    assert_eq!(Lane::ALL.map(of), [16, 0, 1, 0]);
+    scheduler.ack(Lane::Alert, chain(1), 16, 3);
+    let published = publish_all(&mut scheduler, &outbox, 4, false);
+    assert_eq!(published.len(), 16);
+    scheduler.ack(Lane::Alert, chain(1), 32, 5);
+    let published = publish_all(&mut scheduler, &outbox, 6, false);
+    let of = |lane| published.iter().filter(|(l, _)| *l == lane).count();
+    assert_eq!(Lane::ALL.map(of), [8, 0, 3, 0], "the last alert is out");
+}
+
+#[test]
 fn on_a_fast_link_the_credit_grows_until_the_window_is_full() {
     let mut outbox = holding(0);
     outbox[2].next = 1000;
