@@ -88,7 +88,8 @@ fn section(id: u16, body: &[u8], reserved: [u8; 6]) -> Vec<u8> {
     out
 }
 
-/// Section 1.
+/// Section 1. It must hold the patient's identification (an empty one where none is known), the
+/// device, and the date and time of acquisition (EN 1064, 5.4.3.1).
 fn demographics(recording: &Recording, facts: &mut Facts) -> Result<Vec<u8>, FormatError> {
     let patient = &recording.patient;
     let mut out = Vec::new();
@@ -99,7 +100,7 @@ fn demographics(recording: &Recording, facts: &mut Facts) -> Result<Vec<u8>, For
         (1, first),
         (2, patient.id.as_deref().unwrap_or_default()),
     ] {
-        if !value.is_empty() {
+        if tag == 2 || !value.is_empty() {
             text(tag, value, facts, &mut out)?;
         }
     }
@@ -121,17 +122,13 @@ fn demographics(recording: &Recording, facts: &mut Facts) -> Result<Vec<u8>, For
     put(14, &device(recording, facts)?, &mut out);
     let moment = Moment::of(recording);
     facts.lose("fraction of a second", &moment.fraction)?;
-    if let Some(value) = moment.date.and_then(day) {
-        put(25, &value, &mut out);
-    }
-    if let Some(time) = moment.time {
-        let bytes = time.map(|part| u8::try_from(part).unwrap_or(0));
-        put(26, &bytes, &mut out);
-    }
-    if moment == Moment::default() {
-        let start = recording.start.as_ref().map(|start| &start.local);
-        facts.lose_text("start", start)?;
-    }
+    let (Some(date), Some(time)) = (moment.date.and_then(day), moment.time) else {
+        let why = "a record needs the date and the time of acquisition".to_owned();
+        return Err(facts.refuse("start", why));
+    };
+    put(25, &date, &mut out);
+    let time = time.map(|part| u8::try_from(part).unwrap_or(0));
+    put(26, &time, &mut out);
     let zone = recording
         .start
         .as_ref()
@@ -152,9 +149,11 @@ fn put(tag: u8, value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn text(tag: u8, value: &str, facts: &mut Facts, out: &mut Vec<u8>) -> Result<(), FormatError> {
-    if value.len() > 60 || value.contains('\0') {
-        return facts.lose("text", value);
+    let fits = value.len() <= 60 && !value.contains('\0');
+    if !fits {
+        facts.lose("text", value)?;
     }
+    let value = if fits { value } else { "" };
     let mut bytes = value.as_bytes().to_vec();
     bytes.push(0);
     put(tag, &bytes, out);
@@ -338,10 +337,10 @@ impl BitWriter {
         }
     }
 
+    /// Bytes of an even number. At least one bit is left over: a reader in use takes the last code
+    /// of a lead that fills its bytes exactly for missing.
     fn finish(mut self) -> Vec<u8> {
-        if self.bits > 0 {
-            self.push(0, 8 - self.bits);
-        }
+        self.push(0, 8 - self.bits);
         if self.bytes.len() % 2 == 1 {
             self.bytes.push(0);
         }

@@ -12,7 +12,7 @@ use crate::source::Source;
 use crate::warnings::Warnings;
 
 /// Samples that one block holds, about.
-const BLOCK_SAMPLES: usize = 1 << 16;
+const BLOCK_SAMPLES: usize = 1 << 14;
 
 /// The signal files of one header.
 pub(crate) struct Groups {

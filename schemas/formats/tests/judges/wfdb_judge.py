@@ -5,7 +5,7 @@ import os
 import numpy as np
 import wfdb
 
-from common import data, ours, same, verdict
+from common import Refused, data, ours, same, verdict
 
 # What stands for "absent" in each storage format.
 MISSING = {"80": -128, "212": -2048, "310": -512, "311": -512, "24": -(2**23), "32": -(2**31),
@@ -59,6 +59,27 @@ def check_segments(stem):
     return f"{len(done)} rows equal"
 
 
+def check_gap():
+    """`multi` is record 100s twice, with a null segment of 1800 samples between."""
+    mine = ours(data("wfdb", "formats", "multi.hea"))
+    once = wfdb.rdrecord(data("wfdb", "formats", "100s"), physical=False).d_signal.astype(np.int64)
+    gap = np.full(1800, -2048, dtype=np.int64)
+    for row, signal in zip(mine.rows, once.T):
+        same(row.filled(-2048), np.concatenate([signal, gap, signal]), row.label)
+        assert [first for first, part in row.runs if len(part)] == [0, 21600 + 1800]
+    return f"{len(mine.rows)} rows equal, the gap at its place"
+
+
+def check_absent(stem):
+    """A file that a header names and that is not there is an error that says which."""
+    try:
+        ours(stem + ".hea")
+    except Refused as refusal:
+        assert refusal.code == "format.open", refusal
+        return f"refused: {refusal}"
+    raise AssertionError("was read")
+
+
 def check_marks(stem, extension):
     mine = ours(stem + ".hea")
     theirs = wfdb.rdann(stem, extension)
@@ -75,9 +96,12 @@ def check_marks(stem, extension):
 def run():
     headers = sorted(glob.glob(data("wfdb", "**", "*.hea"), recursive=True))
     headers += sorted(glob.glob(data("pcg", "**", "a*.hea"), recursive=True))
+    verdict("WFDB segments", "read", "wfdb-python", "multi", check_gap)
     for path in headers:
         stem = path[: -len(".hea")]
         name = os.path.basename(stem)
+        if name in ABSENT:
+            verdict("WFDB, a file absent", "read", "none", name, lambda s=stem: check_absent(s))
         if name in ABSENT or name in ("null", "3269321_layout", "multi"):
             continue
         check = check_segments if name == "041s" else check_record

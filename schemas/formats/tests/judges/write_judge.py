@@ -155,15 +155,30 @@ def check_scp(path, twin):
         return "tables, leads and samples equal in every bit"
 
 
-def check_biosig(path):
+def check_dcmdump(path):
+    """The words of the samples, as dcmtk prints them."""
     with tempfile.TemporaryDirectory() as folder:
-        out = convert(path, "scp", folder)[0]
+        out = convert(path, "dicom", folder)[0]
+        told = subprocess.run(["dcmdump", "+L", "+P", "5400,1010", out], check=True, capture_output=True, text=True)
+        words = told.stdout.split("OW ", 1)[1].split(" ", 1)[0].split("\\")
+        raw = np.array([int(word, 16) for word in words], dtype=np.uint16).view(np.int16)
+        rows = source_rows(path)
+        table = raw[: len(raw) // len(rows) * len(rows)].reshape(-1, len(rows))
+        for at, row in enumerate(rows):
+            same(row.filled(-32768), table[: row.end(), at].astype(np.int64), row.label)
+        return f"{len(rows)} channels equal"
+
+
+def check_biosig(path, form):
+    """libbiosig gives microvolts."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = convert(path, form, folder)[0]
         subprocess.run(["save2gdf", "-f=ASCII", out, os.path.join(folder, "b.asc")], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for at, row in enumerate(source_rows(path), 1):
             microvolts = np.loadtxt(os.path.join(folder, f"b.a{at:02d}"))
             same(row.filled(0), np.round(microvolts * row.gain / 1e3).astype(np.int64), row.label)
-        return "12 leads equal"
+        return "all leads equal"
 
 
 def check_dciodvfy(path):
@@ -188,6 +203,19 @@ def check_csv(path):
             want[want == 10**9] = np.nan
             assert np.array_equal(table[:, column], want, equal_nan=True), row.label
         return f"{len(rows)} columns equal"
+
+
+def check_pandas(path):
+    import pandas
+
+    with tempfile.TemporaryDirectory() as folder:
+        table = pandas.read_csv(convert(path, "csv", folder)[0], comment="#").set_index("sample")
+        for row in source_rows(path):
+            column = table[row.label].dropna()
+            places = np.concatenate([first + np.arange(len(part)) for first, part in row.runs if len(part)])
+            same(places, column.index.to_numpy(), row.label)
+            same(row.filled(0)[places], column.to_numpy().astype(np.int64), row.label)
+        return "all columns equal"
 
 
 def check_luna(path):
@@ -236,10 +264,15 @@ def run():
     plain = data("scp", "ecgtk", "HR06000_plain_d2.scp")
     if shutil.which("save2gdf"):
         for path in (example, plain):
-            verdict("SCP-ECG", "write", "libbiosig", os.path.basename(path), lambda p=path: check_biosig(p))
+            verdict("SCP-ECG", "write", "libbiosig", os.path.basename(path), lambda p=path: check_biosig(p, "scp"))
+        verdict("aECG", "write", "libbiosig", "Example.scp", lambda: check_biosig(example, "aecg"))
+    if shutil.which("dcmdump"):
+        for path in (example, holter):
+            verdict("DICOM", "write", "dcmdump", os.path.basename(path), lambda p=path: check_dcmdump(p))
     if shutil.which("dciodvfy"):
         for path in (example, holter):
             verdict("DICOM", "write", "dciodvfy", os.path.basename(path), lambda p=path: check_dciodvfy(p))
     verdict("aECG", "write", "standard library", "Example.scp", lambda: check_aecg(example))
     for path in (twelve, gappy):
         verdict("CSV", "write", "numpy", os.path.basename(path), lambda p=path: check_csv(p))
+        verdict("CSV", "write", "pandas", os.path.basename(path), lambda p=path: check_pandas(p))
