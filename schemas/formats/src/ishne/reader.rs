@@ -16,7 +16,7 @@ use crate::source::ReadSeek;
 use crate::warnings::Warnings;
 
 /// Bytes that one block holds, about.
-const BLOCK_BYTES: usize = 1 << 18;
+const BLOCK_BYTES: usize = 1 << 16;
 /// The longest variable block that is believed.
 const HEADER_LIMIT: u64 = 1 << 24;
 
@@ -127,6 +127,30 @@ fn read(
     Ok(bytes)
 }
 
+/// Distributes interleaved samples over the rows.
+fn part(leads: usize, words: &[[u8; 2]], rows: &mut Rows) {
+    for lead in 0..leads {
+        if let Some(row) = rows.row(lead) {
+            let frames = words.chunks_exact(leads.max(1));
+            row.extend(frames.map(|frame| frame.get(lead).map_or(0, value)));
+        }
+    }
+}
+
+/// The commonest shapes, with the width known to the compiler.
+fn part_evenly<const LEADS: usize>(words: &[[u8; 2]], rows: &mut Rows) {
+    let (frames, _) = words.as_chunks::<LEADS>();
+    for lead in 0..LEADS {
+        if let Some(row) = rows.row(lead) {
+            row.extend(frames.iter().map(|frame| frame.get(lead).map_or(0, value)));
+        }
+    }
+}
+
+fn value(word: &[u8; 2]) -> i32 {
+    i32::from(i16::from_le_bytes(*word))
+}
+
 impl RecordingReader for IshneReader {
     fn format(&self) -> FormatId {
         FormatId::Ishne
@@ -160,12 +184,10 @@ impl RecordingReader for IshneReader {
         let words = words
             .get(..frames.saturating_mul(leads))
             .unwrap_or_default();
-        for lead in 0..leads {
-            if let Some(row) = rows.row(lead) {
-                let value = |pair: &[u8; 2]| i32::from(i16::from_le_bytes(*pair));
-                let frames = words.chunks_exact(leads);
-                row.extend(frames.map(|frame| frame.get(lead).map_or(0, value)));
-            }
+        match leads {
+            3 => part_evenly::<3>(words, rows),
+            12 => part_evenly::<12>(words, rows),
+            _ => part(leads, words, rows),
         }
         self.frames_left = self.frames_left.saturating_sub(len64(frames));
         if self.frames_left == 0 || frames < many {
