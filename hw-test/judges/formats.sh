@@ -8,7 +8,8 @@
 #   --speed   prints times beside those of others instead
 #
 # Needs python3 with venv, pip that can install packages, cargo, `dciodvfy` (dicom3tools),
-# `save2gdf` (biosig-tools), `sox`.
+# `save2gdf` (biosig-tools), `sox`, `dcmdump` (dcmtk). Judges that no package holds join in where
+# CARDIO_JUDGES_BUILT names the folder in which formats-from-source.sh has built them.
 # Exit status: 0 all equal, 1 something differs, 2 a need is missing.
 set -eu
 

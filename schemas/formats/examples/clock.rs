@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cardio_formats::rows::Rows;
 use cardio_formats::{FormatError, ReadOptions, open_path, read_path};
@@ -40,8 +41,10 @@ fn main() -> ExitCode {
 }
 
 /// Time that this process has spent on a processor, in nanoseconds. Other programs that run
-/// on the machine do not count.
+/// on the machine do not count. The kernel brings the number up to date when it takes the
+/// process off its processor, which the sleep makes it do.
 fn processor_ns() -> u64 {
+    std::thread::sleep(Duration::from_micros(50));
     let line = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     let first = line.split(' ').next();
     first.and_then(|word| word.parse().ok()).unwrap_or(0)
