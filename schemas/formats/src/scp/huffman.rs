@@ -60,7 +60,48 @@ pub(crate) enum Tables {
     /// As plain words.
     None,
     /// By codes; tables switch among themselves.
-    Codes(Vec<Vec<Code>>),
+    Codes(Vec<Table>),
+}
+
+/// One table. The first code that fits counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    codes: Vec<Code>,
+    /// For every next byte, a place before which no code fits.
+    from: Vec<u8>,
+}
+
+impl Table {
+    fn new(codes: Vec<Code>) -> Self {
+        let first = |byte: u8| {
+            let window = u64::from(byte) << 56;
+            let fits = codes.iter().position(|code| {
+                let bits = code.prefix_bits.min(8);
+                differs(window, code.prefix, bits) == 0
+            });
+            u8::try_from(fits.unwrap_or(codes.len())).unwrap_or(u8::MAX)
+        };
+        Self {
+            from: (0..=u8::MAX).map(first).collect(),
+            codes,
+        }
+    }
+
+    fn find(&self, window: u64) -> Option<&Code> {
+        let [byte, ..] = window.to_be_bytes();
+        let from = self.from.get(usize::from(byte)).copied().unwrap_or(0);
+        let codes = self.codes.get(usize::from(from)..).unwrap_or_default();
+        codes
+            .iter()
+            .find(|code| differs(window, code.prefix, code.prefix_bits) == 0)
+    }
+}
+
+/// What the first bits of a window have other than a prefix, whose first bit is its lowest.
+fn differs(window: u64, prefix: u32, bits: u8) -> u64 {
+    let prefix = u64::from(prefix.reverse_bits()) << 32;
+    let unused = 64_u32.saturating_sub(u32::from(bits));
+    (window ^ prefix).checked_shr(unused).unwrap_or(0)
 }
 
 impl Tables {
@@ -73,7 +114,7 @@ impl Tables {
         let count = fields.u16("number of Huffman tables")?;
         match count {
             0 => return Ok(Self::None),
-            DEFAULT_TABLE => return Ok(Self::Codes(vec![DEFAULT.to_vec()])),
+            DEFAULT_TABLE => return Ok(Self::Codes(vec![Table::new(DEFAULT.to_vec())])),
             _ => {}
         }
         let mut tables = Vec::new();
@@ -104,7 +145,7 @@ impl Tables {
                     prefix,
                 });
             }
-            tables.push(table);
+            tables.push(Table::new(table));
         }
         Ok(Self::Codes(tables))
     }
@@ -170,13 +211,9 @@ impl Bits<'_> {
 
     /// The next code: whether it is a value, and which. Up to 48 bits are looked at, of
     /// which a window has at least 57.
-    fn next(&mut self, codes: &[Code]) -> Option<(bool, i32)> {
+    fn next(&mut self, table: &Table) -> Option<(bool, i32)> {
         let window = self.window();
-        let found = codes.iter().find(|code| {
-            let prefix = u64::from(code.prefix.reverse_bits()) << 32;
-            let unused = 64_u32.saturating_sub(u32::from(code.prefix_bits));
-            (window ^ prefix).checked_shr(unused).unwrap_or(0) == 0
-        })?;
+        let found = table.find(window)?;
         let total = usize::from(found.total_bits);
         if total > self.left() {
             return None;
@@ -195,12 +232,12 @@ impl Bits<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT, Tables};
+    use super::{DEFAULT, Table, Tables};
     use proptest::prelude::*;
 
     #[test]
     fn the_default_table_reads_short_and_escaped_values() {
-        let tables = Tables::Codes(vec![DEFAULT.to_vec()]);
+        let tables = Tables::Codes(vec![Table::new(DEFAULT.to_vec())]);
         // 0 | 100 | 101 | 1100 | 1111111110 11111110 | 1111111111 1000000000000000 and zeros
         let bits = "0100101110011111111101111111011111111111000000000000000";
         let padded = format!("{bits:0<56}");
@@ -216,7 +253,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..100),
             count in 0_usize..2000,
         ) {
-            let tables = Tables::Codes(vec![DEFAULT.to_vec()]);
+            let tables = Tables::Codes(vec![Table::new(DEFAULT.to_vec())]);
             let out = tables.decode(&bytes, count);
             prop_assert!(out.len() <= count.min(bytes.len() * 8));
         }
