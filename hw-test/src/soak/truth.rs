@@ -32,14 +32,22 @@ struct Chain {
 pub(crate) struct Filed {
     /// Fingerprints of the frames in the inbox.
     frames: BTreeMap<ChainOf, BTreeMap<u64, String>>,
-    /// Records in the patient record, by their frame.
+    /// How many records of one frame are in the patient record, by the frame's place.
     records: BTreeMap<ChainOf, BTreeMap<u64, u64>>,
     /// What boxes named as missing.
     gaps: Vec<NamedGap>,
     /// Frames that could not be filed.
     quarantined: u64,
     /// Other frames in the place of a stored one.
-    conflicts: u64,
+    others: Vec<Other>,
+}
+
+/// A frame in whose place another one is stored.
+#[derive(Debug)]
+struct Other {
+    of: ChainOf,
+    seq: u64,
+    is_filed: bool,
 }
 
 /// What became of everything.
@@ -59,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) gap_records: u64,
     /// Chains that the box began.
     pub(crate) chains: u64,
+    /// Frames in whose place another one is stored: of a file that forgot what it had sent.
+    pub(crate) others: u64,
     /// What is wrong, one line each.
     pub(crate) wrong: Vec<String>,
 }
@@ -76,6 +86,10 @@ impl Outcome {
         result(format!(
             "  named       {} in {} gap record(s)",
             self.named, self.gap_records
+        ));
+        result(format!(
+            "  forgotten   {} frame(s) that the gateway has, and another one in their place",
+            self.others
         ));
     }
 }
@@ -104,6 +118,7 @@ impl Truth {
         let mut outcome = Outcome {
             chains: u64::try_from(self.chains.len()).unwrap_or(u64::MAX),
             gap_records: u64::try_from(filed.gaps.len()).unwrap_or(u64::MAX),
+            others: u64::try_from(filed.others.len()).unwrap_or(u64::MAX),
             wrong: self.setbacks.clone(),
             ..Outcome::default()
         };
@@ -112,14 +127,11 @@ impl Truth {
         }
         let repeats = filed.records.values().flat_map(BTreeMap::values);
         outcome.duplicated = repeats.map(|count| count.saturating_sub(1)).sum();
-        for (what, count) in [
-            ("frame(s) in quarantine", filed.quarantined),
-            ("frame(s) in the place of another", filed.conflicts),
-        ] {
-            if count > 0 {
-                outcome.wrong.push(format!("{count} {what}"));
-            }
+        if filed.quarantined > 0 {
+            let wrong = format!("{} frame(s) in quarantine", filed.quarantined);
+            outcome.wrong.push(wrong);
         }
+        outcome.wrong.extend(filed.unexplained());
         outcome
     }
 }
@@ -175,8 +187,11 @@ impl Filed {
             let frames = filed.frames.entry(chain).or_default();
             frames.insert(number(row, "seq"), text(row, "head"));
         }
+        // another frame in the same place is another record
         let rows = record.look(
-            "SELECT lane, hex(chain) AS chain, seq, count(*) AS copies FROM records \
+            "SELECT lane, chain, seq, max(copies) AS copies FROM ( \
+               SELECT lane, hex(chain) AS chain, seq, count(*) AS copies FROM records \
+               GROUP BY lane, chain, seq, fingerprint) \
              GROUP BY lane, chain, seq",
         )?;
         for row in &rows {
@@ -192,8 +207,37 @@ impl Filed {
             filed.gaps.push(gap);
         }
         filed.quarantined = count(record, "quarantine")?;
-        filed.conflicts = count(inbox, "conflicts")?;
+        let rows = inbox.look("SELECT lane, hex(chain) AS chain, seq, filed FROM conflicts")?;
+        let others = rows.iter().map(|row| Other {
+            of: (number(row, "lane"), text(row, "chain")),
+            seq: number(row, "seq"),
+            is_filed: number(row, "filed") == 1,
+        });
+        filed.others = others.collect();
         Ok(filed)
+    }
+
+    /// Frames in the place of others that are not filed, or whose chain the box has not given up
+    /// for that reason.
+    fn unexplained(&self) -> Vec<String> {
+        let is_given_up = |(lane, chain): &ChainOf| {
+            let forked = |gap: &NamedGap| {
+                gap.lane == *lane && gap.chain == *chain && gap.reason == "outbox.forked"
+            };
+            self.gaps.iter().any(forked)
+        };
+        let others = self.others.iter();
+        let wrong = others.filter(|other| !other.is_filed || !is_given_up(&other.of));
+        let told = wrong.map(|Other { of, seq, is_filed }| {
+            let (lane, chain) = of;
+            let filed = if *is_filed {
+                ""
+            } else {
+                ", and it is not filed"
+            };
+            format!("lane {lane} chain {chain}: another frame stands in the place of {seq}{filed}")
+        });
+        told.collect()
     }
 
     /// What boxes named as missing.
@@ -230,7 +274,7 @@ fn count(database: &Database, table: &str) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filed, NamedGap, Truth};
+    use super::{Filed, NamedGap, Other, Truth};
     use crate::cuts::word::{LaneWord, Word};
 
     fn word(saved: u64, head: &str) -> Word {
@@ -256,6 +300,35 @@ mod tests {
         filed
     }
 
+    fn gap(from_seq: u64, to_seq: u64, reason: &str) -> NamedGap {
+        NamedGap {
+            lane: 1,
+            chain: "AB".to_owned(),
+            from_seq,
+            to_seq,
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn another_frame_in_a_place_is_filed_too_and_its_chain_given_up() {
+        let other = |is_filed| Other {
+            of: (1, "AB".to_owned()),
+            seq: 3,
+            is_filed,
+        };
+        let wrong = |filed: &Filed| truth().judge(filed).wrong.len();
+        let mut filed = filed(&[(1, 1), (2, 1), (3, 1)]);
+        filed.others.push(other(true));
+        assert_eq!(wrong(&filed), 1);
+        filed.gaps.push(gap(4, 3, "outbox.damaged"));
+        assert_eq!(wrong(&filed), 1);
+        filed.gaps.push(gap(4, 3, "outbox.forked"));
+        assert_eq!(wrong(&filed), 0);
+        filed.others.push(other(false));
+        assert_eq!(wrong(&filed), 1);
+    }
+
     fn truth() -> Truth {
         let mut truth = Truth::default();
         truth.note(&word(2, "head-2"));
@@ -275,13 +348,7 @@ mod tests {
     fn what_is_missing_is_lost_unless_a_gap_names_it() {
         let mut filed = filed(&[(1, 1)]);
         assert_eq!(truth().judge(&filed).lost, 2);
-        filed.gaps.push(NamedGap {
-            lane: 1,
-            chain: "AB".to_owned(),
-            from_seq: 2,
-            to_seq: 2,
-            reason: String::new(),
-        });
+        filed.gaps.push(gap(2, 2, ""));
         let outcome = truth().judge(&filed);
         assert_eq!((outcome.named, outcome.lost), (1, 1));
         assert_eq!(outcome.wrong.len(), 1);
