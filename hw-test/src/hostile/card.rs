@@ -16,6 +16,7 @@ use super::ground::{Ground, Play, count};
 use super::{Case, Observed, Place};
 use crate::clock::wait_for;
 use crate::judge::ledger::Ledger;
+use crate::proxy::Weather;
 
 pub(super) const CASES: &[Case] = &[Case {
     name: "card-back",
@@ -44,15 +45,18 @@ fn back(place: &Place) -> anyhow::Result<Observed> {
     ground.agent.stop(LIMIT)?;
     std::fs::remove_dir_all(&state).context("cannot take the card out")?;
     std::fs::rename(&older, &state).context("cannot put the older card in")?;
+    // offline it makes other frames in the places of those that it forgot
+    ground.proxy.set(Weather::closed());
     ground.agent = ground.stage.start_agent()?;
-    let after = ground.box_until("the box to notice and to send all", LIMIT, |status| {
+    ground.box_until("frames of the older card", LIMIT, |status| {
+        count(&status["store"]["waiting"]) > 0
+    })?;
+    ground.proxy.set(Weather::default());
+    ground.box_until("the box to notice and to send all", LIMIT, |status| {
         let aside = &status["store"]["aside"];
         count(&aside["files"]) > 0 && !is_busy(status)
     })?;
-    let carried = count(&after["store"]["aside"]["carried"]);
-    if carried == 0 {
-        bail!("nothing was carried over of the card that forgot");
-    }
+    let carried = ground.counter_until("frames_carried", 1, LIMIT)?;
     ground.agent.stop(LIMIT)?;
     ground.stage.verify_outbox()?;
     ground.stage.verify_chains()?;
