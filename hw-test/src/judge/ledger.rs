@@ -102,7 +102,7 @@ impl Ledger {
 
     /// Whether the visit has been played to its end.
     pub(crate) fn is_ended(path: &Path) -> anyhow::Result<bool> {
-        Ok(last_line(path)?.contains("\"event\":\"end\""))
+        Ok(tail(path)?.contains("\"event\":\"end\""))
     }
 
     fn take(&mut self, line: Line, wired: &mut Vec<usize>) -> anyhow::Result<()> {
@@ -172,8 +172,8 @@ fn text_so_far(path: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// The end of the file, in which its last line lies.
-fn last_line(path: &Path) -> anyhow::Result<String> {
+/// The end of the file: behind the sensor's last word it may say that the port was closed.
+fn tail(path: &Path) -> anyhow::Result<String> {
     const TAIL_BYTES: u64 = 512;
     let mut file =
         std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -183,11 +183,7 @@ fn last_line(path: &Path) -> anyhow::Result<String> {
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)
         .context("cannot read the ledger's end")?;
-    Ok(String::from_utf8_lossy(&tail)
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned())
+    Ok(String::from_utf8_lossy(&tail).into_owned())
 }
 
 #[cfg(test)]
