@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use btleplug::api::{
-    Central as _, CentralEvent, Manager as _, Peripheral as _, ScanFilter, WriteType,
+    Central as _, CentralEvent, Characteristic, Manager as _, Peripheral as _, ScanFilter,
+    WriteType,
 };
-use btleplug::platform::Peripheral;
+use btleplug::platform::{Adapter, Peripheral};
 use cardio_core::clock::BoxInstant;
 use cardio_core::ids::BootId;
 use cardio_firmware_sim::radio::{Radio, Sensor, SensorHandle, Sent};
@@ -24,12 +25,28 @@ use futures_util::{Stream, StreamExt as _};
 use support::{PATIENCE, Values, adapter, alone, characteristic, connect, find, next_value, soon};
 
 const STRAP: &str = "C0:00:00:00:00:01";
+const NAME: &str = "Polar H10 0A0B0C0D";
 
 fn strap(radio: &Radio) -> (SensorHandle, Arc<Mutex<polar_pmd::PolarPeripheral>>) {
     let device = Arc::new(Mutex::new(polar_pmd::PolarPeripheral::default()));
-    let mut shown = Sensor::of(&polar_pmd::PROFILE, STRAP, "Polar H10 0A0B0C0D");
+    let mut shown = Sensor::of(&polar_pmd::PROFILE, STRAP, NAME);
     shown.manufacturer_data.insert(0x006B, vec![0x33, 0x00]);
     (radio.add(shown, Arc::clone(&device)), device)
+}
+
+/// The strap, found by a scan and connected.
+async fn connected(adapter: &Adapter) -> Peripheral {
+    let found = find(adapter, NAME).await;
+    connect(&found).await;
+    found
+}
+
+/// Subscribes to what the strap measures, with the stream of its values from before that on.
+async fn listen(found: &Peripheral) -> (Values, Characteristic) {
+    let values = found.notifications().await.unwrap();
+    let data = characteristic(found, polar_pmd::DATA);
+    found.subscribe(&data).await.unwrap();
+    (values, data)
 }
 
 /// Waits for an event of the adapter.
@@ -47,7 +64,7 @@ fn what_a_sensor_advertises_is_found_by_a_scan() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
+            let found = find(&adapter, NAME).await;
             let properties = found.properties().await.unwrap().unwrap();
             assert_eq!(found.address().to_string(), STRAP);
             assert_eq!(properties.rssi, Some(-60));
@@ -108,8 +125,7 @@ fn the_box_s_side_of_a_strap_reaches_streaming_over_the_bus() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, device) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             let mut values: Values = found.notifications().await.unwrap();
             let mut session = polar_pmd::PolarSession::new(SessionTiming::default());
             let mut actions = session.start(now());
@@ -170,11 +186,8 @@ fn values_arrive_whole_and_in_order_at_130_and_500_a_second_and_as_fast_as_they_
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
-            let mut values: Values = found.notifications().await.unwrap();
-            let data = characteristic(&found, polar_pmd::DATA);
-            found.subscribe(&data).await.unwrap();
+            let found = connected(&adapter).await;
+            let (mut values, data) = listen(&found).await;
             for (count, len, per_second) in [
                 (130, 229, Some(130)),
                 (500, 28, Some(500)),
@@ -206,11 +219,8 @@ fn a_lost_link_is_told_and_subscriptions_end_with_it() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, device) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
-            let mut values: Values = found.notifications().await.unwrap();
-            let data = characteristic(&found, polar_pmd::DATA);
-            found.subscribe(&data).await.unwrap();
+            let found = connected(&adapter).await;
+            let (mut values, data) = listen(&found).await;
             let mut events = adapter.events().await.unwrap();
             sensor.set_in_range(false);
             event(&mut events, |event| {
@@ -242,11 +252,8 @@ fn a_daemon_that_starts_again_is_silent_and_forgets_all_but_pairings() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
-            let mut values: Values = found.notifications().await.unwrap();
-            let data = characteristic(&found, polar_pmd::DATA);
-            found.subscribe(&data).await.unwrap();
+            let found = connected(&adapter).await;
+            let (mut values, data) = listen(&found).await;
             radio.stop_daemon();
             assert!(!sensor.is_connected());
             let gone = found.is_connected().await.unwrap_err().to_string();
@@ -255,7 +262,7 @@ fn a_daemon_that_starts_again_is_silent_and_forgets_all_but_pairings() {
             assert_eq!(sensor.send(&numbered(0, 8)), Sent::NotConnected);
             assert!(adapter.peripherals().await.unwrap().is_empty());
             // The streams of before work again, once all is asked for anew.
-            let again = find(&adapter, "Polar H10 0A0B0C0D").await;
+            let again = find(&adapter, NAME).await;
             connect(&again).await;
             again.subscribe(&data).await.unwrap();
             sensor.send(&numbered(1, 8));
@@ -271,8 +278,7 @@ fn an_adapter_that_is_pulled_takes_its_devices_with_it() {
         |radio| async move {
             let (manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             radio.unplug_adapter("hci0");
             assert!(!sensor.is_connected());
             assert!(manager.adapters().await.unwrap().is_empty());
@@ -280,7 +286,7 @@ fn an_adapter_that_is_pulled_takes_its_devices_with_it() {
             radio.plug_adapter("hci0");
             radio.plug_adapter("hci1");
             assert_eq!(manager.adapters().await.unwrap().len(), 2);
-            connect(&find(&adapter, "Polar H10 0A0B0C0D").await).await;
+            connect(&find(&adapter, NAME).await).await;
         },
     );
 }
@@ -292,7 +298,7 @@ fn services_that_are_slow_hold_the_connection_up_and_one_that_fails_can_be_tried
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
+            let found = find(&adapter, NAME).await;
             sensor.refuse_connections(1);
             assert!(found.connect().await.is_err());
             sensor.hold_services(true);
@@ -319,8 +325,7 @@ fn what_is_read_shows_as_a_notification_too() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             let mut values: Values = found.notifications().await.unwrap();
             let battery = characteristic(&found, sig_hrs::BATTERY_LEVEL);
             let read = found.read(&battery).await.unwrap();
@@ -339,8 +344,7 @@ fn old_services_are_shown_until_the_device_is_removed() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             sensor.disconnect();
             let updated = Sensor::of(&movesense_gsp::PROFILE, STRAP, "");
             sensor.replace_services(updated.services);
@@ -349,8 +353,7 @@ fn old_services_are_shown_until_the_device_is_removed() {
             let refused = found.read(&control).await.unwrap_err().to_string();
             assert!(refused.contains("ATT error: 0x01"), "{refused}");
             remove(&found).await;
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             characteristic(&found, movesense_gsp::DATA);
         },
     );
@@ -376,8 +379,7 @@ fn a_sensor_that_wants_pairing_is_used_after_it_and_stays_known() {
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
             sensor.change(|shown| shown.needs_pairing = true);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
-            connect(&found).await;
+            let found = connected(&adapter).await;
             let control = characteristic(&found, polar_pmd::CONTROL);
             let refused = found.read(&control).await.unwrap_err().to_string();
             assert!(refused.contains("Not paired"), "{refused}");
@@ -419,11 +421,11 @@ fn an_unpaired_device_vanishes() {
     alone("an_unpaired_device_vanishes", |radio| async move {
         let (_manager, adapter) = adapter().await;
         let (sensor, _) = strap(&radio);
-        let found = find(&adapter, "Polar H10 0A0B0C0D").await;
+        let found = find(&adapter, NAME).await;
         sensor.vanish();
         assert!(adapter.peripherals().await.unwrap().is_empty());
         assert!(found.connect().await.is_err());
-        find(&adapter, "Polar H10 0A0B0C0D").await;
+        find(&adapter, NAME).await;
     });
 }
 
@@ -442,7 +444,7 @@ fn a_lost_bus_cuts_every_connection_and_can_be_had_again() {
             radio.restore_bus().unwrap();
             let (_manager, adapter) = adapter().await;
             strap(&radio);
-            connect(&find(&adapter, "Polar H10 0A0B0C0D").await).await;
+            connect(&find(&adapter, NAME).await).await;
         },
     );
 }
@@ -492,7 +494,7 @@ fn streams_that_are_dropped_give_their_match_rules_back() {
         |radio| async move {
             let (_manager, adapter) = adapter().await;
             strap(&radio);
-            let found = find(&adapter, "Polar H10 0A0B0C0D").await;
+            let found = find(&adapter, NAME).await;
             // A dropped stream gives its rule back by a task of its own; each call to the
             // daemon lets it run.
             let until = async |rules: usize| {
