@@ -187,7 +187,7 @@ fn values_arrive_whole_and_in_order_at_130_and_500_a_second_and_as_fast_as_they_
             let (_manager, adapter) = adapter().await;
             let (sensor, _) = strap(&radio);
             let found = connected(&adapter).await;
-            let (mut values, data) = listen(&found).await;
+            let (mut values, _) = listen(&found).await;
             for (count, len, per_second) in [
                 (130, 229, Some(130)),
                 (500, 28, Some(500)),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use super::bluez::Daemon;
 use super::bus::{
@@ -95,7 +96,14 @@ impl Listening {
 struct State {
     hub: Hub,
     daemon: Daemon,
-    listener: Option<Arc<UnixListener>>,
+    listener: Option<Listener>,
+}
+
+/// The open socket, and the thread that takes its connections.
+#[derive(Debug)]
+struct Listener {
+    socket: Arc<UnixListener>,
+    thread: JoinHandle<()>,
 }
 
 /// What all threads share.
@@ -130,26 +138,27 @@ impl Shared {
             address: this.listening.address(),
             source,
         };
-        let listener = Arc::new(this.listening.bind().map_err(failed)?);
-        state.listener = Some(Arc::clone(&listener));
-        drop(state);
-        let shared = Arc::clone(this);
-        spawn("radio-bus", move || {
-            while let Ok((stream, _)) = listener.accept() {
+        let socket = Arc::new(this.listening.bind().map_err(failed)?);
+        let (taking, shared) = (Arc::clone(&socket), Arc::clone(this));
+        let thread = spawn("radio-bus", move || {
+            while let Ok((stream, _)) = taking.accept() {
                 let shared = Arc::clone(&shared);
                 // Without a thread the connection closes, and the client knows.
                 let _ = spawn("radio-client", move || shared.attend(stream));
             }
         })
-        .map_err(failed)
+        .map_err(failed)?;
+        state.listener = Some(Listener { socket, thread });
+        Ok(())
     }
 
-    /// Closes the socket and cuts all connections.
+    /// Closes the socket and cuts all connections. The address is free when this returns.
     pub(super) fn close(&self) {
         let mut state = self.lock();
-        if let Some(listener) = state.listener.take() {
+        if let Some(Listener { socket, thread }) = state.listener.take() {
             // Wakes the thread that waits for connections, and ends it.
-            let _ = rustix::net::shutdown(&*listener, rustix::net::Shutdown::Both);
+            let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
+            let _ = thread.join();
             if let Listening::File(path) = &self.listening {
                 let _ = std::fs::remove_file(path);
             }
@@ -235,9 +244,9 @@ impl State {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     let builder = std::thread::Builder::new().name(name.to_owned());
-    builder.spawn(work).map(|_| ())
+    builder.spawn(work)
 }
 
 /// Writes what the hub has for a client, until there is no client or no hub.
