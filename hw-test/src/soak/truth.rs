@@ -191,7 +191,7 @@ impl Filed {
         let rows = record.look(
             "SELECT lane, chain, seq, max(copies) AS copies FROM ( \
                SELECT lane, hex(chain) AS chain, seq, count(*) AS copies FROM records \
-               GROUP BY lane, chain, seq, fingerprint) \
+               GROUP BY lane, chain, seq, fingerprint) AS frames \
              GROUP BY lane, chain, seq",
         )?;
         for row in &rows {
