@@ -126,15 +126,41 @@ fn frames(sent: &[(u64, Outgoing)]) -> Vec<(u64, Vec<Vec<i32>>)> {
 /// Losses between the first and the last frame that was sent, joined where they touch.
 fn losses(sent: &[(u64, Outgoing)]) -> Vec<(u64, u64)> {
     let last = frames(sent).last().map_or(0, |(i, _)| *i);
-    let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (_, out) in sent {
-        let Some(Entry::Lost { from, len, .. }) = &out.entry else {
+    let lost = sent.iter().filter_map(|(_, out)| match &out.entry {
+        Some(Entry::Lost { from, len, .. }) if *from < last => Some((*from, *len)),
+        _ => None,
+    });
+    joined(lost.collect())
+}
+
+/// Frames that a Cyton's listener cannot believe: their number has moved on far, and what
+/// follows directly is no other frame.
+fn unproved(sent: &[(u64, Outgoing)]) -> Vec<u64> {
+    let mut all = Vec::new();
+    let mut before: Option<u64> = None;
+    for (place, (_, out)) in sent.iter().enumerate() {
+        let Some(Entry::Frame { i, .. }) = &out.entry else {
             continue;
         };
+        let moved = before.map_or(1, |before| (i - before) % 256);
+        let mut behind = sent[place + 1..].iter().flat_map(|(_, out)| &out.bytes);
+        if !(1..=64).contains(&moved) && behind.next() != Some(&0xA0) {
+            all.push(*i);
+        } else {
+            before = Some(*i);
+        }
+    }
+    all
+}
+
+/// Stretches in their order, joined where they touch.
+fn joined(mut stretches: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    stretches.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (from, len) in stretches {
         match joined.last_mut() {
-            Some((start, known)) if *start + *known == *from => *known += len,
-            _ if *from < last => joined.push((*from, *len)),
-            _ => {}
+            Some((start, known)) if *start + *known == from => *known += len,
+            _ => joined.push((from, len)),
         }
     }
     joined
@@ -326,14 +352,16 @@ proptest! {
         let all = frames(&sent);
         let proved = all.windows(2).find(|pair| pair[0].0 + 1 == pair[1].0);
         let first = proved.map_or(0, |pair| pair[0].0);
-        let gaps: Vec<(u64, u64)> = losses(&sent)
+        let unproved = unproved(&sent);
+        let lost = losses(&sent).into_iter().chain(unproved.iter().map(|i| (*i, 1)));
+        let gaps: Vec<(u64, u64)> = joined(lost.collect())
             .into_iter()
             .filter(|(from, _)| *from >= first)
             .map(|(from, len)| (from - first, len))
             .collect();
         let placed: Vec<(u64, Vec<Vec<i32>>)> = all
             .into_iter()
-            .filter(|(i, _)| *i >= first)
+            .filter(|(i, _)| *i >= first && !unproved.contains(i))
             .map(|(i, rows)| (i - first, rows))
             .collect();
         prop_assert_eq!(heard.gaps, gaps, "{}", text);
