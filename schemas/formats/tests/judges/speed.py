@@ -152,11 +152,11 @@ def resident_kib(path):
 def main():
     hundred, twelve = data("wfdb", "mitdb", "100"), data("wfdb", "cinc2021", "E07500")
     # Read again and again in one process, both mostly touch memory: here in pages of 4 KiB, there in
-    # huge ones, which numpy asks for and which the first read pays for. That line has no limit.
+    # huge ones, which numpy asks for and which the first read pays for.
     again = lambda: wfdb.rdrecord(hundred, physical=False)
     line("WFDB 212, in blocks", hundred + ".hea", "wfdb-python", again, 1.0, "stream")
     first_reads("WFDB 212, first read", hundred + ".hea", "wfdb-python", FIRST_WFDB, 1.0)
-    line("WFDB 212, read again", hundred + ".hea", "wfdb-python", again, None)
+    line("WFDB 212, read again", hundred + ".hea", "wfdb-python", again, 1.0)
     line("WFDB 16, 12 leads", twelve + ".hea", "wfdb-python", lambda: wfdb.rdrecord(twelve, physical=False), None)
     foreign = biosig()
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +164,7 @@ def main():
         read = lambda: [signal.digital.copy() for signal in edfio.read_edf(path).signals]
         line("EDF, 24 h, in blocks", path, "edfio", read, 2.0, "stream")
         first_reads("EDF, 24 h, first read", path, "edfio", FIRST_EDFIO, 2.0)
-        line("EDF, 24 h, read again", path, "edfio", read, None)
+        line("EDF, 24 h, read again", path, "edfio", read, 2.0)
         line("EDF, 24 h", path, "pyEDFlib", lambda: read_edf_all(path), 1.0)
         if foreign:
             line("EDF, 24 h", path, "libbiosig", lambda: foreign(path), 1.0)
