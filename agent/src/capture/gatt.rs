@@ -137,20 +137,13 @@ mod tests {
     use super::{Talk, Value};
     use crate::testing::start_of_time;
     use cardio_protocol::decoder::{Aside, FrameRows};
-    use cardio_protocol::gatt::{GattAction, GattPeripheral, Notification, by_name};
+    use cardio_protocol::gatt::{GattPeripheral, Notification, by_name};
 
     /// Carries actions and values to and fro until both sides are quiet.
     fn converse(talk: &mut Talk, device: &mut dyn GattPeripheral) {
         while let Some(action) = talk.pending.pop_front() {
             let mut sent = Vec::new();
-            match action {
-                GattAction::Subscribe(uuid) => device.subscribe(uuid, true),
-                GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
-                GattAction::Read(from) => {
-                    let value = device.read(from);
-                    sent.extend(value.map(|value| Notification { from, value }));
-                }
-            }
+            device.obey(action, &mut sent);
             hear(talk, sent);
         }
     }

@@ -45,6 +45,16 @@ pub(crate) struct Touched {
     pub(crate) windows: BTreeSet<u64>,
 }
 
+impl Touched {
+    /// Everything is looked at again.
+    pub(crate) fn everything() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// Notes what a record touches.
 pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &OpenedRecord) {
     let (Some(acquisition), span) = super::rows::place(&opened.record) else {

@@ -54,10 +54,7 @@ pub(super) fn refresh_outdated(
     lore: &BoxLore,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let everything = exam::Touched {
-        all: true,
-        ..exam::Touched::default()
-    };
+    let everything = exam::Touched::everything();
     for acquisition in clocks::outdated(tx, lore, device)? {
         let Some(exam) = exam::load(tx, acquisition, lore)? else {
             continue;
@@ -102,10 +99,7 @@ pub(crate) fn refresh_subject(
     lore: &BoxLore,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let everything = exam::Touched {
-        all: true,
-        ..exam::Touched::default()
-    };
+    let everything = exam::Touched::everything();
     for acquisition in rows::acquisitions_of(tx, subject)? {
         if let Some(exam) = exam::load(tx, acquisition, lore)? {
             resources::refresh(tx, &exam, &everything, now)?;

@@ -4,7 +4,7 @@
 use cardio_core::clock::BoxInstant;
 use cardio_core::ids::BootId;
 use cardio_protocol::decoder::FrameRows;
-use cardio_protocol::gatt::{self, GattAction, Notification};
+use cardio_protocol::gatt;
 use cardio_protocol::profile::{ALL, by_name};
 use cardio_protocol::session::SessionTiming;
 
@@ -86,14 +86,7 @@ fn values_over_the_air(bencher: divan::Bencher, name: &str) {
     let mut actions = std::collections::VecDeque::from(session.start(now));
     while let Some(action) = actions.pop_front() {
         let mut sent = Vec::new();
-        match action {
-            GattAction::Subscribe(to) => device.subscribe(to, true),
-            GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
-            GattAction::Read(from) => {
-                let value = device.read(from);
-                sent.extend(value.map(|value| Notification { from, value }));
-            }
-        }
+        device.obey(action, &mut sent);
         for value in sent {
             actions.extend(session.on_value(value.from, &value.value, now, &mut out));
         }

@@ -156,14 +156,7 @@ fn act(
         done += 1;
         assert!(done < 1000, "a conversation without end");
         let mut sent = Vec::new();
-        match action {
-            GattAction::Subscribe(to) => device.subscribe(to, true),
-            GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
-            GattAction::Read(from) => {
-                let value = device.read(from);
-                sent.extend(value.map(|value| gatt::Notification { from, value }));
-            }
-        }
+        device.obey(action, &mut sent);
         for value in sent {
             waiting.extend(session.on_value(value.from, &value.value, now, events));
         }

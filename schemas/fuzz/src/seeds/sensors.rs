@@ -2,7 +2,7 @@
 
 use cardio_fuzz::{NOW, characteristics};
 use cardio_protocol::decoder::FrameRows;
-use cardio_protocol::gatt::{self, GattAction, GattProfile, Notification, Uuid};
+use cardio_protocol::gatt::{self, GattProfile, Notification, Uuid};
 use cardio_protocol::profile;
 use cardio_protocol::session::SessionTiming;
 use cardio_protocol::smp_records::{Fetcher, RecordsPeripheral, SmpMessage, console_frames};
@@ -58,14 +58,7 @@ fn conversation(at: usize, profile: &GattProfile) -> Vec<u8> {
     while !actions.is_empty() {
         let mut sent = Vec::new();
         for action in std::mem::take(&mut actions) {
-            match action {
-                GattAction::Subscribe(uuid) => device.subscribe(uuid, true),
-                GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
-                GattAction::Read(from) => {
-                    let value = device.read(from);
-                    sent.extend(value.map(|value| Notification { from, value }));
-                }
-            }
+            device.obey(action, &mut sent);
         }
         for one in sent {
             said(&one, &mut bytes);

@@ -94,6 +94,18 @@ pub trait GattPeripheral: Send {
     /// Somebody subscribed, or no longer does.
     fn subscribe(&mut self, to: Uuid, on: bool);
 
+    /// Does what the box asks for, and appends what it sends in answer.
+    fn obey(&mut self, action: GattAction, out: &mut Vec<Notification>) {
+        match action {
+            GattAction::Subscribe(to) => self.subscribe(to, true),
+            GattAction::Write { to, value, .. } => self.write(to, &value, out),
+            GattAction::Read(from) => {
+                let value = self.read(from);
+                out.extend(value.map(|value| Notification { from, value }));
+            }
+        }
+    }
+
     /// Whether samples are to be sent.
     fn is_streaming(&self) -> bool;
 
@@ -133,14 +145,7 @@ pub(crate) mod test_support {
         while !actions.is_empty() {
             let mut sent: Vec<Notification> = Vec::new();
             for action in std::mem::take(&mut actions) {
-                match action {
-                    GattAction::Subscribe(uuid) => device.subscribe(uuid, true),
-                    GattAction::Write { to, value, .. } => device.write(to, &value, &mut sent),
-                    GattAction::Read(from) => {
-                        let value = device.read(from);
-                        sent.extend(value.map(|value| Notification { from, value }));
-                    }
-                }
+                device.obey(action, &mut sent);
             }
             for value in sent {
                 actions.extend(session.on_value(value.from, &value.value, now, &mut events));
