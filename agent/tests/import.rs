@@ -249,7 +249,7 @@ fn wanted() -> Vec<Vec<Option<i32>>> {
         let mut row: Vec<Option<i32>> = Vec::new();
         for run in &waveform.runs {
             row.resize(run.first.0.try_into().unwrap(), None);
-            row.extend(run.samples.iter().copied().map(Some));
+            row.extend(run.samples.iter().map(Some));
         }
         row
     };

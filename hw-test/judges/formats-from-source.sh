@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds the judges of recordings that no package holds, from their public repositories:
-# rdsamp and rdann of the WFDB software, the C# ECG Toolkit, the schema of HL7 aECG.
+# rdsamp, rdann and parsescp of the WFDB software, the C# ECG Toolkit, the schema of HL7 aECG.
 #
 # usage: hw-test/judges/formats-from-source.sh DIR
 #
 # Then: CARDIO_JUDGES_BUILT=DIR hw-test/judges/formats.sh
-# Needs git that reaches the repositories, cc, and mono with mcs (mono-mcs, mono-runtime,
+# Needs git that reaches the repositories, or clones of them as DIR/sources/{wfdb,ecgtoolkit,aecg};
+# cc, and mono with mcs (mono-mcs, mono-runtime,
 # libmono-system-{data,drawing,windows-forms,xml}4.0-cil).
 # Exit status: 0 all built, 75 when a repository cannot be reached, 1 when building fails.
 set -eu
@@ -34,9 +35,9 @@ for header in wfdb wfdblib; do
         "wfdb/lib/$header.h0" >"include/wfdb/$header.h"
 done
 cp wfdb/lib/ecgcodes.h wfdb/lib/ecgmap.h include/wfdb/
-for program in rdsamp rdann; do
-    cc -O2 -w -Iinclude -Iinclude/wfdb "wfdb/app/$program.c" wfdb/lib/*.c -lm \
-        -o "$out/$program"
+for program in app/rdsamp app/rdann convert/parsescp; do
+    cc -O2 -w -Iinclude -Iinclude/wfdb "wfdb/$program.c" wfdb/lib/*.c -lm \
+        -o "$out/${program#*/}"
 done
 
 library() {

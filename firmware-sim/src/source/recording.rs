@@ -179,7 +179,7 @@ fn held(run: &Run, position: i64) -> Option<i32> {
     let position = u64::try_from(position).unwrap_or(0);
     let last = run.samples.len().checked_sub(1)?;
     let inside = usize::try_from(position.saturating_sub(run.first.0)).unwrap_or(usize::MAX);
-    run.samples.get(inside.min(last)).copied()
+    run.samples.get(inside.min(last))
 }
 
 impl SignalSource for RecordingSource {
@@ -282,7 +282,7 @@ mod tests {
     fn run(first: u64, samples: &[i32]) -> Run {
         Run {
             first: SampleIndex(first),
-            samples: samples.to_vec(),
+            samples: samples.into(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`lead`], [`electrode`], [`site`] | what was measured, and where on the body |
 //! | [`index`], [`rate`], [`calibration`], [`units`] | counting samples, and what a count means |
-//! | [`sample`], [`segment`], [`gap`], [`recording`] | samples in time, and their known absence |
+//! | [`sample`], [`samples`], [`segment`], [`gap`], [`recording`] | samples in time, and their known absence |
 //! | [`limb`] | the four limb leads that follow from I and II |
 //! | [`acquisition`], [`subject`], [`device`], [`ids`] | who, when, with what |
 //! | [`clock`] | instants of the box, of the world, and how they are tied together |
@@ -30,6 +30,7 @@ pub mod rate;
 pub mod recording;
 pub mod rr;
 pub mod sample;
+pub mod samples;
 pub mod segment;
 pub mod site;
 pub mod subject;

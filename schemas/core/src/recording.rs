@@ -10,7 +10,7 @@ use crate::device::DeviceIdentity;
 use crate::gap::{Gap, GapCause};
 use crate::index::{SampleCount, SampleIndex};
 use crate::rate::SamplingRate;
-use crate::sample::Adu;
+use crate::samples::{SampleSlice, Samples};
 use crate::subject::StatedPatient;
 
 /// Contiguous samples of one waveform.
@@ -19,13 +19,23 @@ pub struct Run {
     /// The instant of the first sample on the waveform's own time line.
     pub first: SampleIndex,
     /// The samples, as the source holds them.
-    pub samples: Vec<Adu>,
+    pub samples: Samples,
 }
 
 impl Run {
+    /// How many samples there are.
+    pub fn len(&self) -> SampleCount {
+        SampleCount(u64::try_from(self.samples.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether there is no sample: a run that only tells where a gap ends.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// The instant just after the last sample.
     pub fn end(&self) -> SampleIndex {
-        self.first.after(SampleCount::of(&self.samples))
+        self.first.after(self.len())
     }
 }
 
@@ -52,12 +62,7 @@ impl Waveform {
 
     /// How many samples there are, gaps not counted.
     pub fn sample_count(&self) -> SampleCount {
-        SampleCount(
-            self.runs
-                .iter()
-                .map(|run| SampleCount::of(&run.samples).0)
-                .sum(),
-        )
+        SampleCount(self.runs.iter().map(|run| run.len().0).sum())
     }
 
     /// The known absences between the runs, and before the first one.
@@ -79,10 +84,10 @@ impl Waveform {
     }
 
     /// The samples when there is no gap: one run that starts at zero.
-    pub fn contiguous(&self) -> Option<&[Adu]> {
+    pub fn contiguous(&self) -> Option<SampleSlice<'_>> {
         match self.runs.as_slice() {
-            [run] if run.first == SampleIndex(0) => Some(&run.samples),
-            [] => Some(&[]),
+            [run] if run.first == SampleIndex(0) => Some(run.samples.as_slice()),
+            [] => Some(SampleSlice::default()),
             _ => None,
         }
     }
@@ -138,11 +143,11 @@ mod tests {
             runs: vec![
                 Run {
                     first: SampleIndex(0),
-                    samples: vec![1, 2],
+                    samples: vec![1, 2].into(),
                 },
                 Run {
                     first: SampleIndex(5),
-                    samples: vec![3],
+                    samples: vec![3].into(),
                 },
             ],
         };
@@ -152,7 +157,7 @@ mod tests {
             (gaps[0].from, gaps[0].end()),
             (SampleIndex(2), SampleIndex(5))
         );
-        assert_eq!(waveform.contiguous(), None);
+        assert!(waveform.contiguous().is_none());
         assert_eq!(waveform.sample_count().0, 3);
     }
 }

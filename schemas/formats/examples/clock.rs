@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cardio_formats::rows::Rows;
 use cardio_formats::{FormatError, ReadOptions, open_path, read_path};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -41,13 +42,11 @@ fn main() -> ExitCode {
 }
 
 /// Time that this process has spent on a processor, in nanoseconds. Other programs that run
-/// on the machine do not count. The kernel brings the number up to date when it takes the
-/// process off its processor, which the sleep makes it do.
+/// on the machine do not count.
 fn processor_ns() -> u64 {
-    std::thread::sleep(Duration::from_micros(50));
-    let line = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let first = line.split(' ').next();
-    first.and_then(|word| word.parse().ok()).unwrap_or(0)
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    let now = Duration::try_from(now).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn at_once(path: &str) -> Result<u64, FormatError> {

@@ -239,7 +239,7 @@ fn row(
         calibration,
         runs: vec![Run {
             first: SampleIndex(0),
-            samples,
+            samples: samples.into(),
         }],
     }))
 }

@@ -152,7 +152,7 @@ fn rows(
             calibration,
             runs: vec![Run {
                 first: SampleIndex(0),
-                samples,
+                samples: samples.into(),
             }],
         });
     }

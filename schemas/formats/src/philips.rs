@@ -86,7 +86,7 @@ pub fn decode(bytes: &[u8], name: &str, options: ReadOptions) -> Result<Recordin
             calibration,
             runs: vec![Run {
                 first: SampleIndex(0),
-                samples,
+                samples: samples.into(),
             }],
         });
     }

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use cardio_core::recording::{Recording, Run};
+use cardio_core::index::SampleCount;
+use cardio_core::recording::{Recording, Run, Waveform};
 
 use crate::error::FormatError;
 use crate::fields::len64;
 use crate::fsource::DirSource;
-use crate::rows::Rows;
+use crate::rows::{Gathered, Row, Rows};
 use crate::sniff::{FormatId, HEAD_BYTES, sniff};
 use crate::source::{ReadSeek, Source};
 use crate::text::head_of;
@@ -282,21 +283,49 @@ pub(crate) fn read_whole(
     Ok(bytes)
 }
 
-/// A recording that was read at once, given as one block.
+/// Samples of a row that a block of a recording read at once holds.
+const BLOCK_SAMPLES: usize = 1 << 16;
+
+/// A recording that was read at once, given in blocks.
 pub(crate) struct Whole {
     format: FormatId,
     header: Recording,
-    runs: Option<Vec<Vec<Run>>>,
+    left: Vec<Left>,
+}
+
+/// The runs of a row that were not yet given.
+struct Left {
+    runs: std::vec::IntoIter<Run>,
+    /// The one that is being given, and how much of it was.
+    open: Option<(Run, usize)>,
+}
+
+impl Left {
+    /// Adds the next stretch to its row; `false` when there is no more.
+    fn give(&mut self, row: &mut Row) -> bool {
+        let open = self.open.take();
+        let Some((run, given)) = open.or_else(|| self.runs.next().map(|run| (run, 0))) else {
+            return false;
+        };
+        let end = run.samples.len().min(given.saturating_add(BLOCK_SAMPLES));
+        let part = run.samples.as_slice().part(given..end);
+        let first = run.first.after(SampleCount(len64(given)));
+        row.place(first, &part.unwrap_or_default().to_vec());
+        self.open = (end < run.samples.len()).then_some((run, end));
+        true
+    }
 }
 
 impl Whole {
     pub(crate) fn new(format: FormatId, mut recording: Recording) -> Self {
-        let waveforms = recording.waveforms.iter_mut();
-        let runs = waveforms.map(|row| std::mem::take(&mut row.runs)).collect();
+        let left = |row: &mut Waveform| Left {
+            runs: std::mem::take(&mut row.runs).into_iter(),
+            open: None,
+        };
         Self {
             format,
+            left: recording.waveforms.iter_mut().map(left).collect(),
             header: recording,
-            runs: Some(runs),
         }
     }
 }
@@ -311,15 +340,13 @@ impl RecordingReader for Whole {
     }
 
     fn next_block(&mut self, rows: &mut Rows) -> Result<bool, FormatError> {
-        let Some(runs) = self.runs.take() else {
-            return Ok(false);
-        };
-        for (position, runs) in runs.into_iter().enumerate() {
+        let mut more = false;
+        for (position, left) in self.left.iter_mut().enumerate() {
             if let Some(row) = rows.row(position) {
-                runs.into_iter().for_each(|run| row.adopt(run));
+                more |= left.give(row);
             }
         }
-        Ok(true)
+        Ok(more)
     }
 
     fn finish(&mut self, _recording: &mut Recording) {}
@@ -333,15 +360,15 @@ fn collect(
 ) -> Result<Recording, FormatError> {
     let mut done = Done::at_the_start(&*reader);
     let mut recording = reader.header().clone();
-    let mut rows = Rows::new(recording.waveforms.len());
+    let mut block = Rows::new(recording.waveforms.len());
+    let mut gathered = Gathered::new(recording.waveforms.len());
     for (position, count) in reader.expected().into_iter().enumerate() {
-        if let Some(row) = rows.row(position) {
-            let count = count.min(options.max_samples);
-            row.reserve(usize::try_from(count).unwrap_or(0));
-        }
+        let count = count.min(options.max_samples);
+        gathered.reserve(position, usize::try_from(count).unwrap_or(0));
     }
-    while reader.next_block(&mut rows)? {
-        let held = rows.held();
+    while reader.next_block(&mut block)? {
+        gathered.add(&mut block);
+        let held = gathered.held();
         if held > options.max_samples {
             return Err(FormatError::TooLarge {
                 format: reader.format(),
@@ -354,7 +381,7 @@ fn collect(
         done.samples = held;
         told(done);
     }
-    for (waveform, runs) in recording.waveforms.iter_mut().zip(rows.take()) {
+    for (waveform, runs) in recording.waveforms.iter_mut().zip(gathered.into_runs()) {
         waveform.runs = runs;
     }
     reader.finish(&mut recording);

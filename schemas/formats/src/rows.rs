@@ -1,8 +1,12 @@
-//! Samples that arrive in blocks: one row per waveform, runs kept apart by gaps.
+//! Samples that arrive in blocks: one row per waveform, stretches kept apart by gaps.
+//!
+//! A block is small and its memory is used again; what many blocks bring is kept by
+//! [`Gathered`], in samples as wide as they need.
 
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::recording::Run;
 use cardio_core::sample::Adu;
+use cardio_core::samples::Samples;
 
 /// The rows of one or more blocks, in the order of the recording's waveforms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,12 +14,19 @@ pub struct Rows {
     rows: Vec<Row>,
 }
 
-/// One row: its finished runs, and where the next sample goes.
+/// One row: its finished stretches, and where the next sample goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     at: SampleIndex,
-    done: Vec<Run>,
-    open: Option<Run>,
+    done: Vec<Stretch>,
+    open: Option<Stretch>,
+}
+
+/// Contiguous samples of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stretch {
+    first: SampleIndex,
+    samples: Vec<Adu>,
 }
 
 impl Rows {
@@ -41,42 +52,89 @@ impl Rows {
         self.rows.get_mut(position)
     }
 
-    /// Samples held now, over all rows.
-    pub fn held(&self) -> u64 {
-        self.rows
-            .iter()
-            .flat_map(|row| row.done.iter().chain(&row.open))
-            .map(|run| SampleCount::of(&run.samples).0)
-            .sum()
-    }
-
     /// Hands over what has come and goes on at the same instants.
     pub fn take(&mut self) -> Vec<Vec<Run>> {
-        self.rows
-            .iter_mut()
-            .map(|row| {
-                let mut runs = std::mem::take(&mut row.done);
-                runs.extend(row.open.take());
-                runs
-            })
-            .collect()
+        let mut gathered = Gathered::new(self.len());
+        gathered.add(self);
+        gathered.into_runs()
+    }
+
+    /// Shows what has come, row by row and stretch by stretch, and goes on at the same instants
+    /// in the same memory.
+    pub fn drain(&mut self, mut each: impl FnMut(usize, SampleIndex, &[Adu])) {
+        for (position, row) in self.rows.iter_mut().enumerate() {
+            for stretch in row.done.drain(..) {
+                each(position, stretch.first, &stretch.samples);
+            }
+            if let Some(stretch) = &mut row.open {
+                each(position, stretch.first, &stretch.samples);
+                stretch.samples.clear();
+                stretch.first = row.at;
+            }
+        }
     }
 }
 
-impl Rows {
-    /// Shows what has come, row by row and run by run, and goes on at the same instants in
-    /// the same memory.
-    pub fn drain(&mut self, mut each: impl FnMut(usize, SampleIndex, &[Adu])) {
-        for (position, row) in self.rows.iter_mut().enumerate() {
-            for run in row.done.drain(..) {
-                each(position, run.first, &run.samples);
-            }
-            if let Some(run) = &mut row.open {
-                each(position, run.first, &run.samples);
-                run.samples.clear();
-                run.first = row.at;
-            }
+/// The runs of a recording, as its blocks come.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    rows: Vec<Vec<Run>>,
+    held: u64,
+}
+
+impl Gathered {
+    /// So many rows without samples.
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            rows: vec![Vec::new(); count],
+            held: 0,
         }
+    }
+
+    /// Room for `count` samples of an empty row, so that it does not grow step by step.
+    pub(crate) fn reserve(&mut self, position: usize, count: usize) {
+        if let Some(runs) = self.rows.get_mut(position).filter(|runs| runs.is_empty()) {
+            let mut samples = Samples::new();
+            samples.reserve(count);
+            runs.push(Run {
+                first: SampleIndex(0),
+                samples,
+            });
+        }
+    }
+
+    /// Takes what a block holds.
+    pub(crate) fn add(&mut self, block: &mut Rows) {
+        block.drain(|position, first, samples| {
+            self.held = self.held.saturating_add(SampleCount::of(samples).0);
+            let Some(runs) = self.rows.get_mut(position) else {
+                return;
+            };
+            match runs.last_mut() {
+                Some(run) if run.end() == first => run.samples.extend_from_slice(samples),
+                Some(run) if run.is_empty() => {
+                    run.first = first;
+                    run.samples.extend_from_slice(samples);
+                }
+                _ => runs.push(Run {
+                    first,
+                    samples: samples.into(),
+                }),
+            }
+        });
+    }
+
+    /// Samples held now, over all rows.
+    pub(crate) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// The runs of every row. An empty one tells of a gap at the end.
+    pub(crate) fn into_runs(mut self) -> Vec<Vec<Run>> {
+        for runs in &mut self.rows {
+            runs.retain(|run| !run.is_empty() || run.first > SampleIndex(0));
+        }
+        self.rows
     }
 }
 
@@ -89,7 +147,7 @@ impl Row {
     /// Room for `count` samples more, so that a long row does not grow step by step.
     pub fn reserve(&mut self, count: usize) {
         if count > 0 {
-            self.open_run().samples.reserve(count);
+            self.open_stretch().samples.reserve(count);
         }
     }
 
@@ -98,7 +156,7 @@ impl Row {
         if samples.is_empty() {
             return;
         }
-        self.open_run().samples.extend_from_slice(samples);
+        self.open_stretch().samples.extend_from_slice(samples);
         self.at = self.at.after(SampleCount::of(samples));
     }
 
@@ -106,7 +164,7 @@ impl Row {
     pub(crate) fn extend(&mut self, samples: impl ExactSizeIterator<Item = Adu>) {
         let count = u64::try_from(samples.len()).unwrap_or(u64::MAX);
         if count > 0 {
-            self.open_run().samples.extend(samples);
+            self.open_stretch().samples.extend(samples);
             self.at = self.at.after(SampleCount(count));
         }
     }
@@ -126,18 +184,6 @@ impl Row {
         }
     }
 
-    /// Adds a finished run without copying it when nothing stands before it.
-    pub(crate) fn adopt(&mut self, run: Run) {
-        match run.first.since(self.at) {
-            Some(ahead) if self.open.is_none() || !ahead.is_empty() => {
-                self.skip(ahead);
-                self.at = run.end();
-                self.open = Some(run);
-            }
-            _ => self.place(run.first, &run.samples),
-        }
-    }
-
     /// Adds samples of which one value means "absent".
     pub fn push_with_missing(&mut self, samples: &[Adu], missing: Option<Adu>) {
         match missing {
@@ -154,22 +200,22 @@ impl Row {
         }
     }
 
-    /// Leaves a gap of this length. A gap at the end is kept as an empty run behind it.
+    /// Leaves a gap of this length. A gap at the end is told by an empty stretch behind it.
     pub fn skip(&mut self, count: SampleCount) {
         if count.is_empty() {
             return;
         }
         self.at = self.at.after(count);
         self.done
-            .extend(self.open.take().filter(|run| !run.samples.is_empty()));
-        self.open = Some(Run {
+            .extend(self.open.take().filter(|open| !open.samples.is_empty()));
+        self.open = Some(Stretch {
             first: self.at,
             samples: Vec::new(),
         });
     }
 
-    fn open_run(&mut self) -> &mut Run {
-        self.open.get_or_insert_with(|| Run {
+    fn open_stretch(&mut self) -> &mut Stretch {
+        self.open.get_or_insert_with(|| Stretch {
             first: self.at,
             samples: Vec::new(),
         })
@@ -214,7 +260,6 @@ mod tests {
         let mut seen = Vec::new();
         rows.drain(|row, first, samples| seen.push((row, first.0, samples.to_vec())));
         assert_eq!(seen, [(0, 0, vec![1, 2]), (0, 5, vec![9])]);
-        assert_eq!(rows.held(), 0);
         rows.row(0).unwrap().push(&[3]);
         assert_eq!(rows.take()[0][0].first, SampleIndex(6));
     }

@@ -36,7 +36,7 @@ impl Extents {
     pub fn of(waveform: &Waveform) -> Self {
         let mut extents = Self::default();
         for run in &waveform.runs {
-            extents.add(run.first, SampleCount::of(&run.samples));
+            extents.add(run.first, run.len());
         }
         extents
     }

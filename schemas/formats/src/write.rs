@@ -7,6 +7,7 @@
 
 use cardio_core::recording::{Recording, Waveform};
 use cardio_core::sample::Adu;
+use cardio_core::samples::SampleSlice;
 
 use crate::error::FormatError;
 use crate::sniff::FormatId;
@@ -135,7 +136,7 @@ impl Facts {
     }
 
     /// The samples of a row without a gap.
-    pub(crate) fn contiguous<'a>(&self, row: &'a Waveform) -> Result<&'a [Adu], FormatError> {
+    pub(crate) fn contiguous<'a>(&self, row: &'a Waveform) -> Result<SampleSlice<'a>, FormatError> {
         row.contiguous().ok_or_else(|| {
             let gaps = row.gaps();
             let (count, first) = (gaps.len(), gaps.first().map_or(0, |gap| gap.from.0));
@@ -151,8 +152,8 @@ impl Facts {
     pub(crate) fn even_rows<'a>(
         &self,
         recording: &'a Recording,
-    ) -> Result<Vec<&'a [Adu]>, FormatError> {
-        let mut rows: Vec<&[Adu]> = Vec::new();
+    ) -> Result<Vec<SampleSlice<'a>>, FormatError> {
+        let mut rows: Vec<SampleSlice<'_>> = Vec::new();
         let first = recording.waveforms.first();
         for row in &recording.waveforms {
             let samples = self.contiguous(row)?;

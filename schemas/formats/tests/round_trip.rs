@@ -39,7 +39,7 @@ fn row(lead: Lead, rate: u32, gain: f64, runs: Vec<Run>) -> Waveform {
 fn run(first: u64, samples: &[i32]) -> Run {
     Run {
         first: SampleIndex(first),
-        samples: samples.to_vec(),
+        samples: samples.into(),
     }
 }
 

@@ -23,6 +23,9 @@ use crate::qrs;
 use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Undetermined};
 use crate::sqi::{self, LeadSpec};
 
+/// Samples of a lead are handed on in blocks of this length.
+const BLOCK: usize = 4_096;
+
 /// The rates at which an ECG can be analysed, in hertz.
 pub const RATES_HZ: (f64, f64) = (100.0, 2_000.0);
 
@@ -329,7 +332,7 @@ mod tests {
                     calibration: calibration.clone(),
                     runs: vec![Run {
                         first: SampleIndex(0),
-                        samples,
+                        samples: samples.into(),
                     }],
                 })
                 .collect(),
@@ -355,7 +358,7 @@ mod tests {
     fn two_flat_leads_make_a_strip_unacceptable() {
         let mut flat = calm();
         for wave in flat.waveforms.iter_mut().skip(7).take(2) {
-            wave.runs[0].samples.fill(0);
+            wave.runs[0].samples = vec![0; wave.runs[0].samples.len()].into();
         }
         assert!(!analyse(&flat).acceptable);
     }
@@ -378,10 +381,12 @@ mod tests {
     #[test]
     fn a_gap_in_one_lead_parts_the_windows() {
         let mut gapped = recording(SynthConfig::calm(5, SamplingRate::hz(250).unwrap()), 30);
-        let late: Vec<i32> = gapped.waveforms[2].runs[0].samples.split_off(3_000);
-        gapped.waveforms[2].runs.push(Run {
+        let runs = &mut gapped.waveforms[2].runs;
+        let all = runs[0].samples.as_slice().to_vec();
+        runs[0].samples = all[..3_000].into();
+        runs.push(Run {
             first: SampleIndex(3_500),
-            samples: late[500..].to_vec(),
+            samples: all[3_500..].into(),
         });
         let told = analyse(&gapped);
         assert!(told.windows.iter().all(|window| {
@@ -395,7 +400,7 @@ mod tests {
     fn one_sample_is_a_result() {
         let mut tiny = calm();
         for wave in &mut tiny.waveforms {
-            wave.runs[0].samples.truncate(1);
+            wave.runs[0].samples = wave.runs[0].samples.iter().take(1).collect();
         }
         let told = analyse(&tiny);
         assert!(!told.acceptable);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use cardio_core::recording::{Recording, Waveform};
+use cardio_core::samples::SampleSlice;
 use quick_xml::escape::escape;
 
 use super::LEAD_PREFIX;
@@ -171,7 +172,7 @@ fn author(recording: &Recording, facts: &mut Facts, out: &mut String) -> Result<
 /// One lead, in microvolts.
 fn sequence(
     row: &Waveform,
-    samples: &[i32],
+    samples: SampleSlice<'_>,
     facts: &Facts,
     out: &mut String,
 ) -> Result<(), FormatError> {

@@ -107,7 +107,7 @@ fn cell(row: &Waveform, place: &mut (usize, usize), at: SampleIndex) -> Option<i
             return None;
         }
         if at < run.end() {
-            let sample = run.samples.get(place.1).copied();
+            let sample = run.samples.get(place.1);
             place.1 = place.1.saturating_add(1);
             return sample;
         }

@@ -235,7 +235,7 @@ fn interleaved(
             let from = usize::try_from(run.first.0).unwrap_or(usize::MAX);
             let places = out.iter_mut().skip(channel).step_by(rows.len()).skip(from);
             for (place, sample) in places.zip(&run.samples) {
-                let narrow = facts.narrow(row, *sample)?;
+                let narrow = facts.narrow(row, sample)?;
                 if padded && narrow == PADDING {
                     let why = format!("{sample} of {} stands for absence", row.label);
                     return Err(facts.refuse("sample", why));

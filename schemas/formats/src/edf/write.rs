@@ -38,13 +38,11 @@ pub(crate) fn files(
     let list_bytes = lists.iter().map(Vec::len).max().unwrap_or(0).max(16);
     let list_bytes = list_bytes.next_multiple_of(2);
     let mut out = head(recording, &plan, &scales, list_bytes / 2, facts)?;
+    let runs: Vec<Vec<&Run>> = rows.iter().map(plan::filled_runs).collect();
     for (record, list) in plan.records.iter().zip(&lists) {
-        for ((row, many), scale) in rows.iter().zip(&plan.per_record).zip(&scales) {
-            let run = row
-                .runs
-                .iter()
-                .filter(|run| !run.samples.is_empty())
-                .nth(record.run);
+        let each = rows.iter().zip(&runs).zip(&plan.per_record).zip(&scales);
+        for (((row, runs), many), scale) in each {
+            let run = runs.get(record.run).copied();
             let from = record.within.saturating_mul(*many);
             samples(run, from, *many, scale, row, facts, &mut out)?;
         }
@@ -65,10 +63,9 @@ fn samples(
     facts: &Facts,
     out: &mut Vec<u8>,
 ) -> Result<(), FormatError> {
-    let all = run.map_or(&[][..], |run| run.samples.as_slice());
     for at in from..from.saturating_add(many) {
-        let sample = match all.get(at) {
-            Some(sample) => facts.narrow(row, *sample)?,
+        let sample = match run.and_then(|run| run.samples.get(at)) {
+            Some(sample) => facts.narrow(row, sample)?,
             None => scale.low,
         };
         out.extend(sample.to_le_bytes());

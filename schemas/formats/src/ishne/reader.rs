@@ -132,7 +132,7 @@ fn part(leads: usize, words: &[[u8; 2]], rows: &mut Rows) {
     for lead in 0..leads {
         if let Some(row) = rows.row(lead) {
             let frames = words.chunks_exact(leads.max(1));
-            row.extend(frames.map(|frame| frame.get(lead).map_or(0, value)));
+            row.extend(frames.map(move |frame| frame.get(lead).map_or(0, value)));
         }
     }
 }
@@ -142,7 +142,8 @@ fn part_evenly<const LEADS: usize>(words: &[[u8; 2]], rows: &mut Rows) {
     let (frames, _) = words.as_chunks::<LEADS>();
     for lead in 0..LEADS {
         if let Some(row) = rows.row(lead) {
-            row.extend(frames.iter().map(|frame| frame.get(lead).map_or(0, value)));
+            let lead = move |frame: &[[u8; 2]; LEADS]| frame.get(lead).map_or(0, value);
+            row.extend(frames.iter().map(lead));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A recording as an ISHNE Holter file, with an annotation file when there are marks.
 
 use cardio_core::recording::Recording;
+use cardio_core::samples::SampleSlice;
 
 use super::header::{CHECKED_FROM, FIXED_BYTES, LEADS_MAX, MAGIC, MARKS_MAGIC, lead_code};
 use crate::crc;
@@ -25,7 +26,7 @@ pub(crate) fn files(
     let samples = rows.first().map_or(0, |row| row.len());
     for at in 0..samples {
         for (row, waveform) in rows.iter().zip(&recording.waveforms) {
-            let sample = facts.narrow(waveform, row.get(at).copied().unwrap_or(0))?;
+            let sample = facts.narrow(waveform, row.get(at).unwrap_or(0))?;
             out.extend(sample.to_le_bytes());
         }
     }
@@ -41,7 +42,11 @@ pub(crate) fn files(
 }
 
 /// The fixed header behind the checksum.
-fn head(recording: &Recording, rows: &[&[i32]], facts: &mut Facts) -> Result<Vec<u8>, FormatError> {
+fn head(
+    recording: &Recording,
+    rows: &[SampleSlice<'_>],
+    facts: &mut Facts,
+) -> Result<Vec<u8>, FormatError> {
     let leads = recording.waveforms.len();
     if leads > LEADS_MAX {
         return Err(facts.refuse("leads", format!("{leads} of them, at most 12")));

@@ -2,6 +2,7 @@
 //! bimodal compression, so that every sample comes back.
 
 use cardio_core::recording::{Recording, Waveform};
+use cardio_core::samples::SampleSlice;
 
 use super::huffman::{DEFAULT, DEFAULT_TABLE};
 use super::section::{HEADER_BYTES, RECORD_HEADER_BYTES, lead_id};
@@ -203,7 +204,7 @@ fn device(recording: &Recording, facts: &mut Facts) -> Result<Vec<u8>, FormatErr
 /// Section 3: all leads at once.
 fn leads(
     recording: &Recording,
-    rows: &[&[i32]],
+    rows: &[SampleSlice<'_>],
     facts: &mut Facts,
 ) -> Result<Vec<u8>, FormatError> {
     let count = u8::try_from(rows.len())
@@ -224,7 +225,7 @@ fn leads(
 /// Section 6: second differences of every lead in the default code.
 fn rhythm(
     recording: &Recording,
-    rows: &[&[i32]],
+    rows: &[SampleSlice<'_>],
     facts: &mut Facts,
 ) -> Result<Vec<u8>, FormatError> {
     let Some(first) = recording.waveforms.first() else {
@@ -256,7 +257,7 @@ fn rhythm(
         .waveforms
         .iter()
         .zip(rows)
-        .map(|(row, samples)| lead(row, samples, facts))
+        .map(|(row, samples)| lead(row, *samples, facts))
         .collect::<Result<Vec<_>, _>>()?;
     for bytes in &coded {
         out.extend(u16::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
@@ -266,11 +267,11 @@ fn rhythm(
 }
 
 /// The bits of one lead.
-fn lead(row: &Waveform, samples: &[i32], facts: &Facts) -> Result<Vec<u8>, FormatError> {
+fn lead(row: &Waveform, samples: SampleSlice<'_>, facts: &Facts) -> Result<Vec<u8>, FormatError> {
     let mut bits = BitWriter::default();
     let (mut before, mut last) = (0_i32, 0_i32);
     for (position, sample) in samples.iter().enumerate() {
-        let sample = i32::from(facts.narrow(row, *sample)?);
+        let sample = i32::from(facts.narrow(row, sample)?);
         let number = match position {
             0 | 1 => sample,
             _ => sample - 2 * last + before,

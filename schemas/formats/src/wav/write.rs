@@ -65,7 +65,7 @@ pub(crate) fn files(
     let width = usize::from(width);
     for at in 0..samples {
         for row in &rows {
-            let sample = row.get(at).copied().unwrap_or(0);
+            let sample = row.get(at).unwrap_or(0);
             out.extend(sample.to_le_bytes().iter().take(width));
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn files(
 fn bits_of(recording: &Recording, facts: &Facts) -> Result<u16, FormatError> {
     let samples = || {
         let runs = recording.waveforms.iter().flat_map(|row| &row.runs);
-        runs.flat_map(|run| run.samples.iter().copied())
+        runs.flat_map(|run| &run.samples)
     };
     let low = samples().min().unwrap_or(0);
     let high = samples().max().unwrap_or(0);

@@ -281,7 +281,7 @@ fn part(
         let rest = mixed.get(from..).unwrap_or_default();
         if signal.per_frame == 1 {
             let frames = mixed.chunks_exact(frame_samples);
-            column.extend(frames.map(|frame| frame.get(from).copied().unwrap_or(0)));
+            column.extend(frames.map(move |frame| frame.get(from).copied().unwrap_or(0)));
         } else {
             for frame in rest.chunks(frame_samples).take(whole) {
                 column.extend_from_slice(frame.get(..signal.per_frame).unwrap_or_default());
@@ -300,7 +300,7 @@ fn part_evenly<const WIDTH: usize>(mixed: &[i32], columns: &mut [Vec<i32>]) {
         column.extend(
             frames
                 .iter()
-                .map(|frame| frame.get(from).copied().unwrap_or(0)),
+                .map(move |frame| frame.get(from).copied().unwrap_or(0)),
         );
     }
 }

@@ -236,20 +236,17 @@ impl RecordingReader for MultiReader {
             self.next_step = self.next_step.saturating_add(1);
             return Ok(true);
         }
-        for (runs, position) in part.take().into_iter().zip(&step.rows) {
-            let Some(position) = position else {
-                continue;
+        part.drain(|own, first, samples| {
+            let Some(position) = step.rows.get(own).copied().flatten() else {
+                return;
             };
-            let planned = self.plan.rows.get(*position);
+            let planned = self.plan.rows.get(position);
             let per_frame = planned.map_or(1, |planned| planned.per_frame);
             let start = step.first_frame.saturating_mul(len64(per_frame));
-            for run in runs.iter().filter(|run| !run.samples.is_empty()) {
-                if let Some(row) = rows.row(*position) {
-                    let first = SampleIndex(start.saturating_add(run.first.0));
-                    row.place(first, &run.samples);
-                }
+            if let Some(row) = rows.row(position).filter(|_| !samples.is_empty()) {
+                row.place(SampleIndex(start.saturating_add(first.0)), samples);
             }
-        }
+        });
         Ok(true)
     }
 

@@ -91,8 +91,8 @@ fn storage(rows: &[Waveform], facts: &Facts) -> Result<Storage, FormatError> {
             .flat_map(|row| &row.runs)
             .flat_map(|run| &run.samples)
     };
-    let low = samples().min().copied().unwrap_or(0);
-    let high = samples().max().copied().unwrap_or(0);
+    let low = samples().min().unwrap_or(0);
+    let high = samples().max().unwrap_or(0);
     let fits = |low_limit: i32, high_limit: i32| low > low_limit && high <= high_limit;
     if fits(-32_768, 32_767) {
         Ok(Storage::Le16)
@@ -160,7 +160,7 @@ impl<'a> Filled<'a> {
         }
         let inside = self.row.runs.get(self.run).and_then(|run| {
             let offset = self.at.checked_sub(run.first.0)?;
-            run.samples.get(usize::try_from(offset).ok()?).copied()
+            run.samples.get(usize::try_from(offset).ok()?)
         });
         self.at = self.at.saturating_add(1);
         let sample = inside.unwrap_or(self.missing);
@@ -213,10 +213,7 @@ fn header(
         };
         let gain = row.calibration.gain_adu_per_unit();
         let first = row.runs.first().filter(|run| run.first.0 == 0);
-        let first = first
-            .and_then(|run| run.samples.first())
-            .copied()
-            .unwrap_or(0);
+        let first = first.and_then(|run| run.samples.get(0)).unwrap_or(0);
         let many = if *many == 1 {
             String::new()
         } else {

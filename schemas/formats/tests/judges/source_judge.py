@@ -1,8 +1,5 @@
-"""Judges that no package holds, where `formats-from-source.sh` has built them: rdsamp and rdann of
-the WFDB software, the C# ECG Toolkit, the schema of HL7 aECG.
-
-Not among them: parsescp, which reads the files of the ECG Toolkit up to 2.9 mV off on the leads
-on which the Toolkit, libbiosig and the aECG document of the same recording agree."""
+"""Judges that no package holds, where `formats-from-source.sh` has built them: rdsamp, rdann and
+parsescp of the WFDB software, the C# ECG Toolkit, the schema of HL7 aECG."""
 import glob
 import os
 import shutil
@@ -16,8 +13,8 @@ from write_judge import convert
 
 BUILT = os.environ.get("CARDIO_JUDGES_BUILT", "")
 RDSAMP, RDANN = "rdsamp (libwfdb)", "rdann (libwfdb)"
-TOOLKIT, SCHEMA = "C# ECG Toolkit", "its schema (xmllint)"
-NAMES = {RDSAMP, RDANN, "rdsamp, rdann (libwfdb)", TOOLKIT, SCHEMA}
+TOOLKIT, SCHEMA, PARSESCP = "C# ECG Toolkit", "its schema (xmllint)", "parsescp (rounded, smoothed)"
+NAMES = {RDSAMP, RDANN, "rdsamp, rdann (libwfdb)", TOOLKIT, SCHEMA, PARSESCP}
 
 # libwfdb is built without FLAC; of a record with several samples per frame rdsamp prints means.
 NOT_FOR_RDSAMP = {"flacformats", "test01_00s_frame", "test01_00s_skewframe", "3000003_0003", "a103l"}
@@ -98,6 +95,33 @@ def check_toolkit(path, rows):
     return f"{compared} leads equal"
 
 
+def as_parsescp(microvolts):
+    """What parsescp makes of samples: steps of 5 uV cut towards zero, then everything outside of
+    protected zones becomes the mean of itself and its neighbours, whatever the file says."""
+    steps = np.trunc(microvolts / 5 + np.sign(microvolts) * 1e-9).astype(np.int64)
+    sums = steps[:-2] + steps[1:-1] + steps[2:]
+    steps[1:-1] = np.trunc((sums + 2 * np.sign(sums)) / 3).astype(np.int64)
+    return steps
+
+
+def check_parsescp(path, rows):
+    """For second differences without reference beat; it takes every file for that."""
+    with tempfile.TemporaryDirectory() as folder, open(path, "rb") as source:
+        output(program("parsescp"), "-v", "-o", "out", stdin=source, cwd=folder)
+        table = np.loadtxt(os.path.join(folder, "out.txt"), dtype=np.int64)
+    names = ["I", "II", "III", "AVR", "AVF", "AVL", "V1", "V2", "V3", "V4", "V5", "V6"]
+    theirs = dict(zip(names, table.T[1:]))
+    assert len(rows) == len(theirs), f"{len(rows)} leads"
+    for row in rows:
+        same(as_parsescp((row.filled(0) - row.baseline) / row.gain * 1e3), theirs[row.label.upper()], row.label)
+    return f"{len(rows)} leads equal"
+
+
+def check_written_parsescp(path):
+    with tempfile.TemporaryDirectory() as folder:
+        return check_parsescp(convert(path, "scp", folder)[0], ours(path).rows)
+
+
 def check_written(path, form):
     with tempfile.TemporaryDirectory() as folder:
         return check_toolkit(convert(path, form, folder)[0], ours(path).rows)
@@ -138,7 +162,17 @@ def toolkit_judges():
         verdict(form, "write", TOOLKIT, os.path.basename(path), lambda p=path, n=name: check_written(p, n))
 
 
+def parsescp_judges():
+    example = data("scp", "Example.scp")
+    for path in (example, data("scp", "ecgtk", "Example_huff_default_d2.scp")):
+        verdict("SCP-ECG", "read", PARSESCP, os.path.basename(path), lambda p=path: check_parsescp(p, ours(p).rows))
+    for path in (example, data("scp", "ecgtk", "HR06000_plain_d2.scp")):
+        verdict("SCP-ECG", "write", PARSESCP, os.path.basename(path), lambda p=path: check_written_parsescp(p))
+
+
 def run():
+    if os.path.exists(program("parsescp")):
+        parsescp_judges()
     if os.path.exists(program("rdsamp")):
         wfdb_judges()
     if os.path.exists(program("ecgtk/ECGTool.exe")) and shutil.which("mono"):

@@ -31,8 +31,9 @@ fn is_part_of(row: &Waveform, whole: &Waveform) -> bool {
             || whole.runs.iter().any(|of| {
                 let late = first.checked_sub(of.first.0);
                 let late = late.and_then(|late| usize::try_from(late).ok());
-                late.and_then(|late| of.samples.get(late..))
-                    .is_some_and(|rest| rest.starts_with(&run.samples))
+                let until = |late: usize| late.saturating_add(run.samples.len());
+                late.and_then(|late| of.samples.as_slice().part(late..until(late)))
+                    .is_some_and(|twin| twin.iter().eq(&run.samples))
             })
     })
 }

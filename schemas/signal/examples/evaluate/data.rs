@@ -30,8 +30,8 @@ pub(crate) fn read(path: &Path) -> Option<Recording> {
     }
 }
 
-pub(crate) fn samples(wave: &Waveform) -> &[i32] {
-    wave.contiguous().unwrap_or_default()
+pub(crate) fn samples(wave: &Waveform) -> Vec<i32> {
+    wave.contiguous().unwrap_or_default().to_vec()
 }
 
 /// A reference beat.

@@ -61,7 +61,7 @@ fn mitdb(data: &Data) {
         let wave = &recording.waveforms[0];
         let hz = wave.rate.as_hz();
         let gain = wave.calibration.gain_adu_per_unit();
-        let found = detect(samples(wave), wave.rate, gain);
+        let found = detect(&samples(wave), wave.rate, gain);
         let truth = truth(&recording, hz);
         let left_out = flutter(&recording, hz);
         let score = beats::score(&truth, &found, 300.0, &left_out);

@@ -62,7 +62,7 @@ pub(crate) fn stress(data: &Data) {
                 let wave = &recording.waveforms[0];
                 let hz = wave.rate.as_hz();
                 let factor = factors[kind] * 10f64.powf(-snr_db / 20.0);
-                let row = mixed(samples(wave), noise, factor, hz);
+                let row = mixed(&samples(wave), &noise, factor, hz);
                 let found = detect(&row, wave.rate, wave.calibration.gain_adu_per_unit());
                 let truth = truth(&recording, hz);
                 score.add(&beats::score(

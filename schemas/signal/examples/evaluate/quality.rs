@@ -78,7 +78,7 @@ pub(crate) fn stress(data: &Data) {
         let mut line = noise_name.to_owned();
         for snr_db in SNR_DB {
             let factor = factor * 10f64.powf(-snr_db / 20.0);
-            let row = mixed(samples(wave), samples(&noise.waveforms[0]), factor, hz);
+            let row = mixed(&samples(wave), &samples(&noise.waveforms[0]), factor, hz);
             let mut quality = EcgQuality::new(
                 wave.rate,
                 &strips::specs(&[None], gain),

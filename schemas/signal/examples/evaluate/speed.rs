@@ -18,7 +18,7 @@ pub(crate) fn speed(data: &Data) {
         return;
     };
     let wave = &recording.waveforms[0];
-    let row = samples(wave);
+    let row = &samples(wave);
     let gain = wave.calibration.gain_adu_per_unit();
     let length_s = row.len() as f64 / wave.rate.as_hz();
     let start = Instant::now();
@@ -62,7 +62,7 @@ pub(crate) fn invariance(data: &Data) {
             let Ok(rate) = SamplingRate::hz(hz) else {
                 continue;
             };
-            let row: Vec<i32> = resampled(samples(wave), wave.rate.as_hz(), f64::from(hz))
+            let row: Vec<i32> = resampled(&samples(wave), wave.rate.as_hz(), f64::from(hz))
                 .iter()
                 .map(|value| (value * factor * 8.0).round() as i32)
                 .collect();

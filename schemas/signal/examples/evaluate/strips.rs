@@ -118,7 +118,7 @@ pub(crate) fn challenge_2017(data: &Data) -> Vec<(String, Vec<i32>, String)> {
         .into_iter()
         .filter_map(|line| {
             let recording = read(&unpacked.join(&line[0]))?;
-            let row = samples(recording.waveforms.first()?).to_vec();
+            let row = samples(recording.waveforms.first()?);
             Some((line[0].clone(), row, line[1].clone()))
         })
         .collect()

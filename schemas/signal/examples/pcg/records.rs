@@ -54,7 +54,7 @@ fn read(folder: &Path, name: &str, good: bool) -> Option<Record> {
         .find(|row| row.label == "ECG");
     let beats = ecg.map_or_else(Vec::new, |ecg| {
         let mut detector = QrsDetector::new(ecg.rate, 1_000.0);
-        let mut beats = detector.push(ecg.contiguous().unwrap_or_default());
+        let mut beats = detector.push(&ecg.contiguous().unwrap_or_default().to_vec());
         beats.extend(detector.finish());
         beats
     });

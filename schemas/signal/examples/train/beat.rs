@@ -61,7 +61,7 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
     let gain = wave.calibration.gain_adu_per_unit();
     let detector = cardio_signal::qrs::QrsDetector::new(wave.rate, gain);
     let mut detector = BeatDetector::with(detector, wave.rate, empty).explaining();
-    detector.push(samples(wave));
+    detector.push(&samples(wave));
     detector.finish();
     let told = detector.take_explained();
     let found: Vec<f64> = told.iter().map(|(at, _)| seconds(at.0, hz)).collect();

@@ -58,7 +58,7 @@ fn sources(data: &Data) -> Vec<Source> {
     let noises: Vec<Vec<i32>> = NOISES
         .iter()
         .filter_map(|name| data.read(&format!("wfdb/nstdb/{name}")))
-        .map(|noise| samples(&noise.waveforms[1]).to_vec())
+        .map(|noise| samples(&noise.waveforms[1]))
         .collect();
     let mut all = Vec::new();
     for (turn, name) in MITDB.iter().enumerate() {
@@ -111,7 +111,7 @@ fn source(name: &str, recording: &Recording, row: usize, weight: f64) -> Option<
     let hz = recording.waveforms[0].rate.as_hz();
     Some(Source {
         record: name.to_owned(),
-        row: samples(wave).to_vec(),
+        row: samples(wave),
         rate: wave.rate,
         gain: wave.calibration.gain_adu_per_unit(),
         truth: truth(recording, hz),

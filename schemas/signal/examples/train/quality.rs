@@ -109,7 +109,7 @@ fn stress_windows(data: &Data) -> Examples {
         };
         let wave = &recording.waveforms[0];
         let gain = wave.calibration.gain_adu_per_unit();
-        let clean = samples(wave);
+        let clean = &samples(wave);
         push_windows(&mut examples, clean, wave.rate, gain, |_| Some(false));
         for (noise, factor) in NOISES {
             let Some(noise) = data.read(&format!("wfdb/nstdb/{noise}")) else {
@@ -119,7 +119,7 @@ fn stress_windows(data: &Data) -> Examples {
                 let factor = factor * 10f64.powf(-snr_db / 20.0);
                 let row = mixed(
                     clean,
-                    samples(&noise.waveforms[1]),
+                    &samples(&noise.waveforms[1]),
                     factor,
                     wave.rate.as_hz(),
                 );

@@ -26,7 +26,9 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
         {
             found.extend(detector.gap(len));
         }
-        found.extend(detector.push(&run.samples));
+        for block in run.samples.as_slice().chunks(super::BLOCK) {
+            found.extend(detector.push(&block.to_vec()));
+        }
     }
     found.extend(detector.finish());
     Some(BeatTrain {

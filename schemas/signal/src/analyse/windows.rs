@@ -6,18 +6,16 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::quality::SignalQuality;
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::Waveform;
+use cardio_core::samples::SampleSlice;
 
-use super::Chosen;
+use super::{BLOCK, Chosen};
 use crate::sqi::{EcgQuality, LeadSpec, QualityConfig};
 
 /// Windows are told this far apart, in seconds.
 const WINDOW_STEP_S: u64 = 10;
-/// Samples are handed on in blocks of this length.
-const BLOCK: usize = 4_096;
-
 /// A stretch in which every chosen lead has samples, or in which one has none.
 enum Stretch<'a> {
-    Signal(Vec<&'a [i32]>),
+    Signal(Vec<SampleSlice<'a>>),
     Gap(SampleCount),
 }
 
@@ -34,7 +32,7 @@ fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
     let mut all = Vec::new();
     for pair in edges.windows(2) {
         let [from, to] = pair else { continue };
-        let rows: Option<Vec<&[i32]>> = chosen
+        let rows: Option<Vec<SampleSlice<'_>>> = chosen
             .iter()
             .map(|(_, wave)| slice(wave, *from, *to))
             .collect();
@@ -46,14 +44,14 @@ fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
     all
 }
 
-fn slice(wave: &Waveform, from: u64, to: u64) -> Option<&[i32]> {
+fn slice(wave: &Waveform, from: u64, to: u64) -> Option<SampleSlice<'_>> {
     let run = wave
         .runs
         .iter()
         .find(|run| run.first.0 <= from && run.end().0 >= to)?;
     let start = SampleCount(from - run.first.0).len();
     let end = SampleCount(to - run.first.0).len();
-    run.samples.get(start..end)
+    run.samples.as_slice().part(start..end)
 }
 
 pub(super) fn windows(
@@ -82,10 +80,9 @@ pub(super) fn windows(
                 let mut from = 0;
                 while from < length {
                     let to = length.min(from + BLOCK);
-                    let block: Vec<&[i32]> = rows
-                        .iter()
-                        .map(|row| row.get(from..to).unwrap_or_default())
-                        .collect();
+                    let part = |row: &SampleSlice<'_>| row.part(from..to).map(SampleSlice::to_vec);
+                    let block: Vec<Vec<i32>> = rows.iter().filter_map(part).collect();
+                    let block: Vec<&[i32]> = block.iter().map(Vec::as_slice).collect();
                     for window in quality.push(&block) {
                         keep_window(&mut told, &mut latest, window, rate);
                     }

@@ -114,11 +114,8 @@ fn nanos_at(rate: SamplingRate, at: SampleIndex) -> i128 {
     (above + i128::from(samples) / 2) / i128::from(samples)
 }
 
-fn filled_runs(row: &Waveform) -> Vec<&Run> {
-    row.runs
-        .iter()
-        .filter(|run| !run.samples.is_empty())
-        .collect()
+pub(super) fn filled_runs(row: &Waveform) -> Vec<&Run> {
+    row.runs.iter().filter(|run| !run.is_empty()).collect()
 }
 
 /// All rows must have their gaps at the same times, or one record cannot hold them.

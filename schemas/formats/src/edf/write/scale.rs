@@ -26,8 +26,8 @@ impl Scale {
     /// Limits that cover every sample and give the calibration back.
     pub(super) fn of(row: &Waveform, facts: &Facts) -> Result<Self, FormatError> {
         let samples = || row.runs.iter().flat_map(|run| &run.samples);
-        let least = samples().min().copied().unwrap_or(0);
-        let most = samples().max().copied().unwrap_or(0);
+        let least = samples().min().unwrap_or(0);
+        let most = samples().max().unwrap_or(0);
         facts.narrow(row, least)?;
         facts.narrow(row, most)?;
         let units: &[(&str, f64)] = match row.calibration.unit() {
