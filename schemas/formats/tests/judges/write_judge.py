@@ -14,6 +14,7 @@ import pyedflib
 import soundfile
 import wfdb
 
+import edf_judge
 from common import data, ours, same, verdict
 from scp_judge import aecg_digits
 
@@ -219,22 +220,8 @@ def check_pandas(path):
 
 
 def check_luna(path):
-    """Luna places the records of a discontinuous file in time."""
-    import lunapi
-
     with tempfile.TemporaryDirectory() as folder:
-        out = convert(path, "edf", folder)[0]
-        instance = lunapi.proj().inst("x")
-        instance.attach_edf(out)
-        for row in source_rows(path):
-            names, table = instance.data(chs=[row.label], time=True)
-            seconds, values = np.asarray(table)[:, 0], np.asarray(table)[:, 1]
-            rate = row.rate[0] / row.rate[1]
-            places = np.concatenate([first + np.arange(len(part)) for first, part in row.runs if len(part)])
-            flat = np.concatenate([part for _, part in row.runs if len(part)])
-            same(places, np.round(seconds * rate).astype(np.int64), "places")
-            same(flat, np.round(values * row.gain + row.baseline).astype(np.int64), row.label)
-        return "samples and times equal"
+        return edf_judge.check_luna(convert(path, "edf", folder)[0], ours(path))
 
 
 def run():
@@ -248,9 +235,10 @@ def run():
     for path in (hundred, twelve, holter):
         for judge in ("edfio", "pyEDFlib"):
             verdict("EDF+C", "write", judge, os.path.basename(path), lambda p=path, j=judge: check_edf(p, j))
+        verdict("EDF+C", "write", edf_judge.LUNA, os.path.basename(path), lambda p=path: check_luna(p))
     multi = data("wfdb", "formats", "multi.hea")
     verdict("EDF+D", "write", "edfio (samples)", "multi.hea", lambda: check_edf(multi, "edfio"))
-    verdict("EDF+D", "write", "luna (samples and times)", "multi.hea", lambda: check_luna(multi))
+    verdict("EDF+D", "write", edf_judge.LUNA, "multi.hea", lambda: check_luna(multi))
     for path in (data("pcg", "cinc2016", "a0022.wav"), twelve):
         for judge in ("soundfile", "sox", "wave of the standard library"):
             verdict("WAV", "write", judge, os.path.basename(path), lambda p=path, j=judge: check_wav(p, j))
