@@ -8,7 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ use cardio_core::ids::{AcquisitionId, BootId, BoxId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
 use cardio_core::rate::SamplingRate;
-use cardio_core::recording::{Recording, Run, Waveform};
+use cardio_core::recording::{Recording, Run, StatedStart, Waveform};
 use cardio_formats::fsource::save;
 use cardio_formats::sniff::FormatId;
-use cardio_formats::write::{WriteOptions, write};
+use cardio_formats::write::{WRITABLE, WriteOptions, write};
+use cardio_formats::{ReadOptions, read_path};
 use cardio_store::{OpenAcquisition, OutboxError, SubjectMark};
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{EndReason, Record};
@@ -149,8 +150,12 @@ impl Bench {
     }
 
     fn write(&self, name: &str, format: FormatId) {
+        self.write_as(name, format, &recording());
+    }
+
+    fn write_as(&self, name: &str, format: FormatId, recording: &Recording) {
         let options = WriteOptions { drop_facts: true };
-        let written = write(&recording(), format, name, options).unwrap();
+        let written = write(recording, format, name, options).unwrap();
         save(&self.drop_folder(), &written.files, false).unwrap();
     }
 
@@ -244,7 +249,11 @@ fn rows(records: &[(Lane, Record)]) -> Vec<Rows> {
     ended
 }
 
-fn wanted() -> Vec<Vec<Option<i32>>> {
+fn wanted() -> Rows {
+    rows_of(&recording())
+}
+
+fn rows_of(recording: &Recording) -> Rows {
     let of = |waveform: &Waveform| {
         let mut row: Vec<Option<i32>> = Vec::new();
         for run in &waveform.runs {
@@ -253,7 +262,7 @@ fn wanted() -> Vec<Vec<Option<i32>>> {
         }
         row
     };
-    recording().waveforms.iter().map(of).collect()
+    recording.waveforms.iter().map(of).collect()
 }
 
 #[test]
@@ -274,6 +283,65 @@ fn all_files_of_a_record_go_together() {
     bench.settle(&mut bench.import());
     assert_eq!(rows(&bench.records()), [wanted()]);
     assert_eq!(names(&bench.drop_folder()), ["done"]);
+}
+
+#[test]
+fn every_format_that_is_written_becomes_the_acquisition_that_it_was_made_of() {
+    let mut gapless = recording();
+    for row in &mut gapless.waveforms {
+        row.runs.truncate(1);
+    }
+    gapless.start = Some(StatedStart {
+        local: "2024-02-28T23:59:55".to_owned(),
+        utc_offset_minutes: None,
+    });
+    for format in WRITABLE {
+        let bench = Bench::new();
+        bench.write_as("r", format, &gapless);
+        bench.settle(&mut bench.import());
+        let found = rows(&bench.records());
+        assert_eq!(found, [rows_of(&gapless)], "{}", format.name());
+        assert_eq!(names(&bench.drop_folder()), ["done"], "{}", format.name());
+    }
+}
+
+/// Rows of other rate or other gaps become acquisitions of their own, so the order may differ.
+#[test]
+fn recordings_of_others_become_what_they_hold() {
+    let Some(root) = std::env::var_os("CARDIO_DATA").map(PathBuf::from) else {
+        println!("skipped: CARDIO_DATA not set");
+        return;
+    };
+    for files in [
+        &["wfdb/formats/100s.hea", "wfdb/formats/100s.dat"][..],
+        &["edf/contec_0000050.ECG.edf"],
+        &["edf/luna_mitdb100s_discontinuous.edf"],
+        &["edf/mne_test.bdf"],
+        &["scp/Example.scp"],
+        &["dicom/waveform_ecg.dcm"],
+        &["ishne/ECG_P28.01.ecg", "ishne/ECG_P28.01.ann"],
+        &["aecg/Example.xml"],
+        &["musexml/MUSE_example.xml"],
+        &["philipsxml/3191723_1_04.xml"],
+        &["mfer/test-file.MWF"],
+        &["pcg/cinc2016/b0102.wav"],
+    ] {
+        let bench = Bench::new();
+        for file in files {
+            let from = root.join(file);
+            let to = bench.drop_folder().join(from.file_name().unwrap());
+            std::fs::copy(&from, to).unwrap();
+        }
+        bench.settle(&mut bench.import());
+        let mut found = rows(&bench.records()).concat();
+        let whole = read_path(&root.join(files[0]), ReadOptions::default()).unwrap();
+        let mut wanted = rows_of(&whole);
+        wanted.retain(|row| row.iter().any(Option::is_some));
+        found.sort();
+        wanted.sort();
+        assert!(found == wanted && !found.is_empty(), "{}", files[0]);
+        assert_eq!(names(&bench.drop_folder()), ["done"], "{}", files[0]);
+    }
 }
 
 #[test]
