@@ -59,7 +59,7 @@ enum Rig {
     /// Plays a home visit with the real programs.
     Demo(DemoArgs),
     /// Lets everything go wrong, again and again, and proves that nothing is lost.
-    Soak(SoakArgs),
+    Soak(soak::Options),
     /// Cuts the power of a program again and again, and looks for what was acknowledged.
     Power(PowerArgs),
     /// Steals a box after a visit and searches its card for anything recorded.
@@ -131,25 +131,6 @@ struct PowerArgs {
 }
 
 #[derive(Args)]
-struct SoakArgs {
-    /// How many faults.
-    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    faults: u64,
-    /// End after so many minutes, if the faults last longer.
-    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    minutes: Option<u64>,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
-#[derive(Args)]
 struct DemoArgs {
     /// Run the visit to its end, compare what was filed with what was sent, exit 0 if equal.
     #[arg(long)]
@@ -185,7 +166,7 @@ fn main() -> ExitCode {
     }
     let done = match rig {
         Rig::Demo(args) => visit::play(&args.into()),
-        Rig::Soak(args) => soak::run(&args.into()),
+        Rig::Soak(options) => soak::run(&options),
         Rig::Broker(options) => broker::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
@@ -259,18 +240,6 @@ impl From<DemoArgs> for visit::Options {
             seconds: args.seconds,
             seed: args.seed,
             once: args.once,
-            keep: args.keep,
-            programs: args.programs,
-        }
-    }
-}
-
-impl From<SoakArgs> for soak::Options {
-    fn from(args: SoakArgs) -> Self {
-        Self {
-            faults: args.faults,
-            minutes: args.minutes,
-            seed: args.seed,
             keep: args.keep,
             programs: args.programs,
         }

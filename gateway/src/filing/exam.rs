@@ -15,6 +15,7 @@ use cardio_wire::lane::FrameIdentity;
 use cardio_wire::record::{AcquisitionEndedV1, AcquisitionStartedV1, Record};
 
 use super::clocks::{self, Reckoning};
+use super::extents::{self, Extents};
 use super::open::OpenedRecord;
 use crate::clock::boots::{BoxTimes, Dated};
 use crate::clock::tie::drift_over;
@@ -97,8 +98,9 @@ pub(crate) struct Exam {
     pub(crate) device: BoxId,
     pub(crate) context: Context,
     pub(crate) origin: FrameIdentity,
-    /// When the start, and the newest record, were received.
-    pub(crate) received: (UtcMicros, UtcMicros),
+    /// When the start was received.
+    pub(crate) received: UtcMicros,
+    pub(crate) extents: Extents,
     pub(crate) agent_version: String,
     times: BoxTimes,
     reckonings: RefCell<BTreeMap<BootId, Reckoning>>,
@@ -136,7 +138,8 @@ pub(crate) fn load(
             chain: row.take(3)?,
             seq: row.take(4)?,
         },
-        received: (row.take(5)?, newest(connection, acquisition, device)?),
+        received: row.take(5)?,
+        extents: extents::of(connection, acquisition, device)?,
         agent_version: version_of(device, lore),
         times: clocks::times(connection, lore, device)?,
         reckonings: RefCell::new(clocks::reckonings(connection, acquisition)?),
@@ -174,19 +177,6 @@ fn ended(
             _ => Err(DAMAGED),
         })
         .transpose()
-}
-
-fn newest(
-    connection: &Connection,
-    acquisition: AcquisitionId,
-    device: BoxId,
-) -> Result<UtcMicros, DbError> {
-    let at: Option<Option<UtcMicros>> = connection.cell(
-        "find the newest record of an acquisition",
-        "SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2",
-        values![acquisition, device],
-    )?;
-    Ok(at.flatten().unwrap_or(UtcMicros(0)))
 }
 
 /// Who and what it is about. Data counts as simulated when its patient is a test identity.

@@ -2,6 +2,7 @@
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::gap::{Gap, GapCause};
+use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_fhir::ids;
 use cardio_fhir::report::{
@@ -23,12 +24,60 @@ use crate::{record, upload};
 /// the acquisition.
 pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
     let (effective, dated) = covered(connection, exam)?;
-    put_report(connection, exam, (effective, dated), now)?;
+    let newest = newest(connection, exam)?;
+    put_report(connection, exam, (effective, dated), newest, now)?;
     if exam.ended.is_some() || exam.device == upload::DESK {
-        let document = put_original(connection, exam, effective, now)?;
-        put_origin(connection, exam, effective, &document, now)?;
+        let document = put_original(connection, exam, effective, newest, now)?;
+        put_origin(connection, exam, effective, &document, newest, now)?;
     }
-    Ok(())
+    forget_due(connection, exam.id())
+}
+
+/// Notes that records came after the report was written. It is written anew from everything
+/// there is: once when nothing else is to be filed, and not after every group of records.
+pub(crate) fn put_later(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
+    connection
+        .execute(
+            "note that a report is due",
+            "INSERT INTO reports_due (acquisition, box) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            values![exam.id(), exam.device],
+        )
+        .map(|_| ())
+}
+
+/// An acquisition whose report is due, and its box.
+pub(super) fn due(connection: &Connection) -> Result<Option<(AcquisitionId, BoxId)>, DbError> {
+    let row = connection.row(
+        "look for a report that is due",
+        "SELECT acquisition, box FROM reports_due LIMIT 1",
+        values![],
+    )?;
+    row.map(|mut row| Ok((row.take(0)?, row.take(1)?)))
+        .transpose()
+}
+
+/// Notes that a report is written.
+pub(super) fn forget_due(
+    connection: &Connection,
+    acquisition: AcquisitionId,
+) -> Result<(), DbError> {
+    connection
+        .execute(
+            "note that a report is written",
+            "DELETE FROM reports_due WHERE acquisition = ?1",
+            values![acquisition],
+        )
+        .map(|_| ())
+}
+
+/// When the newest record of an acquisition was received.
+fn newest(connection: &Connection, exam: &Exam) -> Result<UtcMicros, DbError> {
+    let at: Option<Option<UtcMicros>> = connection.cell(
+        "find the newest record of an acquisition",
+        "SELECT max(received_us) FROM records WHERE acquisition = ?1 AND box = ?2",
+        values![exam.id(), exam.device],
+    )?;
+    Ok(at.flatten().unwrap_or(UtcMicros(0)))
 }
 
 fn covered(connection: &Connection, exam: &Exam) -> Result<(Effective, Dated), DbError> {
@@ -65,6 +114,7 @@ fn put_report(
     connection: &Connection,
     exam: &Exam,
     (effective, dated): (Effective, Dated),
+    newest: UtcMicros,
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let results: Vec<String> = connection.cells(
@@ -72,12 +122,15 @@ fn put_report(
         "SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id",
         values![exam.id()],
     )?;
-    let mut gaps: Vec<Gap> = gaps(connection, exam)?.iter().map(|g| g.gap).collect();
+    let mut gaps: Vec<Gap> = gaps(connection, exam, (0, u64::MAX))?
+        .iter()
+        .map(|g| g.gap)
+        .collect();
     gaps.extend(holes(connection, exam)?);
     gaps.sort_by_key(|gap| gap.from);
     let (status, issued) = match exam.ended {
-        Some(_) => (ReportStatus::Preliminary, exam.received.1),
-        None => (ReportStatus::Partial, exam.received.0),
+        Some(_) => (ReportStatus::Preliminary, newest),
+        None => (ReportStatus::Partial, exam.received),
     };
     let report = diagnostic_report(&ReportFacts {
         id: ids::report(exam.id()),
@@ -103,6 +156,7 @@ fn put_original(
     connection: &Connection,
     exam: &Exam,
     effective: Effective,
+    newest: UtcMicros,
     now: UtcMicros,
 ) -> Result<String, DbError> {
     if let Some(file) = upload::document(connection, exam.id())? {
@@ -125,7 +179,7 @@ fn put_original(
         media_type: ORIGINAL_MEDIA_TYPE.to_owned(),
         sha1: sha1.expect("invariant: SHA-1 has 20 bytes"),
         size,
-        accepted: exam.received.1,
+        accepted: newest,
         acquisitions: vec![exam.id()],
     };
     put_file(connection, exam, &file, effective, now)?;
@@ -175,6 +229,7 @@ fn put_origin(
     exam: &Exam,
     effective: Effective,
     document: &str,
+    newest: UtcMicros,
     now: UtcMicros,
 ) -> Result<(), DbError> {
     let chain = stretches(connection, exam)?;
@@ -187,7 +242,7 @@ fn put_origin(
         context: &exam.context,
         targets: &targets,
         period: period(effective),
-        recorded: exam.received.1,
+        recorded: newest,
         chain: &chain,
     });
     record::put(connection, &origin, now).map(|_| ())

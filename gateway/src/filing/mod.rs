@@ -14,6 +14,8 @@
 //!   from there; that it was carried is filed too. So is what conflicts with a stored frame:
 //!   another frame of the box claims the same place, and both are its word. A record has one id,
 //!   so it is filed once, whichever way it comes and however often.
+//! * Resources of single stretches and windows follow at once. The report of an acquisition that
+//!   has ended, made of all of it, follows when nothing waits to be filed.
 //! * Where several programs share the databases, one files at a time: what it remembers is
 //!   read again in the transaction that files, and what another has filed is passed over.
 //!
@@ -24,6 +26,7 @@ mod carried;
 mod clocks;
 mod exam;
 mod exam_report;
+mod extents;
 mod open;
 mod presence;
 mod resources;
@@ -131,6 +134,7 @@ impl Filer {
             let work = tokio::task::spawn_blocking(move || {
                 let engine = if watching {
                     filer.delete_old()?;
+                    filer.write_due_report()?;
                     Some(filer.watch(engine)?)
                 } else {
                     engine
@@ -256,7 +260,7 @@ impl Filer {
         Ok(frames.into_iter().map(open).collect())
     }
 
-    /// Files one group.
+    /// Files one group, or writes one report that is due where there is none.
     fn step(&self, engine: Option<Engine>) -> Result<(Engine, u64), DbError> {
         let engine = match engine {
             Some(engine) => engine,
@@ -264,7 +268,7 @@ impl Filer {
         };
         self.date_anew()?;
         let Some((mut group, source)) = self.next_group()? else {
-            return Ok((engine, 0));
+            return Ok((engine, self.write_due_report()?));
         };
         let taken = u64::try_from(group.len()).unwrap_or(u64::MAX).max(1);
         self.prepare(&mut group)?;
@@ -296,6 +300,20 @@ impl Filer {
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
         Ok((done.engine, taken))
+    }
+
+    /// Writes one report that is due; answers how many there were. Reports are made of whole
+    /// acquisitions, so this comes after filing, and now and then while filing does not end.
+    fn write_due_report(&self) -> Result<u64, DbError> {
+        let Some((acquisition, device)) = self.readers.read(exam_report::due)? else {
+            return Ok(0);
+        };
+        let (lore, now) = (self.inbox.lore(&[device])?, self.clock.read().utc);
+        self.record.write_blocking(move |tx| {
+            let lore = lore_within(tx, &[device], lore)?;
+            transaction::report(tx, acquisition, &lore, now)
+        })?;
+        Ok(1)
     }
 
     /// Gives the inbox what the frames of a group tell of other frames, before they are filed.

@@ -18,7 +18,8 @@ use cardio_wire::record::{AssessmentV1, GapV1, Record};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, Touched};
-use super::spans::{Piece, pieces, reached, slot_of, slot_start, slots};
+use super::exam_report;
+use super::spans::{Piece, pieces, slot_of, slot_start, slots};
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
 use crate::record;
@@ -43,7 +44,7 @@ pub(crate) fn refresh(
         touched.around.iter().map(|at| slot_of(rate, *at)).collect()
     };
     if touched.ended {
-        let last = reached(connection, exam)?.saturating_sub(1);
+        let last = exam.extents.reached().saturating_sub(1);
         slots.insert(slot_of(rate, last));
     }
     let mut windows = touched_windows(exam, touched);
@@ -57,14 +58,14 @@ pub(crate) fn refresh(
             }
         }
     }
-    for gap in gaps(connection, exam)? {
-        if touched.all || touched.gaps.contains(&gap.gap.from.0) {
-            put_gap(connection, exam, &gap, now)?;
-        }
+    for gap in touched_gaps(connection, exam, touched)? {
+        put_gap(connection, exam, &gap, now)?;
     }
     put_assessments(connection, exam, &windows, now)?;
-    if touched.all || exam.ended.is_some() {
-        super::exam_report::put(connection, exam, now)?;
+    if touched.all || touched.ended {
+        exam_report::put(connection, exam, now)?;
+    } else if exam.ended.is_some() {
+        exam_report::put_later(connection, exam)?;
     }
     super::clocks::keep(connection, exam)
 }
@@ -348,11 +349,13 @@ fn assessments(
     exam: &Exam,
     (after, upto): (u64, u64),
 ) -> Result<Vec<AssessmentV1>, DbError> {
+    let earliest = exam.extents.earliest_beyond("assessment", after);
     let rows = connection.cells(
         "read the assessments of an acquisition",
         "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
-         AND box = ?2 AND first + len > ?3 AND first + len <= ?4 ORDER BY first + len, seq",
-        values![exam.id(), exam.device, after, upto],
+         AND box = ?2 AND first >= ?5 AND first <= ?4
+         AND first + len > ?3 AND first + len <= ?4 ORDER BY first + len, seq",
+        values![exam.id(), exam.device, after, upto, earliest],
     )?;
     decoded_windows(rows)
 }
@@ -367,13 +370,33 @@ pub(crate) fn decoded_windows(rows: Vec<Vec<u8>>) -> Result<Vec<AssessmentV1>, D
         .collect()
 }
 
-/// The gaps of an acquisition, in order.
-pub(crate) fn gaps(connection: &Connection, exam: &Exam) -> Result<Vec<GapV1>, DbError> {
+fn touched_gaps(
+    connection: &Connection,
+    exam: &Exam,
+    touched: &Touched,
+) -> Result<Vec<GapV1>, DbError> {
+    let (from, to) = match (touched.all, touched.gaps.first(), touched.gaps.last()) {
+        (true, _, _) => (0, u64::MAX),
+        (false, Some(first), Some(last)) => (*first, *last),
+        _ => return Ok(Vec::new()),
+    };
+    let mut gaps = gaps(connection, exam, (from, to))?;
+    gaps.retain(|gap| touched.all || touched.gaps.contains(&gap.gap.from.0));
+    Ok(gaps)
+}
+
+/// The gaps of an acquisition, in order: those that begin from the first up to the second
+/// sample given.
+pub(crate) fn gaps(
+    connection: &Connection,
+    exam: &Exam,
+    (from, upto): (u64, u64),
+) -> Result<Vec<GapV1>, DbError> {
     let rows: Vec<Vec<u8>> = connection.cells(
         "read the gaps of an acquisition",
         "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'gap' AND box = ?2
-         ORDER BY first, seq",
-        values![exam.id(), exam.device],
+         AND first >= ?3 AND first <= ?4 ORDER BY first, seq",
+        values![exam.id(), exam.device, from, upto],
     )?;
     rows.iter()
         .map(|bytes| match Record::decode(bytes) {

@@ -11,6 +11,7 @@ use cardio_wire::record::Record;
 use serde::Serialize;
 
 use super::exam::Exam;
+use super::extents;
 use super::open::{Opened, OpenedRecord};
 use crate::db::{Connection, DbError, Row, values};
 use crate::inbox::{LaneRow, lane_ending_with};
@@ -155,6 +156,10 @@ pub(crate) fn insert(
             opened.bytes.as_slice()
         ],
     )?;
+    if let (Some(acquisition), Some((first, len))) = (acquisition, span) {
+        let kind = opened.record.kind_name();
+        extents::note(connection, acquisition, id.device, kind, (first.0, len))?;
+    }
     match &opened.record {
         Record::AcquisitionStarted(started) => connection.execute(
             "note an acquisition",

@@ -58,12 +58,13 @@ pub(crate) fn pieces(
         slot_start(rate, slot),
         slot_start(rate, slot.saturating_add(1)),
     );
-    let reached = reached(connection, exam)?;
+    let reached = exam.extents.reached();
+    let earliest = exam.extents.earliest_beyond("segment", from);
     let segments: Vec<Vec<u8>> = connection.cells(
         "read the samples of a span",
         "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
-         AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
-        values![exam.id(), exam.device, from, to],
+         AND first >= ?5 AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
+        values![exam.id(), exam.device, from, to, earliest],
     )?;
     let mut pieces: Vec<Piece> = Vec::new();
     for bytes in segments {
@@ -113,17 +114,6 @@ fn clipped(block: &SampleBlock, from: u64, to: u64) -> Option<SampleBlock> {
         .map(|row| row.iter().skip(skip).take(len).copied().collect())
         .collect();
     SampleBlock::new(SampleIndex(first), leads).ok()
-}
-
-/// The instant up to which segments and gaps are filed.
-pub(crate) fn reached(connection: &Connection, exam: &Exam) -> Result<u64, DbError> {
-    let end: Option<Option<u64>> = connection.cell(
-        "find the end of what is filed",
-        "SELECT max(first + len) FROM records
-         WHERE acquisition = ?1 AND kind IN ('segment', 'gap') AND box = ?2",
-        values![exam.id(), exam.device],
-    )?;
-    Ok(end.flatten().unwrap_or(0))
 }
 
 /// Every slot that holds samples.

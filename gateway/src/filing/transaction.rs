@@ -11,7 +11,7 @@ use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_wire::intake::ChainKey;
 
 use super::open::Opened;
-use super::{clocks, exam, resources, rows};
+use super::{clocks, exam, exam_report, resources, rows};
 use crate::alerting;
 use crate::db::{Connection, DbError};
 use crate::inbox::{BoxLore, lore_within};
@@ -61,14 +61,41 @@ pub(super) fn refresh_outdated(
         };
         exam.forget_outdated();
         tracing::info!(event = "AcquisitionDatedAnew", acquisition = %acquisition);
-        match resources::refresh(tx, &exam, &everything, now) {
-            Err(error @ DbError::Damaged { .. }) => {
-                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), now)?;
-            }
-            done => done?,
-        }
+        let done = resources::refresh(tx, &exam, &everything, now);
+        unless_damaged(tx, &exam, done, now)?;
     }
     Ok(())
+}
+
+/// Writes the report of an acquisition from all that is filed of it by now.
+pub(super) fn report(
+    tx: &Connection,
+    acquisition: AcquisitionId,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    if let Some(exam) = exam::load(tx, acquisition, lore)? {
+        let done = exam_report::put(tx, &exam, now);
+        unless_damaged(tx, &exam, done, now)?;
+    }
+    exam_report::forget_due(tx, acquisition)
+}
+
+/// What was done, unless records of the acquisition turn out to be damaged: then it is set aside
+/// by name. What is stored stays stored; the acquisition's resources are not all there.
+fn unless_damaged<T>(
+    tx: &Connection,
+    exam: &exam::Exam,
+    done: Result<T, DbError>,
+    now: UtcMicros,
+) -> Result<Option<T>, DbError> {
+    match done {
+        Err(error @ DbError::Damaged { .. }) => {
+            rows::quarantine_exam(tx, exam, error.code(), &error.to_string(), now)?;
+            Ok(None)
+        }
+        done => done.map(Some),
+    }
 }
 
 /// What of a group no other program has filed meanwhile.
@@ -139,14 +166,10 @@ pub(super) fn file(
         let Some(exam) = exam::load(tx, acquisition, &how.lore)? else {
             continue;
         };
-        match refresh(tx, &exam, &touched, &mut engine, &how.recipient, how.now) {
-            Ok(count) => raised += count,
-            Err(error @ DbError::Damaged { .. }) => {
-                // What is stored stays stored; the acquisition's resources are not all there.
-                quarantined += 1;
-                rows::quarantine_exam(tx, &exam, error.code(), &error.to_string(), how.now)?;
-            }
-            Err(error) => return Err(error),
+        let done = refresh(tx, &exam, &touched, &mut engine, &how.recipient, how.now);
+        match unless_damaged(tx, &exam, done, how.now)? {
+            Some(count) => raised += count,
+            None => quarantined += 1,
         }
     }
     alerting::save(tx, engine.state())?;

@@ -26,6 +26,7 @@ pub const STEPS: &[&str] = &[
     include_str!("clocks_2.sql"),
     include_str!("schema_2.sql"),
     include_str!("files.sql"),
+    include_str!("schema_3.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

@@ -9,7 +9,7 @@ const LASTS_MS: (u64, u64) = (100, 1_200);
 const PAUSE_MS: (u64, u64) = (200, 1_500);
 
 /// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// SIGKILL.
     KillBox,

@@ -52,18 +52,26 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Which soak.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// How many faults.
-    pub(crate) faults: u64,
-    /// Ends earlier after so many minutes.
-    pub(crate) minutes: Option<u64>,
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    faults: u64,
+    /// Only this kind of fault; may be given several times. Every kind without it.
+    #[arg(long, value_enum)]
+    kind: Vec<Kind>,
+    /// End after so many minutes, if the faults last longer.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    minutes: Option<u64>,
     /// Where chance starts.
-    pub(crate) seed: u64,
-    /// Folder that is kept; a temporary one otherwise.
-    pub(crate) keep: Option<PathBuf>,
-    /// Folder of ready-built programs.
-    pub(crate) programs: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep everything in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 /// A soak while it runs.
@@ -91,7 +99,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
     let folder = options.keep.as_deref().unwrap_or(temporary.path());
     let mut soak = Soak::begin(folder, programs, options.seed, obstacle.is_none())?;
-    let plan = Plan::new(soak.kinds(), options.seed);
+    let plan = Plan::new(soak.kinds(&options.kind), options.seed);
     let done = soak.play(plan, options).and_then(|()| soak.judge(options));
     if !matches!(done, Ok(true)) {
         soak.keep(folder)?;
@@ -134,8 +142,10 @@ impl Soak {
             let begun = Ledger::has_frames(&field.stage().ledger())?;
             Ok(begun.then(StopWatch::start))
         })?;
-        wait_for("acknowledged records", START_LIMIT, || {
-            Ok(field.word().filter(|word| word.acked() > 0))
+        let record = Database::File(field.stage().gateway_state().join(RECORD));
+        wait_for("filed samples", START_LIMIT, || {
+            let segments = record.look("SELECT 1 FROM records WHERE kind = 'segment' LIMIT 1");
+            Ok(segments.ok().filter(|rows| !rows.is_empty()))
         })?;
         Ok(Self {
             field,
@@ -148,13 +158,15 @@ impl Soak {
         })
     }
 
-    /// The kinds of faults that this machine can play.
-    fn kinds(&self) -> Vec<Kind> {
+    /// The kinds of faults that are asked for and that this machine can play.
+    fn kinds(&self, only: &[Kind]) -> Vec<Kind> {
+        let is_asked_for = |kind: &Kind| only.is_empty() || only.contains(kind);
         let can_be = |kind: &Kind| match kind {
             Kind::ClockJump => self.clock_bends,
             kind => self.with_cards || !kind.needs_cards(),
         };
-        Kind::ALL.into_iter().filter(can_be).collect()
+        let kinds = Kind::ALL.into_iter();
+        kinds.filter(is_asked_for).filter(can_be).collect()
     }
 
     /// Lets one fault after another happen.

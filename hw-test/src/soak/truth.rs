@@ -264,7 +264,7 @@ impl Filed {
     }
 }
 
-/// Whether everything in the inbox is filed.
+/// Whether everything in the inbox is filed, and every report written that follows from it.
 pub(crate) fn all_is_filed(inbox: &Database, record: &Database) -> anyhow::Result<bool> {
     let lanes = |database: &Database, column: &str| -> anyhow::Result<BTreeMap<ChainOf, u64>> {
         let table = if column == "upto" { "lanes" } else { "cursors" };
@@ -280,9 +280,8 @@ pub(crate) fn all_is_filed(inbox: &Database, record: &Database) -> anyhow::Resul
     };
     let stored = lanes(inbox, "upto")?;
     let filed = lanes(record, "filed")?;
-    Ok(stored
-        .iter()
-        .all(|(chain, upto)| filed.get(chain).copied().unwrap_or_default() >= *upto))
+    let is_filed = |(chain, upto): (&ChainOf, &u64)| filed.get(chain).is_some_and(|at| at >= upto);
+    Ok(stored.iter().all(is_filed) && count(record, "reports_due")? == 0)
 }
 
 fn count(database: &Database, table: &str) -> anyhow::Result<u64> {
