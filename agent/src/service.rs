@@ -320,7 +320,8 @@ impl Service<'_> {
     fn start_radio(&self) -> Option<Radio> {
         let on_radio = |source: &SourceConfig| source.kind == SourceKind::Ble;
         let needed = self.config.sources.iter().any(on_radio);
-        needed.then(|| Radio::start(Arc::clone(&self.clock)))
+        let adapters = self.config.capture.adapters.clone();
+        needed.then(|| Radio::start(adapters, Arc::clone(&self.clock)))
     }
 
     /// How the sensor of a source is reached; `None` for a source that the configuration's

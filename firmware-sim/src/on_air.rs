@@ -1,7 +1,7 @@
 //! The loop that ties a device, its radio, the clock and the ledger together.
 //!
-//! The same player and ledger as on a serial line; a value counts as sent when the radio's
-//! daemon has it for a host that subscribed.
+//! The same player and ledger as on a serial line, whether the radio exists or not; a value
+//! counts as sent when the radio's daemon has it for a host that subscribed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,9 @@ use crate::clock::Stopwatch;
 use crate::ledger::{EndReason, Entry, Header, Ledger, LedgerError, LossCause};
 use crate::play::{Played, unsent};
 use crate::player::{Line, LinkFault, Next, Outgoing, Player};
-use crate::radio::{AttError, GattServer, Radio, Sensor, SensorHandle, Sent};
+use crate::radio::{
+    AdapterError, AdapterSensor, AttError, GattServer, Radio, Sensor, SensorHandle, Sent,
+};
 
 /// Longest sleep of the loop.
 const TICK: Duration = Duration::from_millis(2);
@@ -63,13 +65,87 @@ pub fn sensor_of(profile: &GattProfile, number: u8) -> Sensor {
     Sensor::of(profile, &address, &name)
 }
 
+/// What a device that is being played does to its link.
+pub trait Transmitter {
+    /// Sends a value, and says what became of it.
+    fn send(&self, notification: &Notification) -> Sent;
+    /// The sensor ends the connection.
+    fn disconnect(&self);
+    /// Out of reach of every host, or back.
+    fn set_in_range(&self, in_range: bool);
+    /// Values longer than this, less three, are not sent any more.
+    fn set_mtu(&self, mtu: u16);
+    /// Whether a host is connected.
+    fn is_connected(&self) -> bool;
+}
+
+/// Each kind of sensor does what it can do by itself.
+macro_rules! transmits {
+    ($kind:ty) => {
+        impl Transmitter for $kind {
+            fn send(&self, notification: &Notification) -> Sent {
+                <$kind>::send(self, notification)
+            }
+            fn disconnect(&self) {
+                <$kind>::disconnect(self);
+            }
+            fn set_in_range(&self, in_range: bool) {
+                <$kind>::set_in_range(self, in_range);
+            }
+            fn set_mtu(&self, mtu: u16) {
+                <$kind>::set_mtu(self, mtu);
+            }
+            fn is_connected(&self) -> bool {
+                <$kind>::is_connected(self)
+            }
+        }
+    };
+}
+transmits!(SensorHandle);
+transmits!(AdapterSensor);
+
 /// A device that is being played on a radio.
 #[derive(Debug)]
-pub struct OnAir {
+pub struct OnAir<S = SensorHandle> {
     shown: ShownHandle,
-    sensor: SensorHandle,
+    sensor: S,
     ledger: Ledger,
     linger: Duration,
+}
+
+/// What is played, and where its truth goes.
+#[derive(Debug)]
+pub struct Part {
+    /// The device.
+    pub player: Player,
+    /// The first line of its ledger.
+    pub header: Header,
+    /// The ledger, if one is kept.
+    pub ledger: Option<PathBuf>,
+    /// How long it stays within reach, silent, after the last sample.
+    pub linger: Duration,
+}
+
+/// Why a device cannot be put into the air.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BeginError {
+    /// Its ledger.
+    #[error("the ledger failed")]
+    Ledger(#[source] LedgerError),
+    /// Its adapter.
+    #[error("the adapter failed")]
+    Adapter(#[source] AdapterError),
+}
+
+impl BeginError {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(err) => err.code(),
+            Self::Adapter(err) => err.code(),
+        }
+    }
 }
 
 /// Keeps `Shown` out of the debug output: a signal is of no use there.
@@ -82,36 +158,50 @@ impl std::fmt::Debug for ShownHandle {
 }
 
 impl OnAir {
-    /// Puts a device into the air.
+    /// Puts a device into the air of a radio that does not exist.
     ///
     /// # Errors
-    /// [`LedgerError`] when the ledger cannot be begun.
-    pub fn begin(
-        radio: &Radio,
-        sensor: Sensor,
-        player: Player,
-        header: Header,
-        ledger: Option<PathBuf>,
-        linger: Duration,
-    ) -> Result<Self, LedgerError> {
-        let mut ledger = Ledger::open(ledger.as_deref())?;
-        ledger.write(&Entry::Header(Box::new(header)))?;
-        ledger.flush()?;
+    /// [`BeginError`] when the ledger cannot be begun.
+    pub fn begin(radio: &Radio, sensor: Sensor, part: Part) -> Result<Self, BeginError> {
+        Self::with(part, |shown| Ok(radio.add(sensor, shown)))
+    }
+}
+
+impl OnAir<AdapterSensor> {
+    /// Puts a device on an adapter of this machine, such as `hci1`.
+    ///
+    /// # Errors
+    /// [`BeginError`] when the ledger cannot be begun, or the adapter cannot be a sensor.
+    pub fn begin_on_adapter(adapter: &str, sensor: Sensor, part: Part) -> Result<Self, BeginError> {
+        Self::with(part, |shown| AdapterSensor::begin(adapter, sensor, shown))
+    }
+}
+
+impl<S: Transmitter> OnAir<S> {
+    fn with(
+        part: Part,
+        add: impl FnOnce(Shown) -> Result<S, AdapterError>,
+    ) -> Result<Self, BeginError> {
+        let mut ledger = Ledger::open(part.ledger.as_deref()).map_err(BeginError::Ledger)?;
+        ledger
+            .write(&Entry::Header(Box::new(part.header)))
+            .and_then(|()| ledger.flush())
+            .map_err(BeginError::Ledger)?;
         let shown = Shown {
-            player: Arc::new(Mutex::new(player)),
+            player: Arc::new(Mutex::new(part.player)),
             watch: Stopwatch::start(),
         };
-        let sensor = radio.add(sensor, shown.clone());
+        let sensor = add(shown.clone()).map_err(BeginError::Adapter)?;
         Ok(Self {
             shown: ShownHandle(shown),
             sensor,
             ledger,
-            linger,
+            linger: part.linger,
         })
     }
 
     /// The sensor in the air, for faults that a scenario does not hold.
-    pub const fn sensor(&self) -> &SensorHandle {
+    pub const fn sensor(&self) -> &S {
         &self.sensor
     }
 

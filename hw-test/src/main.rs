@@ -12,6 +12,7 @@ mod disk;
 mod hostile;
 mod judge;
 mod load;
+mod machine;
 mod mosquitto;
 mod out;
 mod postgres;
@@ -77,6 +78,8 @@ enum Rig {
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// Runs sensors and box in an emulated machine with a Bluetooth stack of its own.
+    BleMachine(machine::Options),
     /// Lets a box gather a week of visits and Holters without its gateway, and watches it drain.
     Week(week::Options),
 }
@@ -171,6 +174,7 @@ fn main() -> ExitCode {
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
+        Rig::BleMachine(options) => machine::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args.into())),
         Rig::Hostile(args) => hostile::run(&args.into()),
@@ -193,6 +197,7 @@ impl Rig {
             Self::Broker(_) => mosquitto::obstacle().or_else(postgres::obstacle),
             Self::Postgres { .. } => postgres::obstacle(),
             Self::Week(_) => week::obstacle(),
+            Self::BleMachine(_) => machine::obstacle(),
             Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
         }
     }

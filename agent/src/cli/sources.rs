@@ -166,7 +166,7 @@ struct SightingRow {
 async fn scan(args: &ScanArgs) -> Result<u8, Failure> {
     let config = Config::load(&args.config.config)?;
     let pairings = Pairings::load(&config.site.state)?;
-    let survey = Survey::open().await?;
+    let survey = Survey::open(config.capture.adapters.clone()).await?;
     let mut heard = survey.scan(args.span.0, None).await?;
     heard.retain(|one| args.all || one.profile.is_some());
     // by address, so that no order suggests a choice
@@ -245,7 +245,7 @@ async fn pair(args: &PairArgs) -> Result<u8, Failure> {
         return Err(SourcesError::NotOnRadio { name }.into());
     };
     let mut pairings = Pairings::load(&config.site.state)?;
-    let survey = Survey::open().await?;
+    let survey = Survey::open(config.capture.adapters.clone()).await?;
     let sighting = named(&survey, &args.sensor, args.span.0).await?;
     let address = sighting.address;
     // asked before the sensor is disturbed

@@ -67,13 +67,15 @@ pub struct BoxConfig {
 }
 
 /// How signal is captured: `[capture]`.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CaptureConfig {
     /// Longest absence after which the same acquisition continues.
     pub resume_within: Span,
     /// No byte for this long: the source is silent.
     pub silent_after: Span,
+    /// The Bluetooth adapters to use, such as `hci0`; all without any.
+    pub adapters: Vec<String>,
 }
 
 /// The outbox: `[store]`.
@@ -202,6 +204,7 @@ impl Default for CaptureConfig {
         Self {
             resume_within: Span(Duration::from_secs(600)),
             silent_after: Span(Duration::from_secs(3)),
+            adapters: Vec::new(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `cardio-sim play`: a device on a pseudo-terminal, or sensors on a radio of their own.
+//! `cardio-sim play`: a device on a pseudo-terminal, or sensors on a radio of their own or on
+//! real adapters.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use cardio_core::lead::Lead;
 use cardio_firmware_sim::device::{Device, Transport};
 use cardio_firmware_sim::faults::FaultPlan;
 use cardio_firmware_sim::ledger::{Header, Resampling, SCHEMA, SourceFacts};
-use cardio_firmware_sim::on_air::{OnAir, sensor_of};
+use cardio_firmware_sim::on_air::{self, OnAir, Transmitter, sensor_of};
 use cardio_firmware_sim::play::{PlayOptions, Played, play};
 use cardio_firmware_sim::player::{Pacing, Player};
 use cardio_firmware_sim::radio::Radio;
@@ -36,6 +37,10 @@ pub(super) struct Args {
     /// Socket of the bus on which Bluetooth sensors are found; without it, one without a file.
     #[arg(long, value_name = "PATH", conflicts_with = "link")]
     bus: Option<PathBuf>,
+    /// Adapter of this machine to be a Bluetooth sensor on, such as hci1, through the system's
+    /// BlueZ. Each device needs one of its own.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["link", "bus"])]
+    adapter: Vec<String>,
     /// Recording to play instead of a synthetic heart.
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
@@ -82,6 +87,17 @@ struct Part {
     ledger: Option<PathBuf>,
 }
 
+impl Part {
+    fn on_air(self, args: &Args) -> on_air::Part {
+        on_air::Part {
+            player: self.player,
+            header: self.header,
+            ledger: self.ledger,
+            linger: Duration::from_micros(args.linger.micros()),
+        }
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (scenario, scenario_name) = read_scenario(&args.scenario)?;
     let ledgers = args.ledger.len();
@@ -102,6 +118,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let on_line = parts
         .iter()
         .position(|part| matches!(part.device.transport, Transport::Serial(_)));
+    if let (Some(_), false) = (on_line, args.adapter.is_empty()) {
+        return Err(
+            Failure::new("an adapter is for Bluetooth sensors", "sim.adapters")
+                .because_text("a serial device has a line of its own: leave --adapter out")
+                .wrong_usage(),
+        );
+    }
     match on_line {
         None => play_on_air(args, parts),
         Some(at) if parts.len() == 1 => {
@@ -173,23 +196,66 @@ fn play_on_line(args: &Args, part: Part, baud: Option<u32>) -> Result<(), Failur
 }
 
 fn play_on_air(args: &Args, parts: Vec<Part>) -> Result<(), Failure> {
+    if !args.adapter.is_empty() {
+        return play_on_adapters(args, parts);
+    }
     let radio = match &args.bus {
         Some(path) => Radio::start_at(path),
         None => Radio::start(),
     }
     .map_err(|err| Failure::of(&err, err.code()))?;
-    let linger = Duration::from_micros(args.linger.micros());
     let mut playing = Vec::new();
     for (number, part) in (1..).zip(parts) {
         let Transport::Bluetooth(profile) = part.device.transport else {
             continue;
         };
-        let shown = sensor_of(profile, number);
-        let on_air = OnAir::begin(&radio, shown, part.player, part.header, part.ledger, linger)
-            .map_err(|err| Failure::of(&err, err.code()))?;
-        playing.push((part.device.name, on_air));
+        let name = part.device.name;
+        let begun = OnAir::begin(&radio, sensor_of(profile, number), part.on_air(args));
+        playing.push((name, begun.map_err(|err| not_begun(&err))?));
     }
     print(&format!("ready {}", radio.address()))?;
+    play_all(args, playing)
+}
+
+fn play_on_adapters(args: &Args, parts: Vec<Part>) -> Result<(), Failure> {
+    let (adapters, devices) = (args.adapter.len(), parts.len());
+    if adapters != devices {
+        return Err(
+            Failure::new("each device needs an adapter of its own", "sim.adapters")
+                .because_text(format!("{adapters} adapter(s) for {devices} device(s)"))
+                .wrong_usage(),
+        );
+    }
+    let mut playing = Vec::new();
+    for (number, (part, adapter)) in (1..).zip(parts.into_iter().zip(&args.adapter)) {
+        let Transport::Bluetooth(profile) = part.device.transport else {
+            continue;
+        };
+        let name = part.device.name;
+        let shown = sensor_of(profile, number);
+        let begun = OnAir::begin_on_adapter(adapter, shown, part.on_air(args));
+        playing.push((name, begun.map_err(|err| not_begun(&err))?));
+    }
+    let addresses: Vec<&str> = playing
+        .iter()
+        .map(|(_, on_air)| on_air.sensor().address())
+        .collect();
+    print(&format!("ready {}", addresses.join(" ")))?;
+    play_all(args, playing)
+}
+
+fn not_begun(err: &on_air::BeginError) -> Failure {
+    match std::error::Error::source(err) {
+        Some(source) => Failure::of(source, err.code()),
+        None => Failure::of(err, err.code()),
+    }
+}
+
+/// Plays each device on a thread of its own, to the end of all.
+fn play_all<S: Transmitter + Send + 'static>(
+    args: &Args,
+    playing: Vec<(&'static str, OnAir<S>)>,
+) -> Result<(), Failure> {
     let threads: Vec<_> = playing
         .into_iter()
         .map(|(name, on_air)| (name, std::thread::spawn(move || on_air.play())))

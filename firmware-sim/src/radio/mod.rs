@@ -9,7 +9,8 @@
 //! Nothing happens by itself and nothing waits: a sensor sends when [`SensorHandle::send`] is
 //! called, a link breaks with [`SensorHandle::disconnect`], the daemon ends with
 //! [`Radio::stop_daemon`]. Each call has taken effect, and its signals are on their way in
-//! order, when it returns. Deliberately absent: kernel, radio waves, time.
+//! order, when it returns. Deliberately absent: kernel, radio waves, time. A sensor on a real
+//! radio is [`AdapterSensor`], which needs none of this.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -45,6 +46,7 @@
 //! # Ok::<(), cardio_firmware_sim::radio::RadioError>(())
 //! ```
 
+mod adapter;
 mod bluez;
 mod bus;
 mod sensor;
@@ -58,6 +60,7 @@ use cardio_protocol::gatt::Notification;
 use bluez::SensorId;
 use server::{Listening, Shared};
 
+pub use adapter::{AdapterError, AdapterSensor};
 pub use bluez::Sent;
 pub use sensor::{AttError, Characteristic, GattServer, Sensor, Service};
 pub use server::RadioError;

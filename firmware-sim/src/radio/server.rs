@@ -4,7 +4,7 @@
 //! Each client has a thread that reads and one that writes; a client that does not read is cut
 //! off by the hub and holds up nobody.
 
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use super::bluez::Daemon;
 use super::bus::{
-    BUS, ClientId, Hub, Kind, MESSAGE_MAX, Message, PREAMBLE, SERVICE, authenticate, unique_name,
+    BUS, ClientId, Hub, Kind, Message, SERVICE, authenticate, read_message, unique_name,
 };
 
 /// Radios of this process, to tell their sockets apart.
@@ -209,7 +209,9 @@ impl Shared {
             return;
         };
         if spawn("radio-writer", move || pass_out(&messages, writing)).is_ok() {
-            while let Some(message) = read_message(&mut reading, id) {
+            while let Some(mut message) = read_message(&mut reading) {
+                // The sender is what the bus knows, not what a client says.
+                message.sender = unique_name(id);
                 self.take(id, &message);
             }
         }
@@ -256,18 +258,4 @@ fn pass_out(messages: &Receiver<Vec<u8>>, mut to: UnixStream) {
             return;
         }
     }
-}
-
-/// The next message of a client; `None` at its end, or when it sends no D-Bus.
-fn read_message(from: &mut BufReader<UnixStream>, client: ClientId) -> Option<Message> {
-    let mut preamble = [0; PREAMBLE];
-    from.read_exact(&mut preamble).ok()?;
-    let len = Message::length(&preamble).ok()?;
-    let rest = len.checked_sub(PREAMBLE).filter(|_| len <= MESSAGE_MAX)?;
-    let mut bytes = preamble.to_vec();
-    bytes.resize(PREAMBLE.saturating_add(rest), 0);
-    from.read_exact(bytes.get_mut(PREAMBLE..)?).ok()?;
-    let mut message = Message::decode(&bytes).ok()?;
-    message.sender = unique_name(client);
-    Some(message)
 }

@@ -26,8 +26,21 @@ pub(crate) struct Ledger {
     pub(crate) sent: Vec<SentRow>,
     /// What was played besides samples, one line each.
     pub(crate) faults: Vec<String>,
+    /// What was taken and never sent.
+    pub(crate) lost: Vec<Lost>,
     /// Whether the visit was played to its end.
     pub(crate) ended: bool,
+}
+
+/// Samples that a sensor took and did not send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// The first of them on the sensor's time line.
+    pub(crate) from: u64,
+    /// How many.
+    pub(crate) len: u64,
+    /// Why.
+    pub(crate) cause: String,
 }
 
 /// The lines that the judge reads; others are told to a person only.
@@ -37,7 +50,8 @@ enum Line {
     Header {
         schema: String,
         rate_hz: u32,
-        gain_adu_per_mv: f64,
+        #[serde(default)]
+        gain_adu_per_mv: Option<f64>,
         #[serde(default)]
         modulus: Option<u64>,
         leads: Vec<String>,
@@ -118,7 +132,9 @@ impl Ledger {
                 if schema != "sim-ledger/1" {
                     bail!("{schema} is not a ledger that this judge can read");
                 }
-                (self.rate_hz, self.gain_adu_per_mv) = (rate_hz, gain_adu_per_mv);
+                self.rate_hz = rate_hz;
+                // A sound is no voltage.
+                self.gain_adu_per_mv = gain_adu_per_mv.unwrap_or_default();
                 self.modulus = modulus;
                 for (row, (lead, wire)) in leads.into_iter().zip(wiring).enumerate() {
                     if wire.is_none() {
@@ -134,6 +150,7 @@ impl Ledger {
             Line::Lost { from, len, cause } => {
                 self.faults
                     .push(format!("{len} sample(s) lost at {from} ({cause})"));
+                self.lost.push(Lost { from, len, cause });
             }
             Line::Signal {
                 kind,

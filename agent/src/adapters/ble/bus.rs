@@ -44,6 +44,8 @@ impl Known {
 pub(super) struct Bus {
     manager: Manager,
     session: BluetoothSession,
+    /// The adapters to use, such as `hci0`; all if none is named.
+    adapters: Vec<String>,
 }
 
 /// Waits for an answer, but not for ever.
@@ -60,8 +62,12 @@ pub(super) async fn within<T, E>(
 }
 
 impl Bus {
-    /// Connects; `lost` becomes true when the bus is gone for good.
-    pub(super) async fn open(lost: watch::Sender<bool>) -> Result<Self, BleError> {
+    /// Connects, to use `adapters`, all if none is named; `lost` becomes true when the bus is gone for
+    /// good.
+    pub(super) async fn open(
+        adapters: Vec<String>,
+        lost: watch::Sender<bool>,
+    ) -> Result<Self, BleError> {
         let no_bus = |why: &dyn std::error::Error| BleError::NoBus {
             why: why.to_string(),
         };
@@ -72,7 +78,11 @@ impl Bus {
             let _ = ends.await;
             lost.send_replace(true);
         });
-        Ok(Self { manager, session })
+        Ok(Self {
+            manager,
+            session,
+            adapters,
+        })
     }
 
     /// The second connection.
@@ -83,7 +93,9 @@ impl Bus {
     /// Whether a scan runs. An error when there is no adapter.
     pub(super) async fn scan_runs(&self) -> Result<bool, BleError> {
         let asked = self.session.get_adapters();
-        let adapters = within(ASK_LIMIT, "asking for adapters", asked, BleError::of_bluez).await?;
+        let mut adapters =
+            within(ASK_LIMIT, "asking for adapters", asked, BleError::of_bluez).await?;
+        adapters.retain(|adapter| self.uses(&adapter.id.to_string()));
         if adapters.is_empty() {
             return Err(BleError::NoAdapter);
         }
@@ -98,7 +110,13 @@ impl Bus {
             address: info.mac_address.into(),
             info,
         };
-        Ok(devices.into_iter().map(known).collect())
+        let is_ours = |info: &DeviceInfo| self.uses(&info.id.adapter().to_string());
+        Ok(devices.into_iter().filter(is_ours).map(known).collect())
+    }
+
+    /// Whether an adapter, such as `hci0`, is one to use.
+    fn uses(&self, adapter: &str) -> bool {
+        self.adapters.is_empty() || self.adapters.iter().any(|used| used == adapter)
     }
 
     /// What the daemon knows of one device now.
@@ -110,10 +128,20 @@ impl Bus {
 
     async fn adapters(&self) -> Result<Vec<Adapter>, BleError> {
         let asked = self.manager.adapters();
-        within(ASK_LIMIT, "asking for adapters", asked, BleError::of).await
+        let all = within(ASK_LIMIT, "asking for adapters", asked, BleError::of).await?;
+        let mut ours = Vec::new();
+        for adapter in all {
+            let asked = adapter.adapter_info();
+            let info = within(ASK_LIMIT, "asking for adapters", asked, BleError::of).await?;
+            // "hci0 (usb:v1D6Bp0246d0542)"
+            if self.uses(info.split(' ').next().unwrap_or_default()) {
+                ours.push(adapter);
+            }
+        }
+        Ok(ours)
     }
 
-    /// Scans on every adapter. It is no error that one does so already.
+    /// Scans on every adapter that is to be used. It is no error that one does so already.
     pub(super) async fn start_scan(&self) -> Result<(), BleError> {
         for adapter in self.adapters().await? {
             let call = adapter.start_scan(ScanFilter::default());

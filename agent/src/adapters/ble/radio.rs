@@ -45,12 +45,14 @@ pub struct Radio {
 }
 
 impl Radio {
-    /// Starts the task; it ends when every handle is dropped.
-    pub fn start(clock: Arc<dyn Clock>) -> Self {
+    /// Starts the task, which uses `adapters`, such as `hci0`, or all if none is named; it ends
+    /// when every handle is dropped.
+    pub fn start(adapters: Vec<String>, clock: Arc<dyn Clock>) -> Self {
         let (to, requests) = mpsc::channel(REQUESTS_MAX);
         let (tell_lost, lost) = watch::channel(false);
         let task = Task {
             clock,
+            adapters,
             tell_lost,
             bus: None,
             seeker: Seeker::default(),
@@ -85,6 +87,7 @@ impl Radio {
 
 struct Task {
     clock: Arc<dyn Clock>,
+    adapters: Vec<String>,
     tell_lost: watch::Sender<bool>,
     bus: Option<Bus>,
     seeker: Seeker,
@@ -156,7 +159,7 @@ impl Task {
     async fn turn(&mut self) -> Result<(), BleError> {
         let bus = match self.bus.take() {
             Some(bus) => bus,
-            None => Bus::open(self.tell_lost.clone()).await?,
+            None => Bus::open(self.adapters.clone(), self.tell_lost.clone()).await?,
         };
         let done = self.turn_on(&bus).await;
         self.bus = Some(bus);

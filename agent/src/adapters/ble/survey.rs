@@ -46,13 +46,13 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Connects to the bus.
+    /// Connects to the bus, to use `adapters`, such as `hci0`, or all if none is named.
     ///
     /// # Errors
     /// [`BleError`] when there is none.
-    pub async fn open() -> Result<Self, BleError> {
+    pub async fn open(adapters: Vec<String>) -> Result<Self, BleError> {
         let (lost, _) = watch::channel(false);
-        let bus = Bus::open(lost).await?;
+        let bus = Bus::open(adapters, lost).await?;
         Ok(Self { bus })
     }
 

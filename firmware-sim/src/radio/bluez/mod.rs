@@ -8,33 +8,33 @@
 mod calls;
 mod gatt;
 mod known;
-mod objects;
+pub(super) mod objects;
 mod world;
 
 pub use gatt::Sent;
 pub(crate) use world::{Daemon, SensorId};
 
 /// Interface of an adapter.
-const ADAPTER: &str = "org.bluez.Adapter1";
+pub(super) const ADAPTER: &str = "org.bluez.Adapter1";
 /// Interface of a device.
-const DEVICE: &str = "org.bluez.Device1";
+pub(super) const DEVICE: &str = "org.bluez.Device1";
 /// Interface of a service.
-const GATT_SERVICE: &str = "org.bluez.GattService1";
+pub(super) const GATT_SERVICE: &str = "org.bluez.GattService1";
 /// Interface of a characteristic.
-const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
+pub(super) const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 /// Interface of a descriptor.
 const DESCRIPTOR: &str = "org.bluez.GattDescriptor1";
 /// Interface for pairing agents.
 const AGENTS: &str = "org.bluez.AgentManager1";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-const OBJECTS: &str = "org.freedesktop.DBus.ObjectManager";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(super) const OBJECTS: &str = "org.freedesktop.DBus.ObjectManager";
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
 
 /// A refusal of the daemon: the name of the error and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    name: &'static str,
-    text: String,
+pub(super) struct Refusal {
+    pub(super) name: &'static str,
+    pub(super) text: String,
 }
 
 impl Refusal {
@@ -53,11 +53,11 @@ impl Refusal {
         Self::failed("Not connected")
     }
 
-    fn not_supported() -> Self {
+    pub(super) fn not_supported() -> Self {
         Self::new("org.bluez.Error.NotSupported", "Operation is not supported")
     }
 
-    fn unknown_object() -> Self {
+    pub(super) fn unknown_object() -> Self {
         let name = "org.freedesktop.DBus.Error.UnknownObject";
         Self::new(name, "there is no such object")
     }

@@ -86,7 +86,7 @@ fn device_properties(adapter: &str, known: &Known, sensor: &Sensor, in_range: bo
     found
 }
 
-const fn flag(property: Property) -> &'static str {
+pub(in crate::radio) const fn flag(property: Property) -> &'static str {
     match property {
         Property::Read => "read",
         Property::Write => "write",

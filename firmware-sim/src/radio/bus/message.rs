@@ -82,6 +82,24 @@ impl Message {
         self
     }
 
+    /// A call that is to be answered.
+    pub(crate) fn call(
+        destination: &str,
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: &[Value],
+    ) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            path: path.to_owned(),
+            interface: interface.to_owned(),
+            member: member.to_owned(),
+            ..Self::empty(Kind::Call)
+        }
+        .with_body(body)
+    }
+
     /// A signal to everybody who asked for it.
     pub(crate) fn signal(path: &str, interface: &str, member: &str, body: &[Value]) -> Self {
         Self {
@@ -241,7 +259,7 @@ impl Message {
             4 => &mut self.error,
             6 => &mut self.destination,
             8 => &mut self.signature,
-            // The sender is what the bus knows, not what a client says.
+            7 => &mut self.sender,
             _ => return,
         };
         if let Some(text) = value.as_text() {
@@ -252,21 +270,20 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Message, PREAMBLE};
+    use super::{Message, PREAMBLE};
     use crate::radio::bus::value::Value;
     use proptest::prelude::*;
 
     #[test]
-    fn a_call_is_read_back_without_the_sender_that_it_claims() {
-        let mut call = Message::signal("/a", "b.c", "D", &[Value::text("x"), Value::U16(7)]);
-        (call.kind, call.serial) = (Kind::Call, 9);
-        call.destination = "org.bluez".to_owned();
+    fn a_call_is_read_back_as_it_was_sent() {
+        let body = [Value::text("x"), Value::U16(7)];
+        let mut call = Message::call("org.bluez", "/a", "b.c", "D", &body);
+        call.serial = 9;
         call.sender = ":1.99".to_owned();
         let bytes = call.encode();
         let preamble = bytes.first_chunk::<PREAMBLE>().unwrap();
         assert_eq!(Message::length(preamble), Ok(bytes.len()));
         let found = Message::decode(&bytes).unwrap();
-        call.sender.clear();
         assert_eq!(found, call);
         assert_eq!(found.values().unwrap(), [Value::text("x"), Value::U16(7)]);
     }
