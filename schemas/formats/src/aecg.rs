@@ -1,9 +1,10 @@
 //! HL7 annotated ECG (aECG, PORT_MT020001).
 //!
 //! Rows are the sequences of the rhythm series; sequences of a derived series (a
-//! representative beat) become rows that are no ECG leads. Deliberately absent: measurements
-//! other than annotations with a place in time, and the trial's administrative data.
+//! representative beat) become rows that are no ECG leads. Deliberately absent: annotations of a
+//! derived series, and the trial's administrative data.
 
+mod marks;
 pub(crate) mod write;
 
 use cardio_core::acquisition::WaveformKind;
@@ -53,6 +54,7 @@ pub fn decode(bytes: &[u8], name: &str, options: ReadOptions) -> Result<Recordin
         };
         device(series, &mut recording);
         rows(series, None, &mut recording, &mut warnings)?;
+        marks::read(series, &mut recording);
         for derivation in series.all("derivation") {
             if let Some(derived) = derivation.child("derivedSeries") {
                 let code = derived

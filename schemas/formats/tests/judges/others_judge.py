@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pydicom
@@ -75,7 +76,25 @@ def check_aecg(path):
     assert len(mine.rows) >= len(truth) == 12
     for row in mine.rows[:12]:
         same(row.filled(0), truth[row.label.upper()], row.label)
-    return "12 leads equal"
+    # Every annotation of the rhythm series, in document order; its place where it has one.
+    v3 = "{urn:hl7-org:v3}"
+    series = ET.parse(path).getroot().find(f"{v3}component/{v3}series")
+    placed, values = [], 0
+    for note in (note for one in series.iterfind(f"{v3}subjectOf") for note in one.iter(f"{v3}annotation")):
+        value, bounds = note.find(f"{v3}value"), note.findall(f"{v3}support//{v3}boundary")
+        times = [b.find(f"{v3}value") for b in bounds if b.find(f"{v3}code").get("code").startswith("TIME_")]
+        if not times:
+            values += value is not None
+            continue
+        ends = [end for end in (times[0], times[0].find(f"{v3}low"), times[0].find(f"{v3}high"))
+                if end is not None and end.get("value")]
+        text = ends[0].get("value")  # milliseconds from the start, or a clock that starts at 09:10:00
+        at = Decimal(text) / 1000 if ends[0].get("unit") else Decimal(text) - 20021122091000
+        at = (at * 500).to_integral_value(ROUND_HALF_UP)
+        placed.append((int(at), value.get("code") or note.find(f"{v3}code").get("code")))
+    assert sorted(placed) == sorted((mark[0], mark[1]) for mark in mine.marks), "marks"
+    assert len(mine.remarks) == values + 1, f"{len(mine.remarks)} remarks, {values} values"
+    return f"12 leads, {len(placed)} marks equal"
 
 
 def check_muse(path):
