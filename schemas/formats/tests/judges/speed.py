@@ -78,6 +78,13 @@ start = time.process_time_ns()
 read = wfdb.rdrecord(sys.argv[1].removesuffix(".hea"), physical=False)
 print(time.process_time_ns() - start)
 """
+FIRST_ISHNE = """
+import ishneholterlib, sys, time
+start = time.process_time_ns()
+read = ishneholterlib.Holter(sys.argv[1], check_valid=False)
+read.load_data()
+print(time.process_time_ns() - start)
+"""
 
 
 def first_reads(what, path, peer, code, limit):
@@ -178,7 +185,8 @@ def main():
         else:
             print("libbiosig is not installed: SCP-ECG and aECG have no peer here")
     path = data("ishne", "ECG_P28.01.ecg")
-    line("ISHNE, 12 leads", path, "ishneholterlib", lambda: holter(path), 1.0)
+    first_reads("ISHNE, first read", path, "ishneholterlib", FIRST_ISHNE, 1.0)
+    line("ISHNE, read again", path, "ishneholterlib", lambda: holter(path), 1.0)
     wave = data("dicom", "waveform_ecg.dcm")
     line("DICOM, 12 leads", wave, "pydicom", lambda: pydicom.dcmread(wave).waveform_array(0), None)
     sierra = data("philipsxml", "3191723_1_04.xml")
