@@ -40,6 +40,34 @@ def check_ishne():
     return f"12 leads, {len(beats)} marks equal"
 
 
+def changed_dicom(path, out):
+    """The same file in implicit VR with what it lacks: millivolts, a baseline, a correction, skew,
+    and a second group of 32 bits that begins a tenth of a second later."""
+    file = pydicom.dcmread(path)
+    for item in file.WaveformSequence:
+        for at, channel in enumerate(item.ChannelDefinitionSequence):
+            channel.ChannelSensitivityUnitsSequence[0].CodeValue = ("uV", "mV")[at % 2]
+            channel.ChannelBaseline = str(at / 8)
+            channel.ChannelSensitivityCorrectionFactor = "1.25"
+            channel.ChannelSampleSkew = str(at)
+    late = file.WaveformSequence[1]
+    late.WaveformData = (np.frombuffer(late.WaveformData, "<i2").astype("<i4") * 70_001).tobytes()
+    late.WaveformBitsAllocated, late.WaveformSampleInterpretation = 32, "SL"
+    late.MultiplexGroupTimeOffset = "100"
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    file.save_as(out, implicit_vr=True, little_endian=True)
+
+
+def check_changed_dicom(path):
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "changed.dcm")
+        changed_dicom(path, out)
+        check_dicom(out)
+        skews = [remark for remark in ours(out).remarks if "skew" in remark[0]]
+        assert len(skews) == 22, f"{len(skews)} channels with skew"  # the first of each group has none
+        return "24 channels equal"
+
+
 def check_dicom(path):
     mine = ours(path)
     theirs = pydicom.dcmread(path)
@@ -47,16 +75,20 @@ def check_dicom(path):
     for group in range(len(theirs.WaveformSequence)):
         item = theirs.WaveformSequence[group]
         shape = (int(item.NumberOfWaveformSamples), int(item.NumberOfWaveformChannels))
-        raw = np.frombuffer(item.WaveformData, "<i2").reshape(shape)
+        form = {"SS": "<i2", "SL": "<i4"}[item.WaveformSampleInterpretation]
+        raw = np.frombuffer(item.WaveformData, form).reshape(shape)
+        late = round(float(item.get("MultiplexGroupTimeOffset") or 0) / 1e3 * float(item.SamplingFrequency))
         physical = theirs.waveform_array(group)
         for channel in range(shape[1]):
             row = mine.rows[at]
             at += 1
-            same(row.filled(0), raw[:, channel].astype(np.int64), row.label)
+            assert [first for first, _ in row.runs] == [late], f"{row.label}: begins at {row.runs[0][0]}"
+            same(row.runs[0][1], raw[:, channel].astype(np.int64), row.label)
             unit = item.ChannelDefinitionSequence[channel].ChannelSensitivityUnitsSequence[0].CodeValue
             factor = {"uV": 1e-3, "mV": 1.0}[unit]
-            worst = np.max(np.abs((raw[:, channel] - row.baseline) / row.gain - physical[:, channel] * factor))
-            assert worst < 1e-9, f"{row.label}: off by {worst} mV"
+            want = physical[:, channel] * factor
+            worst = np.max(np.abs((raw[:, channel] - row.baseline) / row.gain - want))
+            assert worst <= 1e-12 * max(1e3, np.max(np.abs(want))), f"{row.label}: off by {worst} mV"
     assert at == len(mine.rows)
     return f"{at} channels equal"
 
@@ -150,6 +182,8 @@ def check_mfer(path):
 def run():
     verdict("ISHNE", "read", "ishneholterlib, numpy", "ECG_P28.01", check_ishne)
     verdict("DICOM", "read", "pydicom", "waveform_ecg", lambda: check_dicom(data("dicom", "waveform_ecg.dcm")))
+    verdict("DICOM", "read", "pydicom", "changed by pydicom",
+            lambda: check_changed_dicom(data("dicom", "waveform_ecg.dcm")))
     for name in ("test-SR", "us_examples_palette", "us_examples_ybr_color"):
         verdict("DICOM without waveform", "read", "none", name,
                 lambda n=name: check_refused(data("dicom", n + ".dcm"), "format.unsupported"))
