@@ -123,6 +123,27 @@ fn a_daemon_that_restarts_and_an_adapter_that_is_replugged_cost_a_named_gap() {
 }
 
 #[test]
+fn a_box_uses_the_adapters_that_it_is_told_to_use_and_no_other() {
+    let world = World::with_adapters(&["polar-pmd"], r#"["hci1"]"#);
+    let _strap = world.strap();
+    let refusal = world.refusal(&["sources", "scan", "--for", "200ms"]);
+    assert!(refusal.contains("ble.no_adapter"), "{refusal}");
+    world.radio.plug_adapter("hci1");
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    world.wait_for(0, "a segment", |source| {
+        source["segments"].as_u64() >= Some(1)
+    });
+    // The adapter that is not its own is of no use to it.
+    world.radio.unplug_adapter("hci1");
+    world.wait_for(0, "the adapter missed", |source| {
+        source["code"] == "ble.no_adapter"
+    });
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+}
+
+#[test]
 fn a_lost_bus_ends_the_process_with_its_code_and_the_next_one_goes_on() {
     let world = World::new(&["polar-pmd"]);
     let _strap = world.strap();

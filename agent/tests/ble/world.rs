@@ -75,6 +75,13 @@ impl World {
         world
     }
 
+    /// A box that is told which adapters to use.
+    pub fn with_adapters(devices: &[&'static str], adapters: &str) -> Self {
+        let world = Self::new(devices);
+        world.write_config(&format!("[capture]\nadapters = {adapters}\n"));
+        world
+    }
+
     fn write_config(&self, more: &str) {
         let sources: String = self
             .devices
