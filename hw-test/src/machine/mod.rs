@@ -185,10 +185,12 @@ fn visit(options: &Options) -> String {
     )
 }
 
-/// Emulated: where `/dev/kvm` exists it need not work.
+/// Emulated: where `/dev/kvm` exists it need not work. The machine ends with the rig, however that
+/// ends.
 fn boot(kernel: &Kernel, image: &Path, share: &Path) -> Command {
-    let mut command = Command::new("/usr/bin/qemu-system-x86_64");
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
         .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
         .args(["-smp", "2", "-m", "768", "-nographic", "-no-reboot"])
         .args(["-append", "console=ttyS0 quiet panic=-1"])
