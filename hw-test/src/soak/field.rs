@@ -310,18 +310,16 @@ impl Field {
         self.up(who)
     }
 
-    /// The device under both cards has no block to give: writing back fails with EIO. It is well
-    /// again before the cards are taken out. While it was not, an unmounting lost a block of the
-    /// file system itself that had been flushed before, and said nothing: what is lost there no
-    /// program can keep.
+    /// The device under both cards has no block to give: writing back fails, and goes on failing
+    /// until the cards are out.
     fn fail_writes(&mut self, lasts: Duration) -> anyhow::Result<()> {
         self.cards.as_ref().context(NO_CARDS)?.host.fill()?;
         pause(lasts);
         self.down(Who::Both)?;
         let cards = self.cards.as_mut().context(NO_CARDS)?;
-        cards.host.free()?;
         cards.box_.unmount()?;
         cards.gateway.unmount()?;
+        cards.host.free()?;
         cards.box_.mount()?;
         cards.gateway.mount()?;
         self.up(Who::Both)
