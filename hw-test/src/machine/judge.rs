@@ -54,6 +54,13 @@ pub(super) struct Found {
     pub(super) unsent: Vec<String>,
 }
 
+impl Found {
+    /// Whether the sensor left in it.
+    pub(super) fn is_of_sensor_that_left(&self) -> bool {
+        self.unsent.iter().any(|cause| cause == LEFT)
+    }
+}
+
 /// The outcome for one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
@@ -168,6 +175,9 @@ fn joined(pieces: impl Iterator<Item = Piece>) -> Vec<Piece> {
 const AWAY: &str = "source-lost";
 /// Where the sensor was there and its values did not arrive.
 const LOST: [&str; 2] = ["frames-lost", "fewer-than-time"];
+
+/// What the ledger says of a sensor that left.
+const LEFT: &str = "disconnect";
 
 /// Where the comparison stands.
 struct Walk<'l> {
@@ -287,9 +297,15 @@ impl Walk<'_> {
                 unsent.push(lost.cause.clone());
             }
         }
-        let is_right = match unsent.is_empty() {
-            true => LOST.contains(&stated.2) && sent > 0,
-            false => stated.2 == AWAY,
+        let is_lost = LOST.contains(&stated.2);
+        let is_right = if unsent.is_empty() {
+            is_lost && sent > 0
+        } else if unsent.iter().any(|cause| *cause == LEFT) {
+            stated.2 == AWAY
+        } else {
+            // Nobody was connected, or nobody subscribed: a host that subscribes anew sees the
+            // sensor's counter jump, and the sensor was there.
+            is_lost || stated.2 == AWAY
         };
         if !is_right {
             let line = format!(
@@ -386,6 +402,16 @@ mod tests {
             let verdict = judge(&away, &[run(0..30), wrong, run(50..100)]);
             assert!(!verdict.differences.is_empty());
         }
+    }
+
+    #[test]
+    fn a_host_that_subscribes_anew_may_call_its_gap_lost_frames() {
+        let unheard = ledger(&[(30, 5, "not-connected")]);
+        let pieces = [run(0..25), gap(10, 0, "frames-lost"), run(35..100)];
+        let verdict = judge(&unheard, &pieces);
+        assert_eq!(verdict.differences, Vec::<String>::new());
+        let pieces = [run(0..25), gap(10, 0, "box-stopped"), run(35..100)];
+        assert!(!judge(&unheard, &pieces).differences.is_empty());
     }
 
     #[test]

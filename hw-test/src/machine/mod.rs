@@ -221,7 +221,11 @@ fn tell(share: &Path, stored: &BTreeMap<String, Stored>) -> anyhow::Result<bool>
         let none = Stored::default();
         let stored = stored.get(name).unwrap_or(&none);
         let mut verdict = judge::compare(&ledger, stored)?;
-        if !verdict.gaps.iter().any(|gap| !gap.unsent.is_empty()) {
+        if !verdict
+            .gaps
+            .iter()
+            .any(judge::Found::is_of_sensor_that_left)
+        {
             let line = "the sensor left, and no gap says so".to_owned();
             verdict.differences.push(line);
         }
@@ -245,7 +249,7 @@ fn tell_one(name: &str, ledger: &Ledger, stored: &Stored, verdict: &Verdict) {
     for gap in verdict.gaps.iter().filter(|gap| !gap.unsent.is_empty()) {
         let (len, uncertainty, cause) = gap.stated;
         result(format!(
-            "{name:<11} away for {} samples at {}: stated as {len} +-{uncertainty} ({cause}; the sensor says {})",
+            "{name:<11} unheard for {} samples at {}: stated as {len} +-{uncertainty} ({cause}; the sensor says {})",
             gap.missing,
             gap.from,
             gap.unsent.join(", ")
