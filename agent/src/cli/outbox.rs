@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use cardio_core::clock::UtcMicros;
-use cardio_store::{OutboxRow, rows_read_only};
+use cardio_store::{OutboxRow, aside_read_only, rows_read_only};
 
 use crate::config::Config;
 use crate::service::OUTBOX;
+use crate::status::AsideStatus;
 
 use super::{ConfigArg, Failure, out};
 
@@ -37,6 +38,7 @@ pub(crate) struct ShowArgs {
 struct Document {
     schema: &'static str,
     lanes: Vec<Lane>,
+    aside: AsideStatus,
 }
 
 #[derive(serde::Serialize)]
@@ -68,14 +70,15 @@ pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
 
 fn show(args: &ShowArgs) -> Result<u8, Failure> {
     let config = Config::load(&args.config.config)?;
-    let lanes = lanes(args, &config)?;
+    let document = Document {
+        schema: "outbox/1",
+        lanes: lanes(args, &config)?,
+        aside: aside_read_only(&config.site.state.join(OUTBOX))?.into(),
+    };
     if args.json {
-        out::json(&Document {
-            schema: "outbox/1",
-            lanes,
-        })?;
+        out::json(&document)?;
     } else {
-        out::text(&text(&lanes))?;
+        out::text(&text(&document))?;
     }
     Ok(0)
 }
@@ -129,13 +132,17 @@ fn rfc_3339(at: UtcMicros) -> String {
     jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.0.to_string(), |at| at.to_string())
 }
 
-fn text(lanes: &[Lane]) -> String {
+fn text(document: &Document) -> String {
+    let Document { lanes, aside, .. } = document;
     if lanes.is_empty() {
         return "EMPTY   nothing is stored\n".to_owned();
     }
     let waiting: u64 = lanes.iter().map(|lane| lane.frames - lane.filed).sum();
     let word = if waiting == 0 { "FILED" } else { "WAITING" };
     let mut text = format!("{word}   {waiting} frame(s) wait for the gateway\n");
+    if aside.files > 0 {
+        text += &format!("ASIDE   {aside}\n");
+    }
     for lane in lanes {
         text += &format!(
             "\n{:<8} chain {}   {} frame(s), {} bytes, {} filed\n",

@@ -1,6 +1,10 @@
 //! Files that were set aside, and what is carried over from them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::text::bytes;
 
 /// Files that were set aside, because they were damaged or the card forgot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,5 +30,19 @@ impl From<cardio_store::AsideSummary> for AsideStatus {
             carried: summary.carried,
             unreadable: summary.passed,
         }
+    }
+}
+
+impl fmt::Display for AsideStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} file(s) set aside, {} · {} frame(s) carried over, {} waiting, {} unreadable",
+            self.files,
+            bytes(self.bytes),
+            self.carried,
+            self.waiting,
+            self.unreadable
+        )
     }
 }

@@ -129,20 +129,8 @@ fn tail(text: &mut String, status: &Status) {
             sent, store.filed, store.waiting
         ),
     );
-    let aside = &store.aside;
-    if aside.files > 0 {
-        put(
-            text,
-            format_args!(
-                "ASIDE    {} file(s) set aside, {} · {} frame(s) carried over, {} waiting, {} \
-                 unreadable\n",
-                aside.files,
-                bytes(aside.bytes),
-                aside.carried,
-                aside.waiting,
-                aside.unreadable
-            ),
-        );
+    if store.aside.files > 0 {
+        put(text, format_args!("ASIDE    {}\n", store.aside));
     }
     put(text, format_args!("CLOCK    {}\n", clock(status)));
     if let Some(left_s) = status.certificate.left_s {
@@ -213,7 +201,7 @@ fn age(seconds: f64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1024 => format!("{count} B"),
         1024..1_048_576 => format!("{} KiB", count >> 10),

@@ -131,7 +131,7 @@ impl Carrying {
             .collect()
     }
 
-    fn summary(&self) -> AsideSummary {
+    pub(crate) fn summary(&self) -> AsideSummary {
         let finished = self.finished.iter().map(|(aside, _)| aside);
         let files = self
             .sources

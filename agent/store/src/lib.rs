@@ -45,5 +45,5 @@ pub use outbox::{
     Pending, Resent, Stored,
 };
 pub use sealing::EncodedRecord;
-pub use show::{LaneProof, OutboxRow, rows_read_only, verify_read_only};
+pub use show::{LaneProof, OutboxRow, aside_read_only, rows_read_only, verify_read_only};
 pub use space::{Space, SpaceLevel};

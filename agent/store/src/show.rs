@@ -10,6 +10,7 @@ use cardio_wire::keys::VerifyingKey;
 use cardio_wire::lane::{ChainId, Lane};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::carry::{AsideSummary, Carrying};
 use crate::error::OutboxError;
 use crate::lanes::{LaneRow, Lanes, lane_and_seq};
 use crate::migrate::known_version;
@@ -54,6 +55,15 @@ pub fn rows_read_only(path: &Path) -> Result<OutboxRows, OutboxError> {
         last: i64::MIN,
         done: false,
     })
+}
+
+/// What became of the files beside an outbox that were set aside.
+///
+/// # Errors
+/// As [`rows_read_only`], and when the directory cannot be read.
+pub fn aside_read_only(path: &Path) -> Result<AsideSummary, OutboxError> {
+    let (conn, _) = open_read_only(path)?;
+    Carrying::load(&conn, path).map(|carrying| carrying.summary())
 }
 
 fn open_read_only(path: &Path) -> Result<(Connection, Option<Lanes>), OutboxError> {

@@ -11,7 +11,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use cardio_store::{AckOutcome, AsideSummary, ForkSign, Outbox, SpaceLevel, Stored};
+use cardio_store::{
+    AckOutcome, AsideSummary, ForkSign, Outbox, SpaceLevel, Stored, aside_read_only,
+};
 use cardio_wire::envelope;
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Ack, OtherHistory};
@@ -95,6 +97,24 @@ fn a_forked_lane_goes_on_in_a_new_chain_and_carries_what_was_not_acknowledged() 
     assert_eq!(carried(&ends, &outbox, Lane::Routine), events(5..40));
     let aside = outbox.summary().unwrap().aside;
     assert_eq!((aside.files, aside.carried, aside.passed), (1, 37, 0));
+}
+
+#[test]
+fn what_was_set_aside_is_counted_without_the_box_too() {
+    let (_dir, path, ends) = setting();
+    let (outbox, stored) = filled(&ends, &path);
+    fork(&ends, &outbox, &stored[6]);
+    let before = batch(&ends, &outbox);
+    assert!(before.files == 1 && before.is_carrying, "{before:?}");
+    assert_eq!(aside_read_only(&path).unwrap(), before);
+    carry_all(&ends, &outbox);
+    let after = outbox.summary().unwrap().aside;
+    drop(outbox);
+    assert_eq!(aside_read_only(&path).unwrap(), after);
+    assert!(
+        !after.is_carrying && after.carried > before.carried,
+        "{after:?}"
+    );
 }
 
 #[test]

@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
-use cardio_store::{LaneProof, verify_read_only};
+use cardio_store::{LaneProof, aside_read_only, verify_read_only};
 
 use crate::cli::{ConfigArg, Failure, out};
 use crate::config::Config;
 use crate::enrolment::EnrolmentFile;
 use crate::service::OUTBOX;
+use crate::status::AsideStatus;
 
 use super::hex;
 
@@ -36,6 +37,8 @@ struct Document {
     site: String,
     signed_by: String,
     lanes: Vec<Lane>,
+    /// Files beside the outbox, of which this proof says nothing; `--file` proves one of them.
+    aside: AsideStatus,
 }
 
 #[derive(serde::Serialize)]
@@ -72,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         site: enrolment.id.to_string(),
         signed_by: key.key_id().to_string(),
         lanes: proofs.iter().map(lane).collect(),
+        aside: aside_read_only(&outbox)?.into(),
     };
     if args.json {
         out::json(&document)?;
@@ -110,6 +114,9 @@ fn text(document: &Document) -> String {
         document.site,
         document.signed_by
     );
+    if document.aside.files > 0 {
+        text += &format!("ASIDE   {}; not part of this proof\n\n", document.aside);
+    }
     for lane in &document.lanes {
         text += &format!(
             "{:<8} {:<6}  chain {}  from {} to {}, acknowledged up to {}\n         head {}\n",
