@@ -11,6 +11,7 @@
 //!
 //! Source: BlueZ 5.66 `doc/{adapter,device,gatt,advertising}-api.txt`.
 
+mod announce;
 mod application;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use cardio_protocol::gatt::{Notification, Uuid};
 use super::bluez::{ADAPTER, CHARACTERISTIC, DEVICE, OBJECTS, PROPERTIES, Refusal};
 use super::bus::{BUS, Client, ClientError, Kind, Message, SERVICE, Value, system_bus};
 use super::{GattServer, Sensor, Sent};
+use announce::Announcer;
 use application::{ADVERTISEMENT, ADVERTISEMENT_PATH, Application, ROOT, advertisement};
 
 const GATT_MANAGER: &str = "org.bluez.GattManager1";
@@ -92,6 +94,8 @@ pub struct AdapterSensor {
     shared: Arc<Shared>,
     client: Arc<Client>,
     address: String,
+    /// From when the services are there.
+    announcer: Option<Announcer>,
 }
 
 impl std::fmt::Debug for AdapterSensor {
@@ -145,11 +149,14 @@ impl AdapterSensor {
             shared,
             client,
             address: String::new(),
+            announcer: None,
         };
         found.address = found.take_adapter().map_err(failed("prepare"))?;
         found.watch_hosts().map_err(failed("watch"))?;
         found.offer().map_err(failed("register services on"))?;
-        found.advertise().map_err(failed("advertise on"))?;
+        let (shared, client) = (Arc::clone(&found.shared), Arc::clone(&found.client));
+        let announcer = Announcer::begin(shared, client).map_err(failed("advertise on"))?;
+        found.announcer = Some(announcer);
         Ok(found)
     }
 
@@ -194,12 +201,10 @@ impl AdapterSensor {
 
     /// Out of reach is: no advertisement, and no link. Or the way back.
     pub fn set_in_range(&self, in_range: bool) {
-        // What is advertised already, or not at all, is as it should be.
-        if in_range {
-            let _ = self.advertise();
-        } else {
-            let path = [Value::Path(ADVERTISEMENT_PATH.to_owned())];
-            let _ = self.manage(ADVERTISING_MANAGER, "UnregisterAdvertisement", &path);
+        if let Some(announcer) = &self.announcer {
+            announcer.set_in_range(in_range);
+        }
+        if !in_range {
             self.disconnect();
         }
     }
@@ -265,12 +270,6 @@ impl AdapterSensor {
     fn offer(&self) -> Result<(), ClientError> {
         let what = [Value::Path(ROOT.to_owned()), Value::named([])];
         self.manage(GATT_MANAGER, "RegisterApplication", &what)?;
-        Ok(())
-    }
-
-    fn advertise(&self) -> Result<(), ClientError> {
-        let what = [Value::Path(ADVERTISEMENT_PATH.to_owned()), Value::named([])];
-        self.manage(ADVERTISING_MANAGER, "RegisterAdvertisement", &what)?;
         Ok(())
     }
 }
