@@ -134,12 +134,12 @@ fn rfc_3339(at: UtcMicros) -> String {
 
 fn text(document: &Document) -> String {
     let Document { lanes, aside, .. } = document;
-    if lanes.is_empty() {
-        return "EMPTY   nothing is stored\n".to_owned();
-    }
     let waiting: u64 = lanes.iter().map(|lane| lane.frames - lane.filed).sum();
     let word = if waiting == 0 { "FILED" } else { "WAITING" };
-    let mut text = format!("{word}   {waiting} frame(s) wait for the gateway\n");
+    let mut text = match lanes.is_empty() {
+        true => "EMPTY   nothing is stored\n".to_owned(),
+        false => format!("{word}   {waiting} frame(s) wait for the gateway\n"),
+    };
     if aside.files > 0 {
         text += &format!("ASIDE   {aside}\n");
     }
@@ -160,4 +160,35 @@ fn text(document: &Document) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AsideStatus, Document, text};
+
+    #[test]
+    fn what_lies_beside_the_outbox_is_told_even_if_it_is_empty() {
+        let mut document = Document {
+            schema: "outbox/1",
+            lanes: Vec::new(),
+            aside: AsideStatus::default(),
+        };
+        assert_eq!(text(&document), "EMPTY   nothing is stored\n");
+        document.aside = AsideStatus {
+            files: 1,
+            bytes: 2_048,
+            waiting: 3,
+            carried: 4,
+            unreadable: 5,
+        };
+        let told = text(&document);
+        for part in [
+            "ASIDE   1 file(s)",
+            "3 waiting",
+            "4 frame(s) carried over",
+            "5 unreadable",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 }

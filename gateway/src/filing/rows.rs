@@ -156,7 +156,7 @@ pub(crate) fn insert(
             opened.bytes.as_slice()
         ],
     )?;
-    if let (Some(acquisition), Some((first, len))) = (acquisition, span) {
+    if let (true, Some(acquisition), Some((first, len))) = (new > 0, acquisition, span) {
         let kind = opened.record.kind_name();
         extents::note(connection, acquisition, id.device, kind, (first.0, len))?;
     }

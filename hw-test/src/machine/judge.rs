@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use cardio_wire::record::Record;
 
 use crate::judge::ledger::{Ledger, Lost};
+use crate::soak::gap::bytes_of;
 use crate::sql;
 
 /// A part of a recording, in the order of its time line.
@@ -77,21 +78,11 @@ pub(super) fn stored(database: &Path) -> anyhow::Result<BTreeMap<String, Stored>
     let records = rows
         .iter()
         .map(|row| {
-            let bytes = bytes(&sql::text(row, "bytes")).context("bytes without digits")?;
+            let bytes = bytes_of(&sql::text(row, "bytes")).context("bytes without digits")?;
             Record::decode(&bytes).context("a stored record cannot be read")
         })
         .collect::<anyhow::Result<Vec<Record>>>()?;
     Ok(by_source(&records))
-}
-
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    pairs
-        .iter()
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 fn by_source(records: &[Record]) -> BTreeMap<String, Stored> {
@@ -332,7 +323,7 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Piece, Stored, Verdict, bytes, compare, joined};
+    use super::{Piece, Stored, Verdict, compare, joined};
     use crate::judge::compare::SentRow;
     use crate::judge::ledger::{Ledger, Lost};
 
@@ -435,11 +426,5 @@ mod tests {
         let mut counts: Vec<i32> = (0..100).collect();
         counts[70] += 1;
         assert!(!judge(&sent, &[Piece::Run(counts)]).differences.is_empty());
-    }
-
-    #[test]
-    fn digits_become_bytes() {
-        assert_eq!(bytes("00FF"), Some(vec![0, 255]));
-        assert_eq!(bytes("0"), None);
     }
 }

@@ -142,6 +142,12 @@ mod tests {
     }
 
     #[test]
+    fn digits_become_bytes() {
+        assert_eq!(bytes_of("00FF"), Some(vec![0, 255]));
+        assert_eq!(bytes_of("0"), None);
+    }
+
+    #[test]
     fn it_names_its_own_frames_and_no_other() {
         assert!(gap().names(2, "AB01", 3) && gap().names(2, "AB01", 500));
         assert!(!gap().names(2, "AB01", 501) && !gap().names(1, "AB01", 3));

@@ -7,7 +7,7 @@
 
 mod fault;
 mod field;
-mod gap;
+pub(crate) mod gap;
 mod table;
 pub(crate) mod truth;
 

@@ -5,8 +5,8 @@
 //! under way: about every other scan heard nothing. A radio tells of it again and again, and so
 //! does this.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::application::ADVERTISEMENT_PATH;
@@ -15,58 +15,33 @@ use crate::radio::bus::{Client, ClientError, SERVICE, Value};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Advertises until it is dropped.
-pub(super) struct Announcer {
-    shared: Arc<Shared>,
-    client: Arc<Client>,
-    /// Held by whoever changes it.
-    in_range: Arc<Mutex<bool>>,
-    _until: Sender<()>,
-}
-
-impl Announcer {
-    /// Advertises from now on.
-    pub(super) fn begin(shared: Arc<Shared>, client: Arc<Client>) -> Result<Self, ClientError> {
-        let (_until, ended) = channel();
-        let announcer = Self {
-            shared,
-            client,
-            in_range: Arc::new(Mutex::new(true)),
-            _until,
-        };
-        announcer.shared.advertise(&announcer.client)?;
-        announcer.go_on(ended);
-        Ok(announcer)
-    }
-
-    fn go_on(&self, ended: Receiver<()>) {
-        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
-        let in_range = Arc::clone(&self.in_range);
-        std::thread::spawn(move || {
-            while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                let in_range = in_range.lock().unwrap_or_else(PoisonError::into_inner);
-                if *in_range && shared.link().hosts.is_empty() {
-                    // What BlueZ refuses now it may take in a second.
-                    let _ = shared.fall_silent(&client);
-                    let _ = shared.advertise(&client);
-                }
+/// Advertises anew until the other end of `ended` is dropped.
+pub(super) fn go_on(shared: Arc<Shared>, client: Arc<Client>, ended: Receiver<()>) {
+    std::thread::spawn(move || {
+        while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+            let in_range = shared.in_range.lock();
+            let in_range = in_range.unwrap_or_else(PoisonError::into_inner);
+            if *in_range && shared.link().hosts.is_empty() {
+                // What BlueZ refuses now it may take in a second.
+                let _ = shared.fall_silent(&client);
+                let _ = shared.advertise(&client);
             }
-        });
-    }
-
-    /// Whether it is to be heard. What is so already is as it should be.
-    pub(super) fn set_in_range(&self, in_range: bool) {
-        let mut now = self.in_range.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = in_range;
-        let _ = match in_range {
-            true => self.shared.advertise(&self.client),
-            false => self.shared.fall_silent(&self.client),
-        };
-    }
+        }
+    });
 }
 
 impl Shared {
-    fn advertise(&self, client: &Client) -> Result<(), ClientError> {
+    /// Whether the sensor is to be heard. What is so already is as it should be.
+    pub(super) fn set_in_range(&self, client: &Client, in_range: bool) {
+        let mut now = self.in_range.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = in_range;
+        let _ = match in_range {
+            true => self.advertise(client),
+            false => self.fall_silent(client),
+        };
+    }
+
+    pub(super) fn advertise(&self, client: &Client) -> Result<(), ClientError> {
         let path = Value::Path(ADVERTISEMENT_PATH.to_owned());
         self.manage_advertising(client, "RegisterAdvertisement", &[path, Value::named([])])
     }
@@ -82,14 +57,9 @@ impl Shared {
         member: &str,
         arguments: &[Value],
     ) -> Result<(), ClientError> {
+        let adapter = &self.adapter;
         client
-            .call(
-                SERVICE,
-                &self.adapter,
-                ADVERTISING_MANAGER,
-                member,
-                arguments,
-            )
+            .call(SERVICE, adapter, ADVERTISING_MANAGER, member, arguments)
             .map(|_| ())
     }
 }

@@ -17,6 +17,7 @@ mod application;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cardio_protocol::gatt::{Notification, Uuid};
@@ -24,7 +25,6 @@ use cardio_protocol::gatt::{Notification, Uuid};
 use super::bluez::{ADAPTER, CHARACTERISTIC, DEVICE, OBJECTS, PROPERTIES, Refusal};
 use super::bus::{BUS, Client, ClientError, Kind, Message, SERVICE, Value, system_bus};
 use super::{GattServer, Sensor, Sent};
-use announce::Announcer;
 use application::{ADVERTISEMENT, ADVERTISEMENT_PATH, Application, ROOT, advertisement};
 
 const GATT_MANAGER: &str = "org.bluez.GattManager1";
@@ -86,6 +86,8 @@ struct Shared {
     application: Application,
     shown: Sensor,
     link: Mutex<Link>,
+    /// Held by whoever begins or ends the advertisement.
+    in_range: Mutex<bool>,
     server: Mutex<Box<dyn GattServer>>,
 }
 
@@ -94,8 +96,8 @@ pub struct AdapterSensor {
     shared: Arc<Shared>,
     client: Arc<Client>,
     address: String,
-    /// From when the services are there.
-    announcer: Option<Announcer>,
+    /// The advertisement goes on as long as this lives.
+    _advertising: Sender<()>,
 }
 
 impl std::fmt::Debug for AdapterSensor {
@@ -138,6 +140,7 @@ impl AdapterSensor {
             application: Application::of(&sensor),
             shown: sensor,
             link: Mutex::default(),
+            in_range: Mutex::new(true),
             server: Mutex::new(Box::new(server)),
         });
         let listening = Arc::clone(&shared);
@@ -145,18 +148,19 @@ impl AdapterSensor {
             listening.take(client, &message);
         })
         .map_err(failed("ask for"))?;
+        let (_advertising, ended) = channel();
         let mut found = Self {
             shared,
             client,
             address: String::new(),
-            announcer: None,
+            _advertising,
         };
         found.address = found.take_adapter().map_err(failed("prepare"))?;
         found.watch_hosts().map_err(failed("watch"))?;
         found.offer().map_err(failed("register services on"))?;
         let (shared, client) = (Arc::clone(&found.shared), Arc::clone(&found.client));
-        let announcer = Announcer::begin(shared, client).map_err(failed("advertise on"))?;
-        found.announcer = Some(announcer);
+        shared.advertise(&client).map_err(failed("advertise on"))?;
+        announce::go_on(shared, client, ended);
         Ok(found)
     }
 
@@ -201,9 +205,7 @@ impl AdapterSensor {
 
     /// Out of reach is: no advertisement, and no link. Or the way back.
     pub fn set_in_range(&self, in_range: bool) {
-        if let Some(announcer) = &self.announcer {
-            announcer.set_in_range(in_range);
-        }
+        self.shared.set_in_range(&self.client, in_range);
         if !in_range {
             self.disconnect();
         }

@@ -189,6 +189,16 @@ fn a_strap_on_an_adapter_is_started_by_its_host_and_sends_what_fits_the_link() {
 }
 
 #[test]
+fn while_no_host_is_connected_the_advertisement_begins_anew() {
+    let (sensor, mut bluez, _) = strap();
+    for _ in 0..2 {
+        assert_eq!(bluez.answer_one(), "UnregisterAdvertisement");
+        assert_eq!(bluez.answer_one(), "RegisterAdvertisement");
+    }
+    part(sensor, bluez);
+}
+
+#[test]
 fn a_long_value_is_read_in_parts() {
     let (sensor, mut bluez, _) = strap();
     let path = sensor

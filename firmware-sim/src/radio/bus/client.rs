@@ -177,6 +177,11 @@ impl Client {
             Ok(found) => found,
             Err(RecvTimeoutError::Disconnected) => return Err(ClientError::Gone),
             Err(RecvTimeoutError::Timeout) => {
+                let mut calls = lock(&self.calls);
+                calls
+                    .waiting
+                    .as_mut()
+                    .map(|all| all.remove(&message.serial));
                 let member = member.to_owned();
                 return Err(ClientError::Silent { member });
             }
