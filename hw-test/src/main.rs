@@ -9,6 +9,7 @@ mod child;
 mod clock;
 mod cuts;
 mod disk;
+mod given;
 mod hostile;
 mod judge;
 mod load;
@@ -25,10 +26,9 @@ mod usage;
 mod visit;
 mod week;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// Rigs of the cardiology telemonitoring product.
 #[derive(Parser)]
@@ -43,7 +43,7 @@ struct Cli {
     rig: Option<Rig>,
     /// Without a verb, a home visit is played: `cargo demo -- --once`.
     #[command(flatten)]
-    demo: DemoArgs,
+    demo: visit::Options,
 }
 
 impl Cli {
@@ -58,15 +58,15 @@ const SKIPPED: u8 = 75;
 #[derive(Subcommand)]
 enum Rig {
     /// Plays a home visit with the real programs.
-    Demo(DemoArgs),
+    Demo(visit::Options),
     /// Lets everything go wrong, again and again, and proves that nothing is lost.
     Soak(soak::Options),
     /// Cuts the power of a program again and again, and looks for what was acknowledged.
-    Power(PowerArgs),
+    Power(cuts::Options),
     /// Steals a box after a visit and searches its card for anything recorded.
-    Stolen(StolenArgs),
+    Stolen(stolen::Options),
     /// Bad networks, forgers, strangers and wrong clocks: one case each.
-    Hostile(HostileArgs),
+    Hostile(hostile::Options),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
     Load(load::Options),
     /// Kills boxes, gateways, broker and database server while boxes send through mosquitto, and
@@ -84,83 +84,6 @@ enum Rig {
     Week(week::Options),
 }
 
-#[derive(Args)]
-struct HostileArgs {
-    /// The cases to run; all without a name.
-    #[arg(value_name = "CASE")]
-    only: Vec<String>,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How many cases run at once.
-    #[arg(long, default_value_t = 6, value_name = "N")]
-    abreast: usize,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct StolenArgs {
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Use the programs of this folder instead of building them; the box that does not seal is
-    /// built in any case.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct PowerArgs {
-    /// How many cuts.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    cuts: u64,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Whose power.
-    #[arg(long, value_enum, default_value = "agent")]
-    side: cuts::Side,
-    /// With `normal` a debug build flushes too rarely, and the run succeeds if it finds losses.
-    #[arg(long, value_enum, default_value = "full")]
-    synchronous: cuts::Synchronous,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct DemoArgs {
-    /// Run the visit to its end, compare what was filed with what was sent, exit 0 if equal.
-    #[arg(long)]
-    once: bool,
-    /// What happens during the visit (a file of hw-test/scenarios).
-    #[arg(long, default_value = "calm")]
-    scenario: String,
-    /// Play a real recording instead of a synthetic heart.
-    #[arg(long, value_name = "FILE")]
-    recording: Option<PathBuf>,
-    /// The simulated sensor.
-    #[arg(long, default_value = "openbci-cyton")]
-    device: String,
-    /// Length of the recording with --once.
-    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
-    seconds: u64,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
     let rig = Cli::parse().rig();
     if let Some(obstacle) = rig.obstacle() {
@@ -168,16 +91,16 @@ fn main() -> ExitCode {
         return ExitCode::from(SKIPPED);
     }
     let done = match rig {
-        Rig::Demo(args) => visit::play(&args.into()),
+        Rig::Demo(args) => visit::play(&args),
         Rig::Soak(options) => soak::run(&options),
         Rig::Broker(options) => broker::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
         Rig::BleMachine(options) => machine::run(&options),
-        Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args.into())),
-        Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args.into())),
-        Rig::Hostile(args) => hostile::run(&args.into()),
+        Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
+        Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
+        Rig::Hostile(args) => hostile::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -203,60 +126,12 @@ impl Rig {
     }
 }
 
-impl From<PowerArgs> for cuts::Options {
-    fn from(args: PowerArgs) -> Self {
-        Self {
-            cuts: args.cuts,
-            seed: args.seed,
-            side: args.side,
-            synchronous: args.synchronous,
-            programs: args.programs,
-        }
-    }
-}
-
-impl From<StolenArgs> for stolen::Options {
-    fn from(args: StolenArgs) -> Self {
-        Self {
-            seed: args.seed,
-            programs: args.programs,
-        }
-    }
-}
-
-impl From<HostileArgs> for hostile::Options {
-    fn from(args: HostileArgs) -> Self {
-        Self {
-            only: args.only,
-            seed: args.seed,
-            abreast: args.abreast,
-            keep: args.keep,
-            programs: args.programs,
-        }
-    }
-}
-
-impl From<DemoArgs> for visit::Options {
-    fn from(args: DemoArgs) -> Self {
-        Self {
-            scenario: args.scenario,
-            recording: args.recording,
-            device: args.device,
-            seconds: args.seconds,
-            seed: args.seed,
-            once: args.once,
-            keep: args.keep,
-            programs: args.programs,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Cli, Rig};
     use clap::Parser as _;
 
-    fn demo(arguments: &[&str]) -> Option<super::DemoArgs> {
+    fn demo(arguments: &[&str]) -> Option<super::visit::Options> {
         let all = std::iter::once("cardio-rig").chain(arguments.iter().copied());
         match Cli::try_parse_from(all).ok()?.rig() {
             Rig::Demo(args) => Some(args),

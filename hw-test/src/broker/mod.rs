@@ -10,12 +10,12 @@ mod plan;
 mod strangers;
 mod table;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::clock::{StopWatch, wait_for};
+use crate::given::Given;
 use crate::out::{result, say};
 use crate::programs::Programs;
 use crate::soak::truth::{self, Filed, Truth};
@@ -37,21 +37,14 @@ pub(crate) struct Options {
     /// How many kills; every kind comes before one comes again.
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     kills: u64,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
 }
 
 /// `true` when all that was accepted is filed once, and what is not a box's own is refused.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
-    say(format!("seed {}", options.seed));
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    say(format!("seed {}", options.given.seed));
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let ground = Ground::prepare(&programs.gateway)?;
     ground.try_topics()?;
     result("topics        a box on another's: refused by the broker, and by the gateway behind it");
@@ -59,16 +52,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     result("names         a box under another's client id: nobody is thrown off");
     drop(ground);
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let folder = options.keep.as_deref().unwrap_or(temporary.path());
+    let folder = options.given.folder(temporary.path());
     let count = usize::try_from(options.gateways).unwrap_or(1);
-    let begun = Field::begin(folder, &programs, count, options.seed);
+    let begun = Field::begin(folder, &programs, count, options.given.seed);
     if begun.is_ok() && count > 1 {
         result("database      a server of another name or authority: not believed");
     }
     let played = begun.and_then(|field| play(field, options));
     if !matches!(played, Ok(true)) {
         let kept = temporary.keep();
-        let kept = options.keep.as_deref().unwrap_or(&kept);
+        let kept = options.given.folder(&kept);
         say(format!("the files are kept in {}", kept.display()));
     }
     played
@@ -80,7 +73,7 @@ fn play(mut field: Field, options: &Options) -> anyhow::Result<bool> {
     let (mut truth, mut happened): (Truth, Vec<Kind>) = Default::default();
     let mut struck = watch.elapsed();
     let kills = usize::try_from(options.kills).unwrap_or(usize::MAX);
-    for (number, strike) in Plan::new(options.seed).take(kills).enumerate() {
+    for (number, strike) in Plan::new(options.given.seed).take(kills).enumerate() {
         let waiting = field.note(&mut truth);
         say(format!(
             "{:>7.1} s  {:>4}  {} for {} ms, {waiting} record(s) waiting",
@@ -118,7 +111,7 @@ fn play(mut field: Field, options: &Options) -> anyhow::Result<bool> {
     field.stop_gateways()?;
     let filed = Filed::read(&records, &records)?;
     let table = Table {
-        seed: options.seed,
+        seed: options.given.seed,
         took: watch.elapsed(),
         settled_in: settled - struck,
         happened: &happened,

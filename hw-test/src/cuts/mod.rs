@@ -72,17 +72,22 @@ pub(crate) enum Synchronous {
 }
 
 /// Which cuts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many.
+    /// How many cuts.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) cuts: u64,
     /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Whose power.
+    #[arg(long, value_enum, default_value = "agent")]
     pub(crate) side: Side,
-    /// How the side under test flushes.
+    /// With `normal` a debug build flushes too rarely, and the run succeeds if it finds losses.
+    #[arg(long, value_enum, default_value = "full")]
     pub(crate) synchronous: Synchronous,
-    /// Folder of ready-built programs.
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Option<PathBuf>,
 }
 

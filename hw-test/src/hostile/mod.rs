@@ -30,22 +30,21 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 
 use crate::clock::StopWatch;
+use crate::given::Given;
 use crate::out::{result, say};
 use crate::programs::Programs;
 
 /// Which cases, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Names of cases; all when empty.
+    /// The cases to run; all without a name.
+    #[arg(value_name = "CASE")]
     pub(crate) only: Vec<String>,
-    /// Where chance starts.
-    pub(crate) seed: u64,
     /// How many cases run at once.
+    #[arg(long, default_value_t = 6, value_name = "N")]
     pub(crate) abreast: usize,
-    /// Folder that is kept; a temporary one otherwise.
-    pub(crate) keep: Option<PathBuf>,
-    /// Folder of ready-built programs.
-    pub(crate) programs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 /// Where a case takes place.
@@ -85,20 +84,24 @@ fn cases() -> impl Iterator<Item = &'static Case> {
 /// Runs the cases and prints what came of each. `true` when all went as promised.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let chosen = choose(&options.only)?;
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let root = std::path::absolute(options.keep.as_deref().unwrap_or(temporary.path()))
+    let root = std::path::absolute(options.given.folder(temporary.path()))
         .context("no folder to work in")?;
-    result(format!("seed {}, {} case(s)", options.seed, chosen.len()));
+    result(format!(
+        "seed {}, {} case(s)",
+        options.given.seed,
+        chosen.len()
+    ));
     let failed = run_abreast(&chosen, options, &root, &programs);
     if !failed.is_empty() {
         say(format!(
             "repeat with: cardio-rig hostile --seed {} {}",
-            options.seed,
+            options.given.seed,
             failed.join(" ")
         ));
         let kept = temporary.keep();
-        if options.keep.is_none() {
+        if options.given.keep.is_none() {
             say(format!("The files are kept in {}", kept.display()));
         }
     }
@@ -140,7 +143,7 @@ fn run_abreast(
                     let place = Place {
                         folder: root.join(case.name),
                         programs: programs.clone(),
-                        seed: options.seed,
+                        seed: options.given.seed,
                     };
                     if !is_as_promised(case, &place) {
                         let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ mod judge;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use anyhow::{Context as _, bail};
 
 use crate::child::Program;
 use crate::clock::{StopWatch, wait_for};
+use crate::given::Given;
 use crate::judge::ledger::Ledger;
 use crate::out::{result, say};
 use crate::programs::Programs;
@@ -48,15 +49,8 @@ pub(crate) struct Options {
     /// How much signal the sensors send, in seconds.
     #[arg(long, default_value_t = 90, value_name = "N", value_parser = clap::value_parser!(u64).range(60..=3_600))]
     seconds: u64,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
 }
 
 /// Why the machine cannot be run here, if it cannot.
@@ -66,16 +60,13 @@ pub(crate) fn obstacle() -> Option<String> {
 
 /// Runs the machine once. `true` when what is stored is what was sent.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let folder = options
-        .keep
-        .clone()
-        .unwrap_or_else(|| temporary.path().to_path_buf());
-    let judged = play(options, &folder, programs);
+    let folder = options.given.folder(temporary.path());
+    let judged = play(options, folder, programs);
     if !matches!(judged, Ok(true)) {
         let kept = temporary.keep();
-        let folder = options.keep.clone().unwrap_or(kept);
+        let folder = options.given.folder(&kept);
         say(format!(
             "The machine's files are kept in {}",
             folder.display()
@@ -178,7 +169,7 @@ fn visit(options: &Options) -> String {
         "SENSORS=\"{} --scenario /share/scenario.toml --duration {seconds}s --linger 60s --seed {}\"\n\
          LOOKS={}\n",
         sensors.join(" "),
-        options.seed,
+        options.given.seed,
         // Two a second, and a minute for a sensor that begins later than the other.
         2 * (options.seconds + 60),
         seconds = options.seconds

@@ -11,7 +11,7 @@ pub(crate) mod gap;
 mod table;
 pub(crate) mod truth;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use crate::clock::{StopWatch, wait_for};
 use crate::cuts::INBOX;
 use crate::cuts::word::Word;
 use crate::disk;
+use crate::given::Given;
 use crate::judge::compare::compare;
 use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
@@ -63,15 +64,8 @@ pub(crate) struct Options {
     /// End after so many minutes, if the faults last longer.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     minutes: Option<u64>,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
 }
 
 /// A soak while it runs.
@@ -91,20 +85,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     if obstacle.is_none() {
         disk::own_mounts()?;
     }
-    say(format!("seed {}", options.seed));
+    say(format!("seed {}", options.given.seed));
     if let Some(obstacle) = &obstacle {
         say(format!("no power cuts and no failing disks: {obstacle}"));
     }
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let folder = options.keep.as_deref().unwrap_or(temporary.path());
-    let mut soak = Soak::begin(folder, programs, options.seed, obstacle.is_none())?;
-    let plan = Plan::new(soak.kinds(&options.kind), options.seed);
+    let folder = options.given.folder(temporary.path());
+    let mut soak = Soak::begin(folder, programs, options.given.seed, obstacle.is_none())?;
+    let plan = Plan::new(soak.kinds(&options.kind), options.given.seed);
     let done = soak.play(plan, options).and_then(|()| soak.judge(options));
     if !matches!(done, Ok(true)) {
         soak.keep(folder)?;
         let kept = temporary.keep();
-        let kept = options.keep.as_deref().unwrap_or(&kept);
+        let kept = options.given.folder(&kept);
         say(format!("the soak's files are kept in {}", kept.display()));
     }
     done
@@ -236,7 +230,7 @@ impl Soak {
         let overstated = verdict.forgive_overstated(ledger.rate_hz, ledger.modulus);
         let table = Table {
             overstated,
-            seed: options.seed,
+            seed: options.given.seed,
             took: self.watch.elapsed(),
             happened: &self.happened,
             asked_to_stop: asked,

@@ -53,11 +53,14 @@ const PLANTED_WORD: &str = "PLANTÉ-0417 word";
 const PLANTED_SIGNAL: [i32; 8] = [-3107, 8211, -29_001, 17, 12_345, -6, 31_007, 2024];
 
 /// How the rig runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Where chance starts.
+    #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Folder of ready-built programs.
+    /// Use the programs of this folder instead of building them; the box that does not seal is
+    /// built in any case.
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Option<PathBuf>,
 }
 

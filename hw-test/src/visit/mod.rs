@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::child::Program;
 use crate::clock::{StopWatch, wait_for};
+use crate::given::Given;
 use crate::judge::ledger::Ledger;
 use crate::judge::record::FiledVisit;
 use crate::out::say;
@@ -34,24 +35,25 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Which visit is played.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Scenario by name.
-    pub(crate) scenario: String,
-    /// A real recording instead of the synthetic heart.
-    pub(crate) recording: Option<PathBuf>,
-    /// Profile of the simulated sensor.
-    pub(crate) device: String,
-    /// Length of the recording in seconds.
-    pub(crate) seconds: u64,
-    /// Where chance starts.
-    pub(crate) seed: u64,
-    /// Run to the end, compare and exit.
+    /// Run the visit to its end, compare what was filed with what was sent, exit 0 if equal.
+    #[arg(long)]
     pub(crate) once: bool,
-    /// Folder that is kept; a temporary one otherwise.
-    pub(crate) keep: Option<PathBuf>,
-    /// Folder of ready-built programs.
-    pub(crate) programs: Option<PathBuf>,
+    /// What happens during the visit (a file of hw-test/scenarios).
+    #[arg(long, default_value = "calm")]
+    pub(crate) scenario: String,
+    /// Play a real recording instead of a synthetic heart.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recording: Option<PathBuf>,
+    /// The simulated sensor.
+    #[arg(long, default_value = "openbci-cyton")]
+    pub(crate) device: String,
+    /// Length of the recording with --once.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    pub(crate) seconds: u64,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 /// The programs of a visit while it runs.
@@ -72,13 +74,10 @@ pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
         "Visit \"{}\": {}",
         options.scenario, scenario.about
     ));
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let folder = options
-        .keep
-        .clone()
-        .unwrap_or_else(|| temporary.path().to_path_buf());
-    let stage = Stage::set(&folder, programs)?;
+    let folder = options.given.folder(temporary.path());
+    let stage = Stage::set(folder, programs)?;
     let mut visit = Visit::begin(stage, options, scenario)?;
     if options.once {
         let judged = visit
@@ -86,7 +85,7 @@ pub(crate) fn play(options: &Options) -> anyhow::Result<bool> {
             .and_then(|report| report.tell(options));
         if !matches!(judged, Ok(true)) {
             let kept = temporary.keep();
-            if options.keep.is_none() {
+            if options.given.keep.is_none() {
                 say(format!("The visit's files are kept in {}", kept.display()));
             }
         }
@@ -279,7 +278,7 @@ fn sensor_arguments(options: &Options, scenario: &Scenario) -> Vec<String> {
         "--scenario".to_owned(),
         scenario.sim.clone(),
         "--seed".to_owned(),
-        options.seed.to_string(),
+        options.given.seed.to_string(),
         "--duration".to_owned(),
         if options.once {
             format!("{}s", options.seconds)

@@ -67,7 +67,7 @@ impl Report {
         if !differences.is_empty() {
             say(format!(
                 "repeat with: cargo demo -- --once --scenario {} --device {} --seed {} --seconds {}",
-                options.scenario, options.device, options.seed, options.seconds
+                options.scenario, options.device, options.given.seed, options.seconds
             ));
         }
         Ok(differences.is_empty())

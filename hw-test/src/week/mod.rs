@@ -23,6 +23,7 @@ use crate::child::Program;
 use crate::clock::wait_for;
 use crate::cuts::word::Word;
 use crate::cuts::{INBOX, OUTBOX};
+use crate::given::Given;
 use crate::judge::ledger::Ledger;
 use crate::out::say;
 use crate::programs::Programs;
@@ -83,15 +84,8 @@ pub(crate) struct Options {
     /// Hours of each Holter recording.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=48))]
     hours: u64,
-    /// Where chance starts.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Keep everything in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    keep: Option<PathBuf>,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
 }
 
 /// Why this machine cannot run it, if it cannot.
@@ -104,17 +98,17 @@ pub(crate) fn obstacle() -> Option<String> {
 
 /// Plays it. `true` when everything arrived once, alerts first, with memory flat.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
-    say(format!("seed {}", options.seed));
-    let programs = Programs::prepare(options.programs.as_deref())?;
+    say(format!("seed {}", options.given.seed));
+    let programs = Programs::prepare(options.given.programs.as_deref())?;
     let temporary = tempfile::tempdir().context("no temporary folder can be had")?;
-    let folder = options.keep.as_deref().unwrap_or(temporary.path());
+    let folder = options.given.folder(temporary.path());
     let done = Week::begin(folder, programs, options).and_then(|mut week| {
         week.live_through()?;
         week.come_home()
     });
     if !matches!(done, Ok(true)) {
         let kept = temporary.keep();
-        let kept = options.keep.as_deref().unwrap_or(&kept);
+        let kept = options.given.folder(&kept);
         say(format!("the week's files are kept in {}", kept.display()));
     }
     done
@@ -164,7 +158,7 @@ impl<'a> Week<'a> {
                 let number = day * options.holters + place;
                 Holter {
                     hours: options.hours,
-                    seed: options.seed.wrapping_add(number),
+                    seed: options.given.seed.wrapping_add(number),
                     ended_s_ago: self.seconds_left(day, 0),
                 }
                 .lie_in(&self.stage.recorder(), &format!("holter{number}"))?;
@@ -193,7 +187,7 @@ impl<'a> Week<'a> {
         let left_s = self.seconds_left(day, visit);
         self.shift(-left_s)?;
         let place = day * options.visits + visit;
-        let seed = options.seed.wrapping_add(place).to_string();
+        let seed = options.given.seed.wrapping_add(place).to_string();
         let lasts = format!("{}s", options.seconds);
         let mut arguments = sensor(&["--seed", &seed, "--duration", &lasts]);
         if place % EVERY == EVERY - 1 {
