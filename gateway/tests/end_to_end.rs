@@ -57,11 +57,12 @@ async fn wait_for_report(bench: &Bench, status: &str) -> Value {
     .await
 }
 
-/// Waits until so many records are filed.
+/// Waits until so many records are filed, and reports name all that is filed of them.
 async fn wait_for_records(bench: &Bench, count: usize) {
     until("every record to be filed", || async {
         let status = bench.asked(json!({"verb": "status"})).await;
-        (status["ok"]["record"]["records"] == count).then_some(())
+        let record = &status["ok"]["record"];
+        (record["records"] == count && record["reports_due"] == 0).then_some(())
     })
     .await;
 }

@@ -62,7 +62,8 @@ fn told(status: &Value) -> String {
     text.push_str(&format!(
         "\nINBOX   {} frames, {} carried over · {} conflicts · {} missing, {} of them named in \
          gaps · {} refused by boxes · {} broken and {} forked lanes, {} ended\n\
-         RECORD  {} records · {} acquisitions, {} UNASSIGNED · {} resources · {} in quarantine\n\
+         RECORD  {} records · {} acquisitions, {} UNASSIGNED · {} resources · {} reports due · \
+         {} in quarantine\n\
          ALERTS  {} open\n",
         out::text(inbox, "frames"),
         out::text(inbox, "carried"),
@@ -77,6 +78,7 @@ fn told(status: &Value) -> String {
         out::text(record, "acquisitions"),
         out::text(record, "unassigned"),
         out::text(record, "resources"),
+        out::text(record, "reports_due"),
         out::text(record, "quarantined"),
         out::text(record, "alerts_open"),
     ));

@@ -31,6 +31,8 @@ pub struct RecordCounts {
     pub quarantined: u64,
     /// Alerts whose condition goes on.
     pub alerts_open: u64,
+    /// Acquisitions whose report does not name yet all that is filed of them.
+    pub reports_due: u64,
 }
 
 /// An acquisition, as `records find` lists it.
@@ -308,7 +310,8 @@ pub fn counts(connection: &Connection) -> Result<RecordCounts, DbError> {
         "SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM acquisitions),
                 (SELECT count(*) FROM acquisitions WHERE subject IS NULL),
                 (SELECT count(*) FROM resources), (SELECT count(*) FROM quarantine),
-                (SELECT count(*) FROM alerts WHERE ended_us IS NULL)",
+                (SELECT count(*) FROM alerts WHERE ended_us IS NULL),
+                (SELECT count(*) FROM reports_due)",
         values![],
     )?;
     let mut row = row.ok_or(DbError::Damaged { what: act })?;
@@ -319,6 +322,7 @@ pub fn counts(connection: &Connection) -> Result<RecordCounts, DbError> {
         resources: row.take(3)?,
         quarantined: row.take(4)?,
         alerts_open: row.take(5)?,
+        reports_due: row.take(6)?,
     })
 }
 

@@ -281,15 +281,11 @@ impl Ground {
         })?;
         self.agent.stop(PROGRAM_LIMIT)?;
         let server = self.stage.record()?;
-        let query = format!("DiagnosticReport?patient={SUBJECT}");
-        wait_for("the recording to be filed", FILED_LIMIT, || {
+        let filed = wait_for("the recording to be filed", FILED_LIMIT, || {
             self.gateway.must_run()?;
-            let reports = server.search(&query)?;
-            let is_done = |report: &Value| report["status"] == "preliminary";
-            Ok((!reports.is_empty() && reports.iter().all(is_done)).then_some(()))
+            FiledVisit::complete(&server, SUBJECT)
         })
         .with_context(|| self.gateway.last_words())?;
-        let filed = FiledVisit::read(&server, SUBJECT)?;
         self.sim.wait(PROGRAM_LIMIT)?;
         self.gateway.stop(PROGRAM_LIMIT)?;
         let ledger = Ledger::read(&self.stage.ledger())?;

@@ -75,6 +75,19 @@ struct Recording {
 }
 
 impl FiledVisit {
+    /// Reads all that the record shows of `patient`, once every report says that its recording
+    /// is complete and the reports name all that is filed; `None` before.
+    pub(crate) fn complete(server: &FhirServer, patient: &str) -> anyhow::Result<Option<Self>> {
+        let reports = server.search(&format!("DiagnosticReport?patient={patient}"))?;
+        let is_done = |report: &Value| report["status"] == "preliminary";
+        if reports.is_empty() || !reports.iter().all(is_done) {
+            return Ok(None);
+        }
+        let visit = Self::read(server, patient)?;
+        let is_named = visit.recordings().iter().all(|one| one.report.is_some());
+        Ok(is_named.then_some(visit))
+    }
+
     /// Reads all that the record shows of `patient`.
     pub(crate) fn read(server: &FhirServer, patient: &str) -> anyhow::Result<Self> {
         let mut visit = Self::default();

@@ -257,17 +257,11 @@ impl Visit {
     /// Waits until every report of the patient says that its recording is complete.
     fn wait_until_filed(&mut self) -> anyhow::Result<FiledVisit> {
         let server = self.stage.record()?;
-        let query = format!("DiagnosticReport?patient={}", stage::SUBJECT);
         wait_for("the recording to be filed", FILED_LIMIT, || {
             self.gateway.must_run()?;
-            let reports = server.search(&query)?;
-            let complete = reports
-                .iter()
-                .all(|report| report["status"] == "preliminary");
-            Ok((complete && !reports.is_empty()).then_some(()))
+            FiledVisit::complete(&server, stage::SUBJECT)
         })
-        .with_context(|| self.gateway.last_words())?;
-        FiledVisit::read(&server, stage::SUBJECT)
+        .with_context(|| self.gateway.last_words())
     }
 }
 
