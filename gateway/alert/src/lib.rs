@@ -1,8 +1,8 @@
 //! Alert rules and alert states, pure.
 //!
 //! Facts go in, alerts come out; the same facts give the same alerts, however often and in
-//! whatever pieces they are delivered. Deliberately absent: clocks, storage, delivery, and
-//! what people do with an alert.
+//! whatever pieces they are delivered. Deliberately absent: clocks, storage, and how
+//! messages travel.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -10,18 +10,22 @@
 //! | [`rule`] | rules as data, read from TOML, refused when impossible |
 //! | [`fact`] | what the engine is told |
 //! | [`engine`], [`state`] | from facts to alerts, and what is remembered |
+//! | [`life`], [`duty`] | what people do with an alert, and whose turn it is |
 //! | [`alert`], [`words`] | an alert with what explains it, and in French and English |
 
 pub mod alert;
+pub mod duty;
 pub mod engine;
 pub mod fact;
 pub mod kind;
+pub mod life;
 mod parse;
 pub mod rule;
 pub mod state;
 pub mod words;
 
 pub use alert::{Alert, AlertEvent, EndReason, Ended};
+pub use duty::{DutyError, Roster};
 pub use engine::{Engine, EngineState};
 pub use fact::{Algorithm, Fact, Quantity, Reading};
 pub use kind::{Family, Kind};
