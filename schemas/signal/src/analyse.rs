@@ -3,6 +3,7 @@
 //! Deliberately absent: files and JSON; what cannot be analysed is named, not left out.
 
 mod coverage;
+mod measured;
 mod rhythm;
 mod windows;
 
@@ -15,9 +16,12 @@ use cardio_core::recording::{Recording, Waveform};
 use cardio_core::units::PhysicalUnit;
 
 use self::coverage::coverage;
+pub use self::measured::Measured;
+use self::measured::measured;
 use self::rhythm::{mean_rate, rhythm, train};
 use self::windows::windows;
 use crate::beat;
+use crate::delineation;
 use crate::num;
 use crate::qrs;
 use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Undetermined};
@@ -134,6 +138,8 @@ pub struct Analysis {
     pub events: Vec<RhythmEvent>,
     /// Spans that were left out because the signal was not.
     pub doubtful_events: Vec<RhythmEvent>,
+    /// Intervals and ST levels, once for each whole or begun hour.
+    pub measured: Vec<Measured>,
     /// How much can be used.
     pub coverage: Coverage,
     /// From 0 to 1: how sure it is that the recording is not good enough.
@@ -160,6 +166,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
     let leads = lead_summaries(&chosen, &windows);
     let heart_rate = mean_rate(train.as_ref(), rate);
     let (events, doubtful_events) = rhythm(train.as_ref(), first, &windows, rate);
+    let measured = measured(&chosen, &windows, train.as_ref(), &events, rate);
     let coverage = coverage(&chosen, &windows, rate);
     let unacceptable = unacceptable(&leads);
     Analysis {
@@ -171,6 +178,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
         heart_rate,
         events,
         doubtful_events,
+        measured,
         coverage,
         unacceptable,
         acceptable: unacceptable < 0.5,
@@ -180,6 +188,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
             sqi::ALGORITHM,
             RATE_ALGORITHM,
             EVENT_ALGORITHM,
+            delineation::ALGORITHM,
         ],
     }
 }
@@ -194,6 +203,7 @@ fn nothing(unanalysed: Vec<Unanalysed>) -> Analysis {
         heart_rate: Err(Undetermined::TooFewBeats { have: 0 }),
         events: Vec::new(),
         doubtful_events: Vec::new(),
+        measured: Vec::new(),
         coverage: Coverage {
             planned_s: 0.0,
             analysable_s: 0.0,
@@ -352,6 +362,59 @@ mod tests {
         let rate = told.heart_rate.unwrap();
         assert!((rate.bpm - 70.0).abs() < 5.0, "{rate:?}");
         assert!(told.beats.unwrap().beats.len() >= 10);
+    }
+
+    #[test]
+    fn a_calm_strip_is_measured_and_says_on_which_beats() {
+        let told = analyse(&calm());
+        let [measured] = told.measured.as_slice() else {
+            panic!("{:?}", told.measured)
+        };
+        let found = measured.told.as_ref().unwrap();
+        let (pr, qrs, qt) = (
+            found.pr_ms.unwrap(),
+            found.qrs_ms.unwrap(),
+            found.qt_ms.unwrap(),
+        );
+        assert!((120.0..200.0).contains(&pr), "PR {pr}");
+        assert!((60.0..120.0).contains(&qrs), "QRS {qrs}");
+        assert!((330.0..430.0).contains(&qt), "QT {qt}");
+        assert!(found.qtc_bazett_ms().unwrap() > found.qtc_fridericia_ms().unwrap());
+        assert!(
+            found.beats.len() >= 8 && found.leads.len() >= 10,
+            "{found:?}"
+        );
+        let st = found.leads[1].st.unwrap();
+        assert!(st.mv.abs() < 0.1 && st.after_j_ms == 80.0, "{st:?}");
+    }
+
+    #[test]
+    fn intervals_are_the_same_at_other_rates() {
+        let qt = |hz| {
+            let told = analyse(&recording(
+                SynthConfig::calm(5, SamplingRate::hz(hz).unwrap()),
+                10,
+            ));
+            told.measured[0].told.clone().unwrap().qt_ms.unwrap()
+        };
+        let at_500 = qt(500);
+        for hz in [200, 250, 360, 1_000, 2_000] {
+            assert!(
+                (qt(hz) - at_500).abs() <= 10.0,
+                "{hz} Hz: {} {at_500}",
+                qt(hz)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_good_is_not_measured_and_says_why() {
+        let mut flat = calm();
+        for wave in &mut flat.waveforms {
+            wave.runs[0].samples = vec![0; 5_000].into();
+        }
+        let why = analyse(&flat).measured[0].told.clone().unwrap_err();
+        assert_eq!(why.code(), "measure.quality");
     }
 
     #[test]

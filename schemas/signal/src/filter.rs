@@ -173,7 +173,7 @@ impl Resampler {
 }
 
 /// Catmull and Rom's cubic between the second and the third of four points.
-fn cubic(points: &[f64; 4], share: f64) -> f64 {
+pub(crate) fn cubic(points: &[f64; 4], share: f64) -> f64 {
     let [a, b, c, d] = *points;
     let slope_b = (c - a) / 2.0;
     let slope_c = (d - b) / 2.0;

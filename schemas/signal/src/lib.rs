@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`qrs`] | R peaks of one lead |
 //! | [`beat`] | beats of one lead with their classes |
+//! | [`delineation`] | where waves begin and end: PR, QRS, QT, ST |
 //! | [`rhythm`] | heart rate and rhythm from beats |
 //! | [`sqi`] | how good the signal is, and what to fix first |
 //! | [`analyse`] | all of it over a whole recording |
@@ -17,6 +18,7 @@
 
 pub mod analyse;
 pub mod beat;
+pub mod delineation;
 pub mod forest;
 pub mod pcg;
 pub mod qrs;

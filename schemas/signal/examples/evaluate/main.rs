@@ -11,7 +11,9 @@
 
 mod beats;
 mod data;
+mod delineation;
 mod events;
+mod limits;
 mod noise;
 mod quality;
 mod speed;
@@ -44,6 +46,12 @@ fn main() {
     }
     if wanted("invariance") {
         speed::invariance(&data);
+    }
+    if wanted("delineation") {
+        delineation::report(&data);
+    }
+    if asked.iter().any(|name| name == "delineation-limits") {
+        limits::learn(&data);
     }
     if wanted("quality") {
         quality::labelled(&data);
