@@ -29,6 +29,11 @@ const QUALITY_EVERY_US: u64 = 10_000_000;
 /// A smaller jump of the wall clock may be the time between reading one clock and the other.
 const STEP_MIN_US: u64 = 1_000_000;
 
+/// Wall time as RFC 3339 writes it; the bare number where that cannot be done.
+pub fn rfc_3339(at: UtcMicros) -> String {
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.0.to_string(), |at| at.to_string())
+}
+
 /// Why the clock cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

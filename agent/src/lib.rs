@@ -13,6 +13,7 @@
 //! | [`hygiene`] | no core dumps, no files for others |
 //! | [`adapters`] | serial ports and the radio as bytes with arrival times |
 //! | [`capture`] | one task per sensor: link, conversation, pipeline |
+//! | [`replay`] | a capture log, played again, and what was found |
 //! | [`pairings`] | which radio sensor belongs to which source |
 //! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
@@ -40,6 +41,7 @@ pub mod pairings;
 pub mod pipeline;
 pub mod recorder;
 pub mod renewal;
+pub mod replay;
 pub mod service;
 pub mod sink;
 pub mod status;

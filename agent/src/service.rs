@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::adapters::ble::Radio;
 use crate::capture::{
-    BleReach, PortName, Reach, SerialReach, SourceTask, Stop, WAITING_MAX, line_of,
+    BleReach, PortName, Reach, SerialReach, SourceTask, Stop, Tape, WAITING_MAX, line_of,
 };
 use crate::clock::{ClockError, SystemClock};
 use crate::config::device::Device;
@@ -324,28 +324,6 @@ impl Service<'_> {
         needed.then(|| Radio::start(adapters, Arc::clone(&self.clock)))
     }
 
-    /// How the sensor of a source is reached; `None` for a source that the configuration's
-    /// own check would have refused.
-    fn reach(
-        &self,
-        source: &SourceConfig,
-        plan: &SourcePlan,
-        radio: Option<&Radio>,
-    ) -> Option<Reach> {
-        Some(match plan.device {
-            Device::Serial(profile) => Reach::Serial(SerialReach {
-                port: port_of(source)?,
-                profile,
-            }),
-            Device::Ble(profile) => Reach::Ble(BleReach {
-                radio: radio?.clone(),
-                state: self.config.site.state.clone(),
-                source: plan.source.clone(),
-                profile,
-            }),
-        })
-    }
-
     /// Starts a task and a recorder per sensor, and ends what no sensor of this
     /// configuration continues.
     fn start_sources(
@@ -362,7 +340,7 @@ impl Service<'_> {
             let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
                 continue;
             };
-            let Some(reach) = self.reach(source, &plan, radio) else {
+            let Some(reach) = reach_of(&self.config.site.state, source, &plan, radio) else {
                 continue;
             };
             self.board.lines().sources.push(line_of(&plan));
@@ -391,6 +369,7 @@ impl Service<'_> {
                 board: Arc::clone(&self.board),
                 recorder: to_recorder,
                 stop: stop.clone(),
+                tape: Tape::off(),
                 plan,
             };
             tasks.spawn(task.run());
@@ -506,6 +485,28 @@ fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
     })
 }
 
+/// How the sensor of a source is reached; `None` for a source that the configuration's own
+/// check would have refused.
+pub(crate) fn reach_of(
+    state: &Path,
+    source: &SourceConfig,
+    plan: &SourcePlan,
+    radio: Option<&Radio>,
+) -> Option<Reach> {
+    Some(match plan.device {
+        Device::Serial(profile) => Reach::Serial(SerialReach {
+            port: port_of(source)?,
+            profile,
+        }),
+        Device::Ble(profile) => Reach::Ble(BleReach {
+            radio: radio?.clone(),
+            state: state.to_owned(),
+            source: plan.source.clone(),
+            profile,
+        }),
+    })
+}
+
 /// How the port of a serial source is named.
 fn port_of(source: &SourceConfig) -> Option<PortName> {
     let by_path = source.path.clone().map(PortName::Path);
@@ -519,7 +520,7 @@ fn port_of(source: &SourceConfig) -> Option<PortName> {
 
 /// What the pipeline of a source is told; `None` for a source that the configuration's own
 /// check would have refused.
-fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<SourcePlan> {
+pub(crate) fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<SourcePlan> {
     let device = Device::by_name(&source.device)?;
     Some(SourcePlan {
         source: SourceId::new(&source.name).ok()?,

@@ -11,6 +11,7 @@ use crate::pipeline::SourcePlan;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, ManualClock, UtcMicros};
 use cardio_core::ids::{BootId, SourceId};
 use cardio_core::sample::Adu;
+use cardio_protocol::capture::CaptureHead;
 use cardio_protocol::decoder::{Frame, FrameRows, FrameSeq};
 use cardio_protocol::profile;
 use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
@@ -88,6 +89,18 @@ impl Ids for CountingIds {
         self.0 += 1;
         let [a, b, c, d, e, f, g, h] = self.0.to_be_bytes();
         [0, 0, a, b, c, d, e, f, g, h]
+    }
+}
+
+/// What a capture log of a device says of itself.
+pub(crate) fn capture_head(profile: &str) -> CaptureHead {
+    CaptureHead {
+        began: start_of_time(),
+        profile: profile.to_owned(),
+        writer: "test".to_owned(),
+        leads: Vec::new(),
+        silent_after_ms: 3_000,
+        resume_within_ms: 600_000,
     }
 }
 

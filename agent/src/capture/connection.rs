@@ -1,4 +1,5 @@
-//! What capture needs of one connection to one sensor, whichever link it is on.
+//! What capture needs of one connection to one sensor, whichever link it is on: the conversation,
+//! which does no IO, and the link that carries it.
 //!
 //! Deliberately absent: opening a connection, and trying again.
 
@@ -36,25 +37,31 @@ pub(crate) struct Heard {
     pub(crate) dropped: u64,
 }
 
+/// A conversation with a sensor, without IO. What it wants sent waits in it.
+pub(crate) trait Conversation: Send {
+    /// Begins, or begins again.
+    fn start(&mut self, now: BoxInstant);
+
+    /// Lets time pass.
+    fn tick(&mut self, now: BoxInstant);
+
+    /// Ends: the sensor shall be quiet.
+    fn stop(&mut self);
+
+    /// Why the sensor does not do as it should, if it does not.
+    fn failure(&self) -> Option<SessionError>;
+}
+
 /// One connection to one sensor: the link and the conversation on it.
 pub(crate) trait Connection: Send {
-    /// Begins the conversation, or begins it again.
-    fn start(&mut self, now: BoxInstant);
+    /// The conversation.
+    fn talk(&mut self) -> &mut dyn Conversation;
 
     /// Sends what the conversation wants sent.
     fn send(&mut self, clock: &dyn Clock) -> impl Future<Output = Result<(), Lost>> + Send;
 
     /// Waits for what the sensor says. Dropping the future loses nothing.
     fn hear(&mut self, clock: &dyn Clock) -> impl Future<Output = Result<Heard, Lost>> + Send;
-
-    /// Lets time pass.
-    fn tick(&mut self, now: BoxInstant);
-
-    /// Why the sensor does not do as it should, if it does not.
-    fn failure(&self) -> Option<SessionError>;
-
-    /// Makes the sensor quiet.
-    fn stop(&mut self, clock: &dyn Clock) -> impl Future<Output = ()> + Send;
 
     /// Lets go of the link.
     fn close(self) -> impl Future<Output = ()> + Send;

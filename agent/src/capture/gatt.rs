@@ -3,21 +3,24 @@
 use std::collections::VecDeque;
 
 use cardio_core::clock::{BoxInstant, Clock};
+use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::decoder::DecoderEvent;
 use cardio_protocol::gatt::{GattAction, GattProfile, GattSession};
 use cardio_protocol::session::{SessionError, SessionState, SessionTiming};
 
-use super::connection::{Connection, Heard, Lost};
+use super::connection::{Connection, Conversation, Heard, Lost};
+use super::tape::Tape;
 use crate::adapters::ble::{BleError, Link, Value};
 
 /// A sensor on the radio.
 pub(crate) struct GattConnection {
     link: Link,
     talk: Talk,
+    tape: Tape,
 }
 
 /// The conversation, without IO.
-struct Talk {
+pub(super) struct Talk {
     session: Box<dyn GattSession>,
     pending: VecDeque<GattAction>,
     events: Vec<DecoderEvent>,
@@ -37,16 +40,17 @@ impl From<BleError> for Lost {
 
 impl GattConnection {
     /// A conversation on `link` that has not begun.
-    pub(crate) fn new(link: Link, profile: &'static GattProfile) -> Self {
+    pub(crate) fn new(link: Link, profile: &'static GattProfile, tape: Tape) -> Self {
         Self {
             link,
             talk: Talk::new(profile),
+            tape,
         }
     }
 }
 
 impl Talk {
-    fn new(profile: &'static GattProfile) -> Self {
+    pub(super) fn new(profile: &'static GattProfile) -> Self {
         Self {
             session: (profile.session)(SessionTiming::default()),
             pending: VecDeque::new(),
@@ -56,7 +60,19 @@ impl Talk {
         }
     }
 
-    fn hear(&mut self, value: &Value) {
+    /// The next thing to be done.
+    pub(super) fn take_action(&mut self) -> Option<GattAction> {
+        self.pending.pop_front()
+    }
+
+    /// What was heard since this was asked last.
+    pub(super) fn take_heard(&mut self) -> Heard {
+        self.has_news = false;
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Takes a value that came.
+    pub(super) fn hear(&mut self, value: &Value) {
         let now = value.at.box_instant;
         let actions = self
             .session
@@ -84,15 +100,41 @@ impl Talk {
     }
 }
 
-impl Connection for GattConnection {
+impl Conversation for Talk {
     fn start(&mut self, now: BoxInstant) {
-        self.talk.pending = self.talk.session.start(now).into();
+        self.pending = self.session.start(now).into();
+    }
+
+    fn tick(&mut self, now: BoxInstant) {
+        self.pending.extend(self.session.on_tick(now));
+    }
+
+    fn stop(&mut self) {
+        self.pending = self.session.stop().into();
+    }
+
+    fn failure(&self) -> Option<SessionError> {
+        match self.session.state() {
+            SessionState::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+impl Connection for GattConnection {
+    fn talk(&mut self) -> &mut dyn Conversation {
+        &mut self.talk
     }
 
     async fn send(&mut self, clock: &dyn Clock) -> Result<(), Lost> {
-        while let Some(action) = self.talk.pending.pop_front() {
-            if let Some(value) = self.link.carry_out(action, clock).await? {
-                self.talk.hear(&value);
+        while let Some(action) = self.talk.take_action() {
+            self.tape.note(|| CaptureEvent::Asked(action.clone()));
+            if let Some(answer) = self.link.carry_out(action, clock).await? {
+                self.tape.note_at(answer.at, || {
+                    let Value { from, value, .. } = answer.clone();
+                    CaptureEvent::Answer { from, value }
+                });
+                self.talk.hear(&answer);
             }
         }
         Ok(())
@@ -100,31 +142,21 @@ impl Connection for GattConnection {
 
     async fn hear(&mut self, _clock: &dyn Clock) -> Result<Heard, Lost> {
         if !self.talk.has_news {
-            for value in self.link.read().await? {
-                self.talk.hear(&value);
+            for told in self.link.read().await? {
+                self.tape.note_at(told.at, || {
+                    let Value { from, value, .. } = told.clone();
+                    CaptureEvent::Value { from, value }
+                });
+                self.talk.hear(&told);
             }
         }
-        self.talk.has_news = false;
-        let mut heard = std::mem::take(&mut self.talk.heard);
+        let mut heard = self.talk.take_heard();
         heard.dropped = self.link.take_dropped();
-        Ok(heard)
-    }
-
-    fn tick(&mut self, now: BoxInstant) {
-        self.talk.pending.extend(self.talk.session.on_tick(now));
-    }
-
-    fn failure(&self) -> Option<SessionError> {
-        match self.talk.session.state() {
-            SessionState::Failed(why) => Some(why),
-            _ => None,
+        if heard.dropped > 0 {
+            let values = heard.dropped;
+            self.tape.note(|| CaptureEvent::Crowded { values });
         }
-    }
-
-    async fn stop(&mut self, clock: &dyn Clock) {
-        self.talk.pending = self.talk.session.stop().into();
-        // it is let go of, whether it hears this or not
-        let _ = self.send(clock).await;
+        Ok(heard)
     }
 
     async fn close(self) {

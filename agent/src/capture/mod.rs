@@ -7,19 +7,26 @@
 //!   [`outlet`](self) to the recorder.
 //! - An event of the box is recorded when the cause changes, not at each try.
 //!
+//! What it all means for the recording is decided in [`course`](self), without IO: a capture log,
+//! written on a [`Tape`], is played again through the same code ([`Playback`]).
+//!
 //! Deliberately absent: what the bytes mean (`cardio-protocol`), and records.
 
 mod connection;
+mod course;
 mod gatt;
 mod outlet;
+mod playback;
 mod reach;
 mod report;
 mod stream;
+mod tape;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardio_core::clock::{BoxInstant, Clock, ClockReading};
+use cardio_core::clock::Clock;
+use cardio_protocol::capture::CaptureEvent;
 use cardio_store::OpenAcquisition;
 use cardio_wire::record::EndReason;
 use tokio::sync::{mpsc, watch};
@@ -27,15 +34,17 @@ use tokio::time::MissedTickBehavior;
 
 use crate::backoff::Backoff;
 use crate::ids::Ids;
-use crate::pipeline::{Captured, SourcePipeline, SourcePlan};
-use crate::status::{Board, LinkState};
-use connection::{Connection, Heard, Lost};
+use crate::pipeline::{Captured, SourcePlan};
+use crate::status::Board;
+use connection::{Connection, Lost};
+use course::Course;
 use outlet::Outlet;
-use report::Reporter;
 
 pub use outlet::WAITING_MAX;
+pub use playback::{Playback, PlaybackError};
 pub use reach::{BleReach, PortName, Reach, SerialReach};
 pub use report::line_of;
+pub use tape::{Tape, TapeError};
 
 /// How often a session and the pipeline hear that time passes.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,6 +53,8 @@ const TICK: Duration = Duration::from_millis(100);
 const GATHER: Duration = Duration::from_millis(16);
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
 const REOPEN_LAST: Duration = Duration::from_secs(3);
+/// On a tape: the link was let go of because the session failed.
+const SESSION_FAILED: &str = "session.failed";
 /// How long the last command to a sensor may take, and letting go of it.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -78,6 +89,8 @@ pub struct SourceTask {
     pub recorder: mpsc::Sender<Captured>,
     /// Becomes a reason when capture must stop.
     pub stop: watch::Receiver<Option<Stop>>,
+    /// What passes is noted on it; [`Tape::off`] for a service.
+    pub tape: Tape,
 }
 
 /// Waits until capture must stop, or nobody is left to say so.
@@ -86,14 +99,12 @@ async fn told_to_stop(stop: &mut watch::Receiver<Option<Stop>>) {
 }
 
 struct Capture {
-    pipeline: SourcePipeline,
+    course: Course,
     outlet: Outlet,
-    reporter: Reporter,
     clock: Arc<dyn Clock>,
-    silent_after: Duration,
     stop: watch::Receiver<Option<Stop>>,
-    out: Vec<Captured>,
     backoff: Backoff,
+    tape: Tape,
 }
 
 /// Why a connection is over.
@@ -109,14 +120,19 @@ impl SourceTask {
     pub async fn run(self) {
         let seed = self.clock.read().box_instant.micros;
         let mut capture = Capture {
-            reporter: Reporter::new(self.board, self.place, &self.plan),
-            pipeline: SourcePipeline::new(self.plan, self.ids, self.note),
+            course: Course::new(
+                self.board,
+                self.place,
+                self.plan,
+                self.ids,
+                self.note,
+                self.silent_after,
+            ),
             outlet: Outlet::new(self.recorder),
             clock: self.clock,
-            silent_after: self.silent_after,
             stop: self.stop,
-            out: Vec::new(),
             backoff: Backoff::new(REOPEN_FIRST, REOPEN_LAST, seed),
+            tape: self.tape,
         };
         while !capture.is_stopped() {
             if let Over::Stopped = capture.connect(&self.reach).await {
@@ -136,11 +152,10 @@ impl Capture {
     }
 
     async fn connect(&mut self, reach: &Reach) -> Over {
-        let now = self.clock.read();
-        self.pipeline.tick(now, &mut self.out);
+        self.course.wait(self.clock.read());
         self.hand_on().await;
         let over = match reach {
-            Reach::Serial(serial) => match serial.open() {
+            Reach::Serial(serial) => match serial.open(&self.tape) {
                 Ok(connection) => self.converse(connection).await,
                 Err(lost) => self.unreached(lost),
             },
@@ -148,7 +163,7 @@ impl Capture {
                 let mut stop = self.stop.clone();
                 let opened = tokio::select! {
                     () = told_to_stop(&mut stop) => return Over::Stopped,
-                    opened = radio.open() => opened,
+                    opened = radio.open(&self.tape) => opened,
                 };
                 match opened {
                     Ok(connection) => self.converse(connection).await,
@@ -161,17 +176,16 @@ impl Capture {
     }
 
     fn unreached(&mut self, lost: Lost) -> Over {
-        let state = self.reporter.state_without_port();
-        self.reporter
-            .trouble(state, lost.code, lost.detail, &mut self.out);
+        self.course.unreached(lost);
         Over::Lost
     }
 
     async fn converse(&mut self, mut connection: impl Connection) -> Over {
-        self.reporter.waiting();
         let over = self.talk(&mut connection).await;
         if let Over::Stopped = over {
-            let quiet = connection.stop(&*self.clock);
+            connection.talk().stop();
+            // it is let go of, whether it hears this or not
+            let quiet = connection.send(&*self.clock);
             let _ = tokio::time::timeout(STOP_LIMIT, quiet).await;
         }
         let _ = tokio::time::timeout(STOP_LIMIT, connection.close()).await;
@@ -180,8 +194,8 @@ impl Capture {
 
     async fn talk(&mut self, connection: &mut impl Connection) -> Over {
         let clock = Arc::clone(&self.clock);
-        let mut heard_at = clock.read().box_instant;
-        connection.start(heard_at);
+        self.course
+            .connected(connection.talk(), clock.read().box_instant);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
@@ -191,109 +205,46 @@ impl Capture {
                 sent = connection.send(&*clock) => sent,
             };
             if let Err(lost) = sent {
-                return self.lost(lost, clock.read());
+                return self.lost(lost);
             }
             tokio::select! {
                 () = told_to_stop(&mut stop) => return Over::Stopped,
                 heard = connection.hear(&*clock) => match heard {
                     Ok(heard) => {
-                        if let Some((at, _)) = heard.frames.last() {
-                            heard_at = at.box_instant;
+                        if !heard.frames.is_empty() {
                             self.backoff.succeeded();
                         }
-                        self.take(heard, clock.read());
+                        self.course.take(heard, clock.read(), self.outlet.dropped());
                     }
-                    Err(lost) => return self.lost(lost, clock.read()),
+                    Err(lost) => return self.lost(lost),
                 },
                 _ = ticks.tick() => {
-                    let now = clock.read();
-                    self.pipeline.tick(now, &mut self.out);
-                    if let Some(why) = connection.failure() {
-                        return self.failed(why.code(), why.to_string(), now);
-                    }
-                    if self.is_silent(heard_at, now) {
-                        heard_at = now.box_instant;
-                        self.silent(now);
-                        connection.start(now.box_instant);
-                    } else {
-                        connection.tick(now.box_instant);
+                    if self.course.tick(connection.talk(), clock.read()).is_err() {
+                        let code = SESSION_FAILED.to_owned();
+                        self.tape.note(|| CaptureEvent::Closed { code });
+                        return Over::Lost;
                     }
                 }
             }
             self.hand_on().await;
-            if self.reporter.is_streaming() {
+            if self.course.is_streaming() {
                 tokio::time::sleep(GATHER).await;
             }
         }
     }
 
-    fn take(&mut self, heard: Heard, now: ClockReading) {
-        for aside in &heard.asides {
-            self.pipeline.note(aside);
-        }
-        if let Some(rate) = heard.rate {
-            self.pipeline.set_rate(rate, &mut self.out);
-        }
-        for (at, frames) in &heard.frames {
-            self.pipeline.take(frames, *at, &mut self.out);
-        }
-        if let Some(why) = heard.unrecognised {
-            self.pipeline.lost(now, &mut self.out);
-            self.reporter.trouble(
-                LinkState::NoFrames,
-                why.code(),
-                why.to_string(),
-                &mut self.out,
-            );
-        } else if let Some((at, _)) = heard.frames.last() {
-            self.reporter.streaming(*at, &mut self.out);
-        }
-        self.reporter.facts(
-            &self.pipeline.facts(),
-            heard.skipped_bytes,
-            self.outlet.dropped(),
-            heard.dropped,
-        );
-    }
-
-    /// Only a stream can fall silent; before its first frame the session keeps the time.
-    fn is_silent(&self, heard_at: BoxInstant, now: ClockReading) -> bool {
-        self.reporter.is_streaming()
-            && now
-                .box_instant
-                .micros_since(&heard_at)
-                .is_some_and(|quiet| u128::from(quiet) > self.silent_after.as_micros())
-    }
-
-    fn silent(&mut self, now: ClockReading) {
-        self.pipeline.lost(now, &mut self.out);
-        let detail = format!("no frame for {} ms", self.silent_after.as_millis());
-        self.reporter
-            .trouble(LinkState::Silent, "source.silent", detail, &mut self.out);
-    }
-
-    /// The session failed. That the bytes are another device's says more than that this one
-    /// does not answer.
-    fn failed(&mut self, code: &'static str, detail: String, at: ClockReading) -> Over {
-        if self.reporter.is_unrecognised() {
-            return Over::Lost;
-        }
-        self.lost(Lost { code, detail }, at)
-    }
-
-    fn lost(&mut self, lost: Lost, at: ClockReading) -> Over {
-        self.pipeline.lost(at, &mut self.out);
-        self.reporter
-            .trouble(LinkState::Lost, lost.code, lost.detail, &mut self.out);
+    fn lost(&mut self, lost: Lost) -> Over {
+        let at = self.clock.read();
+        let code = lost.code.to_owned();
+        self.tape.note_at(at, || CaptureEvent::Closed { code });
+        self.course.lost(lost, at);
         Over::Lost
     }
 
     /// Hands on what came out. Only the frame around an acquisition is worth waiting for.
     async fn hand_on(&mut self) {
-        for captured in std::mem::take(&mut self.out) {
-            if let Captured::Assessment(found) = &captured {
-                self.reporter.assessed(found);
-            }
+        for captured in std::mem::take(&mut self.course.out) {
+            self.course.show(&captured);
             match captured {
                 Captured::Started(_) | Captured::Continued(..) | Captured::Ended { .. } => {
                     self.outlet.insist(captured).await;
@@ -304,12 +255,8 @@ impl Capture {
     }
 
     async fn end(mut self) {
-        match *self.stop.borrow() {
-            Some(Stop::Leave) => self.pipeline.leave(&mut self.out),
-            Some(Stop::End(reason)) => self.pipeline.end(reason, &mut self.out),
-            None => self.pipeline.end(EndReason::BoxStopped, &mut self.out),
-        }
+        let stop = *self.stop.borrow();
+        self.course.end(stop);
         self.hand_on().await;
-        self.reporter.state(LinkState::Ended);
     }
 }

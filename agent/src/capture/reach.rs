@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use cardio_core::ids::SourceId;
+use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::gatt::GattProfile;
 use cardio_protocol::profile::Profile;
 
 use super::connection::Lost;
 use super::gatt::GattConnection;
 use super::stream::StreamConnection;
+use super::tape::Tape;
 use crate::adapters::ble::{Expected, Radio};
 use crate::adapters::serial::Port;
 use crate::adapters::serial::usb::UsbIdentity;
@@ -61,7 +63,8 @@ pub struct BleReach {
 }
 
 impl SerialReach {
-    pub(super) fn open(&self) -> Result<StreamConnection, Lost> {
+    /// Opens the port. What passes is noted on `tape`.
+    pub(super) fn open(&self, tape: &Tape) -> Result<StreamConnection, Lost> {
         let path = match &self.port {
             PortName::Path(path) => path.clone(),
             PortName::Usb { identity, root } => identity.find(root).map_err(|err| Lost {
@@ -73,12 +76,15 @@ impl SerialReach {
             code: err.code(),
             detail: err.to_string(),
         })?;
-        Ok(StreamConnection::new(port, self.profile))
+        let via = path.display().to_string();
+        tape.note(|| CaptureEvent::Connected { via });
+        Ok(StreamConnection::new(port, self.profile, tape.clone()))
     }
 }
 
 impl BleReach {
-    pub(super) async fn open(&self) -> Result<GattConnection, Lost> {
+    /// Connects the sensor. What passes is noted on `tape`.
+    pub(super) async fn open(&self, tape: &Tape) -> Result<GattConnection, Lost> {
         let pairings = Pairings::load(&self.state).map_err(|err| Lost {
             code: err.code(),
             detail: err.to_string(),
@@ -100,13 +106,15 @@ impl BleReach {
             bonded: paired.bonded,
         };
         let link = self.radio.connect(expected).await?;
-        Ok(GattConnection::new(link, self.profile))
+        let via = paired.address.to_string();
+        tape.note(|| CaptureEvent::Connected { via });
+        Ok(GattConnection::new(link, self.profile, tape.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PortName, SerialReach};
+    use super::{PortName, SerialReach, Tape};
     use crate::adapters::serial::usb::test_support::{plug_in, pull};
     use crate::testing::Pty;
     use std::path::Path;
@@ -127,14 +135,14 @@ mod tests {
             },
             profile: cardio_protocol::profile::by_name("openbci-cyton").unwrap(),
         };
-        let code = || reach.open().err().map(|lost| lost.code);
+        let code = || reach.open(&Tape::off()).err().map(|lost| lost.code);
         assert_eq!(code(), Some("serial.usb.missing"));
         let (first, second) = (Pty::open(), Pty::open());
         plug_in(root, "ttyUSB0", "1-1", "DN01");
         // the kernel names the port before its file is there
         assert_eq!(code(), Some("serial.open.missing"));
         device_file(root, "ttyUSB0", &first);
-        let held = reach.open().ok();
+        let held = reach.open(&Tape::off()).ok();
         assert!(held.is_some());
         assert_eq!(code(), Some("serial.open.busy"));
         pull(root, "ttyUSB0", "1-1");

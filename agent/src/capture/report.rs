@@ -167,7 +167,7 @@ impl Reporter {
             status.gaps = facts.counts.gaps;
             status.missing = facts.counts.missing.0;
             status.repeated_frames = facts.counts.repeated_frames;
-            status.drift_ppm = facts.drift_ppm;
+            status.drift_ppm = facts.drift.map(|drift| drift.ppm);
             status.skipped_bytes = status.skipped_bytes.saturating_add(skipped);
             status.dropped = dropped;
             status.crowded_out = status.crowded_out.saturating_add(crowded);

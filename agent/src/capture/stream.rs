@@ -1,22 +1,25 @@
 //! A connection on a byte stream: port, decoder, session, and the watch over wrong devices.
 
-use cardio_core::clock::{BoxInstant, Clock};
+use cardio_core::clock::{BoxInstant, Clock, ClockReading};
+use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::decoder::{Aside, Decoder, DecoderEvent};
 use cardio_protocol::profile::Profile;
 use cardio_protocol::recognise::Recogniser;
 use cardio_protocol::session::{Session, SessionError, SessionState, SessionTiming};
 
-use super::connection::{Connection, Heard, Lost};
-use crate::adapters::serial::{Arrival, LinkLost, Port};
+use super::connection::{Connection, Conversation, Heard, Lost};
+use super::tape::Tape;
+use crate::adapters::serial::{LinkLost, Port};
 
 /// A sensor on a serial port.
 pub(crate) struct StreamConnection {
     port: Port,
     talk: Talk,
+    tape: Tape,
 }
 
 /// The conversation, without IO.
-struct Talk {
+pub(super) struct Talk {
     decoder: Box<dyn Decoder>,
     session: Box<dyn Session>,
     recogniser: Recogniser,
@@ -37,28 +40,39 @@ impl From<LinkLost> for Lost {
 
 impl StreamConnection {
     /// A conversation on `port` that has not begun.
-    pub(crate) fn new(port: Port, profile: &'static Profile) -> Self {
+    pub(crate) fn new(port: Port, profile: &'static Profile, tape: Tape) -> Self {
         Self {
             port,
-            talk: Talk {
-                decoder: (profile.decoder)(),
-                session: (profile.session)(SessionTiming::default()),
-                recogniser: Recogniser::new(profile),
-                events: Vec::new(),
-                answer: Vec::new(),
-                tells_firmware: false,
-            },
+            talk: Talk::new(profile),
+            tape,
         }
     }
 }
 
 impl Talk {
-    fn hear(&mut self, arrival: &Arrival<'_>) -> Heard {
-        let now = arrival.at.box_instant;
+    pub(super) fn new(profile: &'static Profile) -> Self {
+        Self {
+            decoder: (profile.decoder)(),
+            session: (profile.session)(SessionTiming::default()),
+            recogniser: Recogniser::new(profile),
+            events: Vec::new(),
+            answer: Vec::new(),
+            tells_firmware: false,
+        }
+    }
+
+    /// What is to be sent now.
+    pub(super) fn take_answer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
+    }
+
+    /// Takes bytes that came at `at`.
+    pub(super) fn hear(&mut self, bytes: &[u8], at: ClockReading) -> Heard {
+        let now = at.box_instant;
         let (mut heard, mut frames) = (Heard::default(), Vec::new());
         self.events.clear();
-        self.decoder.push(arrival.bytes, &mut self.events);
-        heard.unrecognised = self.recogniser.note(arrival.bytes, &self.events, now);
+        self.decoder.push(bytes, &mut self.events);
+        heard.unrecognised = self.recogniser.note(bytes, &self.events, now);
         for event in self.events.drain(..) {
             self.answer.extend(self.session.on_event(&event, now));
             match event {
@@ -83,46 +97,53 @@ impl Talk {
             });
         }
         if !frames.is_empty() {
-            heard.frames.push((arrival.at, frames));
+            heard.frames.push((at, frames));
         }
         heard
     }
 }
 
-impl Connection for StreamConnection {
+impl Conversation for Talk {
     fn start(&mut self, now: BoxInstant) {
-        self.talk.recogniser.forget();
-        self.talk.answer = self.talk.session.start(now);
+        self.recogniser.forget();
+        self.answer = self.session.start(now);
+    }
+
+    fn tick(&mut self, now: BoxInstant) {
+        self.answer.extend(self.session.on_tick(now));
+    }
+
+    fn stop(&mut self) {
+        self.answer = self.session.stop();
+    }
+
+    fn failure(&self) -> Option<SessionError> {
+        match self.session.state() {
+            SessionState::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+impl Connection for StreamConnection {
+    fn talk(&mut self) -> &mut dyn Conversation {
+        &mut self.talk
     }
 
     async fn send(&mut self, _clock: &dyn Clock) -> Result<(), Lost> {
-        let answer = std::mem::take(&mut self.talk.answer);
+        let answer = self.talk.take_answer();
         if !answer.is_empty() {
             self.port.write(&answer).await?;
+            self.tape.note(|| CaptureEvent::Said(answer));
         }
         Ok(())
     }
 
     async fn hear(&mut self, clock: &dyn Clock) -> Result<Heard, Lost> {
         let arrival = self.port.read(clock).await?;
-        Ok(self.talk.hear(&arrival))
-    }
-
-    fn tick(&mut self, now: BoxInstant) {
-        self.talk.answer.extend(self.talk.session.on_tick(now));
-    }
-
-    fn failure(&self) -> Option<SessionError> {
-        match self.talk.session.state() {
-            SessionState::Failed(why) => Some(why),
-            _ => None,
-        }
-    }
-
-    async fn stop(&mut self, clock: &dyn Clock) {
-        self.talk.answer = self.talk.session.stop();
-        // it is going away, whether it hears this or not
-        let _ = self.send(clock).await;
+        let heard = || CaptureEvent::Heard(arrival.bytes.to_vec());
+        self.tape.note_at(arrival.at, heard);
+        Ok(self.talk.hear(arrival.bytes, arrival.at))
     }
 
     async fn close(self) {}

@@ -97,6 +97,12 @@ impl From<RunError> for Failure {
     }
 }
 
+impl From<crate::replay::ReplayError> for Failure {
+    fn from(err: crate::replay::ReplayError) -> Self {
+        Self::new(&err, err.code())
+    }
+}
+
 impl From<cardio_store::OutboxError> for Failure {
     fn from(err: cardio_store::OutboxError) -> Self {
         Self::new(&err, err.code())

@@ -183,6 +183,26 @@ const HINTS: &[(&str, &str)] = &[
         "sources.not_paired",
         "see which sensors are paired: cardio-agent sources list",
     ),
+    (
+        "sources.in_use",
+        "stop the agent first: systemctl stop cardio-agent",
+    ),
+    (
+        "capture.create",
+        "choose another name: a capture is never written over",
+    ),
+    (
+        "capture.not_a_capture",
+        "make one: cardio-agent sources record SOURCE FILE",
+    ),
+    (
+        "capture.version",
+        "replay it with the version of cardio-agent that made it, or a later one",
+    ),
+    (
+        "replay.device",
+        "replay it with the version of cardio-agent that made it, or a later one",
+    ),
     ("io", "check that the output can be written"),
 ];
 

@@ -13,6 +13,7 @@ mod inspect;
 mod out;
 mod outbox;
 mod reading;
+mod replay;
 mod run;
 mod sources;
 mod status;
@@ -74,6 +75,8 @@ enum Verb {
     /// The sensors: listen for them, bind them to sources, unbind them.
     #[command(subcommand)]
     Sources(sources::Verb),
+    /// A captured sensor through the box's own pipeline: what was wrong with it?
+    Replay(replay::Args),
     /// Quality, beats and heart rate of a recording.
     Analyse(analyse::Args),
     /// What a recording says of itself.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Verb::Enrol(args) => enrol::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Sources(verb) => sources::run(verb),
+        Verb::Replay(args) => replay::run(args),
         Verb::Analyse(args) => analyse::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Convert(args) => convert::run(args),

@@ -9,6 +9,12 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
     written(anstream::stdout().lock().write_all(text.as_bytes()))
 }
 
+/// Tells on standard error what a person should know meanwhile.
+pub(crate) fn narrate(text: &str) {
+    // nowhere is left to say that standard error is closed
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Writes one JSON document.
 pub(crate) fn json(document: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text =

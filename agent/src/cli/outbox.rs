@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cardio_core::clock::UtcMicros;
+use crate::clock::rfc_3339;
 use cardio_store::{OutboxRow, aside_read_only, rows_read_only};
 
 use crate::config::Config;
@@ -126,10 +126,6 @@ fn frame(row: &OutboxRow) -> Frame {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn rfc_3339(at: UtcMicros) -> String {
-    jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.0.to_string(), |at| at.to_string())
 }
 
 fn text(document: &Document) -> String {

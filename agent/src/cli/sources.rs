@@ -3,6 +3,8 @@
 //! A radio sensor is bound by its address, because a person names it: the strongest signal
 //! may be that of the patient next door.
 
+mod record;
+
 use std::time::Duration;
 
 use crate::adapters::ble::{Address, BleError, Sighting, Survey};
@@ -27,6 +29,8 @@ pub(crate) enum Verb {
     Forget(ForgetArgs),
     /// The sources of the configuration and their sensors.
     List(ListArgs),
+    /// Write down what passes between the box and a sensor, to `replay` it: signal in clear.
+    Record(record::RecordArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +74,9 @@ pub(crate) struct ForgetArgs {
     config: ConfigArg,
     /// The source, as the configuration calls it.
     source: String,
+    /// One JSON document, `sources-forget/1`.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -133,6 +140,7 @@ pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
         Verb::Pair(args) => on_radio(pair(args)),
         Verb::Forget(args) => forget(args),
         Verb::List(args) => list(args),
+        Verb::Record(args) => on_radio(record::record(args)),
     }
 }
 
@@ -316,10 +324,15 @@ fn forget(args: &ForgetArgs) -> Result<u8, Failure> {
         return Err(SourcesError::NotPaired { name }.into());
     };
     pairings.save(&config.site.state)?;
-    out::text(&format!(
-        "FORGOTTEN   {} of {}\n",
-        gone.address, gone.source
-    ))?;
+    if args.json {
+        out::json(&PairDocument {
+            schema: "sources-forget/1",
+            pairing: gone,
+        })?;
+    } else {
+        let (address, source) = (gone.address, &gone.source);
+        out::text(&format!("FORGOTTEN   {address} of {source}\n"))?;
+    }
     Ok(0)
 }
 

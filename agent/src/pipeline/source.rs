@@ -13,7 +13,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::subject::SubjectRef;
-use cardio_core::timeline::{Placement, Timeline, TimelineCounts};
+use cardio_core::timeline::{Drift, Placement, Timeline, TimelineCounts};
 use cardio_protocol::decoder::{Aside, DeviceTicks, Frame};
 use cardio_store::{OpenAcquisition, SubjectMark};
 use cardio_wire::record::EndReason;
@@ -60,7 +60,7 @@ pub struct SourceFacts {
     /// What was placed on its time line since this run of the agent.
     pub counts: TimelineCounts,
     /// How much faster than nominal the sensor samples.
-    pub drift_ppm: Option<f64>,
+    pub drift: Option<Drift>,
     /// Charge of the sensor's battery, once it has told it.
     pub battery_percent: Option<u8>,
     /// Nominal rate of its samples.
@@ -162,7 +162,7 @@ impl SourcePipeline {
             State::Running(running) => SourceFacts {
                 acquisition: Some(running.acquisition.id),
                 counts: running.timeline.counts(),
-                drift_ppm: running.timeline.drift_ppm(),
+                drift: running.timeline.drift(),
                 battery_percent,
                 rate_hz,
             },

@@ -14,7 +14,9 @@
 //! | [`serial`] | devices on a serial line |
 //! | [`gatt`] | devices on Bluetooth Low Energy |
 //! | [`smp_records`] | recordings fetched over SMP, by radio or by wire |
+//! | [`capture`] | the log of what passed between the box and a sensor |
 
+pub mod capture;
 pub mod decoder;
 pub mod gatt;
 pub mod profile;
