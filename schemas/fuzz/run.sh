@@ -37,7 +37,7 @@ bin=$CARGO_TARGET_DIR/$host/release
 
 corpora=("$@")
 if [ ${#corpora[@]} -eq 0 ]; then
-  mapfile -t corpora < <(cd corpus && ls -d envelope cbor record message topic enrol mqtt serial gatt fetch formats/*)
+  mapfile -t corpora < <(cd corpus && ls -d envelope cbor record message topic enrol mqtt serial gatt fetch capture formats/*)
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

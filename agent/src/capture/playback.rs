@@ -364,3 +364,6 @@ fn plan_of(head: &CaptureHead) -> Result<SourcePlan, PlaybackError> {
         resume_within: Duration::from_millis(head.resume_within_ms.into()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! What sensors send: streams of serial devices, conversations over radio, recordings fetched.
 
+use cardio_core::clock::{ClockQuality, ClockReading, UtcMicros};
 use cardio_fuzz::{NOW, characteristics};
+use cardio_protocol::capture::{CaptureEntry, CaptureEvent, CaptureHead};
 use cardio_protocol::decoder::FrameRows;
-use cardio_protocol::gatt::{self, GattProfile, Notification, Uuid};
+use cardio_protocol::gatt::{self, GattAction, GattProfile, Notification, Uuid};
 use cardio_protocol::profile;
 use cardio_protocol::session::SessionTiming;
 use cardio_protocol::smp_records::{Fetcher, RecordsPeripheral, SmpMessage, console_frames};
@@ -16,7 +18,71 @@ pub(crate) fn seeds() -> Vec<Seed> {
         seeds.push(seed("gatt", profile.name, conversation(at, profile)));
     }
     seeds.extend(fetched());
+    seeds.extend(captured());
     seeds
+}
+
+/// A log with an entry of every kind: as it is written, and as bodies without checksums.
+fn captured() -> [Seed; 2] {
+    let head = CaptureHead {
+        began: ClockReading {
+            box_instant: NOW,
+            utc: UtcMicros(1),
+            quality: ClockQuality::Unsynchronised,
+        },
+        profile: "openbci-cyton".to_owned(),
+        writer: "seed".to_owned(),
+        leads: vec!["I".to_owned(), "-".to_owned()],
+        silent_after_ms: 3_000,
+        resume_within_ms: 600_000,
+    };
+    let (uuid, value) = (Uuid::short(0x2A37), vec![0x16, 0x48]);
+    let code = "serial.unplugged".to_owned();
+    let via = "port".to_owned();
+    let from = uuid;
+    let asked = [
+        GattAction::Subscribe(uuid),
+        GattAction::Read(uuid),
+        GattAction::Write {
+            to: uuid,
+            value: value.clone(),
+            with_response: true,
+        },
+    ];
+    let mut events = vec![
+        CaptureEvent::Connected { via },
+        CaptureEvent::Said(b"b".to_vec()),
+        CaptureEvent::Heard(vec![0xA0, 1, 0xC0]),
+    ];
+    events.extend(asked.map(CaptureEvent::Asked));
+    let said = value.clone();
+    events.extend([
+        CaptureEvent::Value { from, value },
+        CaptureEvent::Answer { from, value: said },
+        CaptureEvent::Crowded { values: 3 },
+        CaptureEvent::Closed { code },
+        CaptureEvent::Ended,
+    ]);
+    let (mut log, mut bodies) = (vec![7], vec![0x87]);
+    let begun = head.encode(&mut log);
+    begun.expect("a short head fits");
+    let mut items = vec![log.get(9..).unwrap_or_default().to_vec()];
+    for (at_us, event) in (2_000_000..).zip(events) {
+        let mut item = Vec::new();
+        let entry = CaptureEntry { at_us, event };
+        entry.encode(&mut item).expect("a short entry fits");
+        log.extend(&item);
+        items.push(item);
+    }
+    for item in items {
+        let body = item.get(6..).unwrap_or_default();
+        bodies.push(small(body.len()));
+        bodies.extend(body);
+    }
+    [
+        seed("capture", "log", log),
+        seed("capture", "bodies", bodies),
+    ]
 }
 
 fn serial() -> Vec<Seed> {
