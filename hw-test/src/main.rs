@@ -9,6 +9,7 @@ mod child;
 mod clock;
 mod cuts;
 mod disk;
+mod duts;
 mod given;
 mod hostile;
 mod judge;
@@ -78,6 +79,9 @@ enum Rig {
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// Holds every device of `duts/` against its file: simulated ones always, real ones where they
+    /// are attached.
+    Duts(duts::Options),
     /// Runs sensors and box in an emulated machine with a Bluetooth stack of its own.
     BleMachine(machine::Options),
     /// Lets a box gather a week of visits and Holters without its gateway, and watches it drain.
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
+        Rig::Duts(options) => duts::run(&options),
         Rig::BleMachine(options) => machine::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
@@ -121,7 +126,9 @@ impl Rig {
             Self::Postgres { .. } => postgres::obstacle(),
             Self::Week(_) => week::obstacle(),
             Self::BleMachine(_) => machine::obstacle(),
-            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) => None,
+            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) | Self::Duts(_) => {
+                None
+            }
         }
     }
 }

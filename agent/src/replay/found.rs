@@ -1,6 +1,7 @@
 //! What was found in a capture: the document `replay/1`.
 
 use cardio_core::acquisition::Acquisition;
+use cardio_core::clock::TimeAnchor;
 use cardio_core::quality::{LeadQuality, QualityVerdict};
 use cardio_protocol::capture::{CaptureEntry, CaptureError, CaptureEvent, CaptureHead};
 use serde::Serialize;
@@ -12,6 +13,8 @@ use crate::pipeline::{Assessment, Captured, SourceFacts};
 pub const SCHEMA: &str = "replay/1";
 /// Gaps and events that are listed, each; all are counted.
 const LISTED_MAX: usize = 1_000;
+/// A rate is measured over so many seconds at least.
+const PACE_MIN_S: f64 = 5.0;
 /// Heart rates are gathered in steps of one beat per minute up to this one.
 const BPM_MAX: usize = 400;
 
@@ -106,6 +109,8 @@ pub struct LinkFound {
 pub struct AcquisitionFound {
     /// Nominal rate.
     pub rate_hz: f64,
+    /// The rate at which its segments lie on the box's clock, over five seconds or more.
+    pub measured_rate_hz: Option<f64>,
     /// How a loss can be noticed.
     pub integrity: &'static str,
     /// The rows.
@@ -222,6 +227,8 @@ pub(super) struct Findings {
     /// How often each heart rate was told.
     rates: Vec<u64>,
     events: Vec<EventFound>,
+    /// Where the first segment of the running acquisition lies.
+    first_anchor: Option<TimeAnchor>,
 }
 
 impl Findings {
@@ -239,6 +246,7 @@ impl Findings {
             quality: QualityFound::default(),
             rates: vec![0; BPM_MAX],
             events: Vec::new(),
+            first_anchor: None,
         }
     }
 
@@ -270,11 +278,7 @@ impl Findings {
             Captured::Started(acquisition) | Captured::Continued(acquisition, _) => {
                 self.begin(&acquisition);
             }
-            Captured::Segment(_) => {
-                if let Some(running) = self.acquisitions.last_mut() {
-                    running.segments = running.segments.saturating_add(1);
-                }
-            }
+            Captured::Segment(segment) => self.pace(&segment.anchor),
             Captured::Gap { gap, .. } => {
                 if let Some(running) = self.acquisitions.last_mut() {
                     running.gap_count = running.gap_count.saturating_add(1);
@@ -302,6 +306,19 @@ impl Findings {
             Captured::Event { code, detail } => {
                 list(&mut self.events, EventFound { code, detail });
             }
+        }
+    }
+
+    fn pace(&mut self, anchor: &TimeAnchor) {
+        let first = *self.first_anchor.get_or_insert(*anchor);
+        let Some(running) = self.acquisitions.last_mut() else {
+            return;
+        };
+        running.segments = running.segments.saturating_add(1);
+        let passed = seconds(first.at.box_instant.micros, anchor.at.box_instant.micros);
+        let samples = anchor.index.since(first.index).unwrap_or_default().0;
+        if let (true, Ok(samples)) = (passed >= PACE_MIN_S, u32::try_from(samples)) {
+            running.measured_rate_hz = Some(f64::from(samples) / passed);
         }
     }
 
@@ -338,6 +355,7 @@ impl Findings {
             let since = self.connected_us;
             self.link.first_sample_s = since.map(|since| seconds(since, self.last_us));
         }
+        self.first_anchor = None;
         let labels = acquisition.waveforms.iter();
         self.acquisitions.push(AcquisitionFound {
             rate_hz: acquisition.rate.as_hz(),

@@ -101,9 +101,12 @@ fn write_acquisition(text: &mut String, found: &AcquisitionFound) -> std::fmt::R
         (Some(ppm), Some(error)) => format!("drifts {ppm:+.1} ppm, ± {error:.1}"),
         _ => "drift not known yet".to_owned(),
     };
+    let measured = found
+        .measured_rate_hz
+        .map_or_else(String::new, |hz| format!(" (measured {hz:.3})"));
     writeln!(
         text,
-        "SIGNAL   {} at {} Hz, {} · {} samples in {} segments · {drift}",
+        "SIGNAL   {} at {} Hz{measured}, {} · {} samples in {} segments · {drift}",
         found.leads.join(" "),
         found.rate_hz,
         found.integrity,
