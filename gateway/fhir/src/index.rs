@@ -102,6 +102,67 @@ const PATIENT_PARAMS: &[Param] = &[
     IDENTIFIER,
     token("active", &["active"]),
     date("birthdate", &["birthDate"]),
+    to("link", &["link.other"]),
+];
+const REQUEST_PARAMS: &[Param] = &[
+    ID,
+    LAST_UPDATED,
+    SECURITY,
+    IDENTIFIER,
+    STATUS,
+    CODE,
+    CATEGORY,
+    PATIENT,
+    SUBJECT,
+    token("intent", &["intent"]),
+    token("priority", &["priority"]),
+    token("requisition", &["requisition"]),
+    date("date", &["authoredOn"]),
+    date("authored", &["authoredOn"]),
+    date("occurrence", &["occurrenceDateTime", "occurrencePeriod"]),
+    to("requester", &["requester"]),
+    to("performer", &["performer"]),
+];
+const PRACTITIONER_PARAMS: &[Param] = &[
+    ID,
+    LAST_UPDATED,
+    SECURITY,
+    IDENTIFIER,
+    token("active", &["active"]),
+];
+const ROLE_PARAMS: &[Param] = &[
+    ID,
+    LAST_UPDATED,
+    SECURITY,
+    IDENTIFIER,
+    token("active", &["active"]),
+    token("role", &["code"]),
+    token("specialty", &["specialty"]),
+    date("date", &["period"]),
+    to("practitioner", &["practitioner"]),
+    to("organization", &["organization"]),
+];
+const ORGANIZATION_PARAMS: &[Param] = &[
+    ID,
+    LAST_UPDATED,
+    SECURITY,
+    IDENTIFIER,
+    token("active", &["active"]),
+    token("type", &["type"]),
+    to("partof", &["partOf"]),
+];
+const CONSENT_PARAMS: &[Param] = &[
+    ID,
+    LAST_UPDATED,
+    SECURITY,
+    IDENTIFIER,
+    STATUS,
+    CATEGORY,
+    token("scope", &["scope"]),
+    date("date", &["dateTime"]),
+    date("period", &["provision.period"]),
+    to("patient", &["patient"]),
+    to("organization", &["organization"]),
 ];
 const DEVICE_PARAMS: &[Param] = &[
     ID,
@@ -227,6 +288,11 @@ pub fn params_of(kind: &str) -> &'static [Param] {
         "Communication" => COMMUNICATION_PARAMS,
         "Task" => TASK_PARAMS,
         "Provenance" => PROVENANCE_PARAMS,
+        "ServiceRequest" => REQUEST_PARAMS,
+        "Practitioner" => PRACTITIONER_PARAMS,
+        "PractitionerRole" => ROLE_PARAMS,
+        "Organization" => ORGANIZATION_PARAMS,
+        "Consent" => CONSENT_PARAMS,
         _ => OTHER_PARAMS,
     }
 }

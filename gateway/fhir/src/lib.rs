@@ -13,6 +13,7 @@
 //! | [`report`] | the exam, its original file, its origin |
 //! | [`alert`] | what was found, who was told, what is to be done |
 //! | [`rest`] | bundles, errors, what a server can do |
+//! | [`shape`] | what others may write |
 //! | [`index`] | what a resource is searched by |
 //! | [`ids`], [`codes`], [`time`] | logical ids, addresses, instants |
 
@@ -27,6 +28,7 @@ pub mod measure;
 pub mod patient;
 pub mod report;
 pub mod rest;
+pub mod shape;
 pub mod time;
 pub mod waveform;
 

@@ -5,7 +5,8 @@
 use cardio_core::clock::UtcMicros;
 use serde_json::{Value, json};
 
-use crate::element::set;
+use crate::codes::OBSERVATION_VALUE;
+use crate::element::{push, set};
 use crate::index::{ParamKind, params_of};
 use crate::time::instant;
 
@@ -73,8 +74,8 @@ pub struct Searchset {
     pub self_url: String,
     /// Address of the next page, if there is one.
     pub next_url: Option<String>,
-    /// How many resources match in all.
-    pub total: u64,
+    /// How many resources match in all, if that is known.
+    pub total: Option<u64>,
     /// The resources of this page.
     pub found: Vec<Found>,
 }
@@ -102,12 +103,107 @@ pub fn searchset_bundle(answer: Searchset) -> Value {
     let mut bundle = json!({
         "resourceType": "Bundle",
         "type": "searchset",
-        "total": answer.total,
         "link": links,
     });
-    // An empty list has no place in FHIR.
-    if let (false, Some(map)) = (entries.is_empty(), bundle.as_object_mut()) {
-        map.insert("entry".to_owned(), Value::Array(entries));
+    if let Some(map) = bundle.as_object_mut() {
+        set(map, "total", answer.total.map(|total| json!(total)));
+        // An empty list has no place in FHIR.
+        set(
+            map,
+            "entry",
+            (!entries.is_empty()).then_some(Value::Array(entries)),
+        );
+    }
+    bundle
+}
+
+/// A resource with only the elements that are wanted, and those that every resource has; it
+/// says so, because it must not be taken for the whole.
+pub fn only_elements(mut resource: Value, wanted: &[String]) -> Value {
+    if let Some(map) = resource.as_object_mut() {
+        map.retain(|name, _| {
+            let plain = name.strip_prefix('_').unwrap_or(name);
+            matches!(plain, "resourceType" | "id" | "meta")
+                || wanted.iter().any(|wanted| wanted == plain)
+        });
+        if let Some(Value::Object(meta)) = map.get_mut("meta") {
+            push(
+                meta,
+                "tag",
+                json!({"system": OBSERVATION_VALUE, "code": "SUBSETTED"}),
+            );
+        }
+    }
+    resource
+}
+
+/// One version that was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Full address of the resource.
+    pub full_url: String,
+    /// Its address below the base.
+    pub address: String,
+    /// Its version.
+    pub version: u64,
+    /// When it was written.
+    pub updated: UtcMicros,
+    /// The resource.
+    pub resource: Value,
+}
+
+/// Versions in an order.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// Address of this page.
+    pub self_url: String,
+    /// Address of the next page, if there is one.
+    pub next_url: Option<String>,
+    /// Address at which what comes later can be read, on the last page of those in the order of
+    /// time (link relation `monitor`, RFC 5989).
+    pub monitor_url: Option<String>,
+    /// How many versions there are in all, if that is known.
+    pub total: Option<u64>,
+    /// The versions of this page.
+    pub written: Vec<Written>,
+}
+
+/// The answer to a request for a history.
+pub fn history_bundle(page: HistoryPage) -> Value {
+    let mut links = vec![json!({"relation": "self", "url": page.self_url})];
+    for (relation, url) in [("next", page.next_url), ("monitor", page.monitor_url)] {
+        links.extend(url.map(|url| json!({"relation": relation, "url": url})));
+    }
+    let entries: Vec<Value> = page
+        .written
+        .into_iter()
+        .map(|one| {
+            // Ids are given by whoever files, so that even the first version is a PUT.
+            let status = if one.version == 1 { "201" } else { "200" };
+            let mut entry = serde_json::Map::new();
+            entry.insert("fullUrl".to_owned(), json!(one.full_url));
+            entry.insert("resource".to_owned(), one.resource);
+            entry.insert(
+                "request".to_owned(),
+                json!({"method": "PUT", "url": one.address}),
+            );
+            let response = json!({
+                "status": status,
+                "etag": format!("W/\"{}\"", one.version),
+                "lastModified": instant(one.updated),
+            });
+            entry.insert("response".to_owned(), response);
+            Value::Object(entry)
+        })
+        .collect();
+    let mut bundle = json!({"resourceType": "Bundle", "type": "history", "link": links});
+    if let Some(map) = bundle.as_object_mut() {
+        set(map, "total", page.total.map(|total| json!(total)));
+        set(
+            map,
+            "entry",
+            (!entries.is_empty()).then_some(Value::Array(entries)),
+        );
     }
     bundle
 }
@@ -151,8 +247,39 @@ pub fn capability_statement(facts: &CapabilityFacts<'_>) -> Value {
                 .filter(|_| served.interactions.contains(&"search-type"))
                 .map(|param| json!({"name": param.name, "type": param_type(param.kind)}))
                 .collect();
-            if let (false, Some(map)) = (params.is_empty(), part.as_object_mut()) {
-                map.insert("searchParam".to_owned(), Value::Array(params));
+            if let Some(map) = part.as_object_mut() {
+                map.insert("versioning".to_owned(), json!("versioned-update"));
+                map.insert("readHistory".to_owned(), json!(true));
+                if served.interactions.contains(&"update") {
+                    map.insert("updateCreate".to_owned(), json!(true));
+                    map.insert("conditionalCreate".to_owned(), json!(true));
+                }
+                let includes = includes_of(served.kind);
+                set(
+                    map,
+                    "searchInclude",
+                    (!includes.is_empty()).then(|| json!(includes)),
+                );
+                let reverse = facts
+                    .served
+                    .iter()
+                    .flat_map(|other| includes_of(other.kind));
+                let reverse: Vec<String> = reverse.filter(|_| !params.is_empty()).collect();
+                set(
+                    map,
+                    "searchRevInclude",
+                    (!reverse.is_empty()).then(|| json!(reverse)),
+                );
+                set(
+                    map,
+                    "searchParam",
+                    (!params.is_empty()).then_some(Value::Array(params)),
+                );
+                if served.kind == "Patient" {
+                    let definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything";
+                    let operation = json!([{"name": "everything", "definition": definition}]);
+                    map.insert("operation".to_owned(), operation);
+                }
             }
             part
         })
@@ -166,8 +293,25 @@ pub fn capability_statement(facts: &CapabilityFacts<'_>) -> Value {
         "implementation": {"description": "Patient record of a cardiology telemonitoring gateway", "url": facts.base_url},
         "fhirVersion": "4.0.1",
         "format": ["json"],
-        "rest": [{"mode": "server", "resource": resources}],
+        "rest": [{
+            "mode": "server",
+            "resource": resources,
+            "interaction": [
+                {"code": "transaction"},
+                {"code": "batch"},
+                {"code": "history-system"},
+            ],
+        }],
     })
+}
+
+/// What can be included from a type: its parameters that are references.
+fn includes_of(kind: &str) -> Vec<String> {
+    params_of(kind)
+        .iter()
+        .filter(|param| param.kind == ParamKind::Reference)
+        .map(|param| format!("{kind}:{}", param.name))
+        .collect()
 }
 
 const fn param_type(kind: ParamKind) -> &'static str {
@@ -317,7 +461,7 @@ mod tests {
         let bundle = searchset_bundle(Searchset {
             self_url: "https://gateway.example/fhir/Observation".to_owned(),
             next_url: None,
-            total: 0,
+            total: Some(0),
             found: Vec::new(),
         });
         assert_eq!(bundle.get("entry"), None);
@@ -334,7 +478,7 @@ mod tests {
         let bundle = searchset_bundle(Searchset {
             self_url: "self".to_owned(),
             next_url: Some("next".to_owned()),
-            total: 7,
+            total: Some(7),
             found: vec![found("a", false), found("b", true)],
         });
         assert_eq!(

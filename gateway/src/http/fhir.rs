@@ -1,41 +1,59 @@
-//! The RESTful interactions: read, vread, history, search, and writing of patients.
+//! The addresses of the FHIR interface, what it says of itself, and reading of one resource.
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cardio_fhir::rest::{
-    CapabilityFacts, Found, Searchset, Served, capability_statement, searchset_bundle,
-};
-use serde_json::{Value, json};
+use cardio_fhir::rest::{CapabilityFacts, Served, capability_statement};
+use cardio_fhir::shape::WRITTEN;
+use serde_json::json;
 
-use super::respond::{FHIR_JSON, Refusal, json as answer, versioned};
-use super::{Web, patient};
-use crate::filing;
-use crate::inbox::lore_within;
-use crate::record::{self, Put, Versioned};
+use super::respond::{Refusal, json as answer, versioned};
+use super::{Web, everything, history, search, write};
+use crate::record::{self, Versioned};
 
-/// Longest search address.
-const QUERY_MAX_BYTES: usize = 8 * 1024;
 /// Largest document that is given as base64 within JSON.
 const INLINE_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What can be done with every type but Binary.
+const READ: [&str; 5] = [
+    "read",
+    "vread",
+    "history-instance",
+    "history-type",
+    "search-type",
+];
+/// What can be done with types that others may write.
+const READ_AND_WRITE: [&str; 7] = [
+    "read",
+    "vread",
+    "history-instance",
+    "history-type",
+    "search-type",
+    "create",
+    "update",
+];
 
 pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
+        .route("/", axum::routing::post(write::bundle))
         .route("/metadata", get(metadata))
-        .route("/Binary", get(search_binaries).post(super::upload::create))
-        .route("/{kind}", get(search).post(create))
-        .route("/{kind}/_search", axum::routing::post(search_by_form))
-        .route("/{kind}/{id}", get(read).put(update))
-        .route("/{kind}/{id}/_history", get(history))
+        .route("/_history", get(history::of_all))
+        .route("/Binary", get(search::binaries).post(super::upload::create))
+        .route("/Patient/{id}/$everything", get(everything::of_patient))
+        .route("/{kind}", get(search::by_address).post(write::create))
+        .route("/{kind}/_search", axum::routing::post(search::by_form))
+        .route("/{kind}/_history", get(history::of_kind))
+        .route("/{kind}/{id}", get(read).put(write::update))
+        .route("/{kind}/{id}/_history", get(history::of_one))
         .route("/{kind}/{id}/_history/{version}", get(vread))
         .fallback(|| async { Refusal::not_found("no such address in this FHIR interface") })
         .method_not_allowed_fallback(|| async {
@@ -47,7 +65,12 @@ pub(super) fn routes() -> Router<Web> {
         })
 }
 
-fn kind(name: &str) -> Result<&'static str, Refusal> {
+/// The base with a slash at its end, where some clients send their bundles.
+pub(super) fn root() -> Router<Web> {
+    Router::new().route("/fhir/", axum::routing::post(write::bundle))
+}
+
+pub(super) fn kind(name: &str) -> Result<&'static str, Refusal> {
     record::kind(name).ok_or_else(|| {
         Refusal::new(
             StatusCode::NOT_FOUND,
@@ -60,7 +83,7 @@ fn kind(name: &str) -> Result<&'static str, Refusal> {
     })
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
@@ -89,7 +112,7 @@ pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Refusal> {
     ))
 }
 
-fn check_content_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refusal> {
+pub(super) fn check_content_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refusal> {
     let stated = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -125,16 +148,9 @@ async fn metadata(State(web): State<Web>, headers: HeaderMap) -> Answer {
         .map(|kind| Served {
             kind,
             interactions: match kind {
-                "Patient" => &[
-                    "read",
-                    "vread",
-                    "history-instance",
-                    "search-type",
-                    "create",
-                    "update",
-                ],
                 "Binary" => &["read", "create"],
-                _ => &["read", "vread", "history-instance", "search-type"],
+                _ if WRITTEN.contains(&kind) => &READ_AND_WRITE,
+                _ => &READ,
             },
         })
         .collect();
@@ -170,7 +186,7 @@ async fn read(
     Ok(versioned(StatusCode::OK, &found))
 }
 
-async fn find(web: &Web, kind: &'static str, id: String) -> Result<Versioned, Refusal> {
+pub(super) async fn find(web: &Web, kind: &'static str, id: String) -> Result<Versioned, Refusal> {
     let wanted = id.clone();
     web.readers
         .read_async(move |c| record::read(c, kind, &wanted))
@@ -233,257 +249,10 @@ async fn vread(
     Ok(versioned(StatusCode::OK, &found))
 }
 
-async fn history(
-    State(web): State<Web>,
-    Path((name, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    check_accept(&headers)?;
-    let kind = kind(&name)?;
-    let address = format!("{}/{kind}/{id}", base(&web, &headers));
-    let versions = web
-        .readers
-        .read_async(move |c| record::history(c, kind, &id))
-        .await?;
-    if versions.is_empty() {
-        return Err(Refusal::not_found("there is no such resource"));
-    }
-    let entries: Vec<Value> = versions
-        .iter()
-        .map(|one| {
-            let method = if one.version == 1 { "POST" } else { "PUT" };
-            json!({
-                "fullUrl": address,
-                "resource": one.resource,
-                "request": {"method": method, "url": address},
-                "response": {"status": "200", "etag": format!("W/\"{}\"", one.version)},
-            })
-        })
-        .collect();
-    let bundle = json!({
-        "resourceType": "Bundle",
-        "type": "history",
-        "total": entries.len(),
-        "entry": entries,
-    });
-    Ok(answer(StatusCode::OK, &bundle))
-}
-
-async fn search(
-    State(web): State<Web>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Answer {
-    run_search(&web, &name, query.unwrap_or_default(), &headers).await
-}
-
-async fn search_binaries(
-    State(web): State<Web>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Answer {
-    run_search(&web, "Binary", query.unwrap_or_default(), &headers).await
-}
-
-async fn search_by_form(
-    State(web): State<Web>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    check_content_type(&headers, &["application/x-www-form-urlencoded"])?;
-    let body = body.map_err(too_large)?;
-    let form = String::from_utf8(body.to_vec())
-        .map_err(|_| Refusal::invalid("invalid", "the form is not UTF-8"))?;
-    run_search(&web, &name, form, &headers).await
-}
-
-async fn run_search(web: &Web, name: &str, query: String, headers: &HeaderMap) -> Answer {
-    check_accept(headers)?;
-    let kind = kind(name)?;
-    if query.len() > QUERY_MAX_BYTES {
-        return Err(Refusal::new(
-            StatusCode::URI_TOO_LONG,
-            "too-long",
-            format!("a search is at most {QUERY_MAX_BYTES} bytes long"),
-        ));
-    }
-    let pairs = parsed_pairs(&query)?;
-    let query =
-        record::parse(kind, &pairs, web.config.page, web.config.page_max).map_err(|error| {
-            let refusal = Refusal::invalid("invalid", error.to_string());
-            match error.param() {
-                Some(param) => refusal.at(shortened(param)),
-                None => refusal,
-            }
-        })?;
-    let understood = query.understood.clone();
-    let page = web
-        .readers
-        .read_async(move |c| record::search(c, &query))
-        .await?;
-    let base = base(web, headers);
-    let own = format!("{base}/{kind}?{}", written_pairs(&understood));
-    let next_url = page.next.map(|mark| {
-        let mut pairs = understood;
-        pairs.push(("_after".to_owned(), mark));
-        format!("{base}/{kind}?{}", written_pairs(&pairs))
-    });
-    let found = page
-        .found
-        .into_iter()
-        .map(|one| Found {
-            full_url: format!(
-                "{base}/{kind}/{}",
-                one.resource
-                    .get("id")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            ),
-            resource: one.resource,
-            included: false,
-        })
-        .collect();
-    let bundle = searchset_bundle(Searchset {
-        self_url: own,
-        next_url,
-        total: page.total,
-        found,
-    });
-    Ok(answer(StatusCode::OK, &bundle))
-}
-
-fn parsed_pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let uri: axum::http::Uri = format!("/?{query}")
-        .parse()
-        .map_err(|_| Refusal::invalid("invalid", "the search is not a query string"))?;
-    axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri)
-        .map(|query| query.0)
-        .map_err(|_| Refusal::invalid("invalid", "the search is not a query string"))
-}
-
-fn written_pairs(pairs: &[(String, String)]) -> String {
-    pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
-        .collect::<Vec<_>>()
-        .join("&")
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&crate::keys::hex(&[byte]).to_ascii_uppercase());
-        }
-        out
-    })
-}
-
-fn too_large(rejection: BytesRejection) -> Refusal {
+pub(super) fn too_large(rejection: BytesRejection) -> Refusal {
     Refusal::new(
         rejection.status(),
         "too-long",
         "the body is too large or was cut off",
     )
-}
-
-async fn create(
-    State(web): State<Web>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    let id = uuid::Uuid::new_v4().to_string();
-    write_patient(&web, &name, None, id, &headers, body).await
-}
-
-async fn update(
-    State(web): State<Web>,
-    Path((name, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    write_patient(&web, &name, Some(id.clone()), id, &headers, body).await
-}
-
-/// Writes a patient. Everything else in the record comes from boxes.
-async fn write_patient(
-    web: &Web,
-    name: &str,
-    asked: Option<String>,
-    id: String,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    let kind = kind(name)?;
-    if kind != "Patient" {
-        return Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "not-supported",
-            format!("{kind} comes from the boxes; only Patient and Binary can be written"),
-        ));
-    }
-    check_accept(headers)?;
-    check_content_type(headers, &["application/fhir+json", "application/json"])?;
-    let body = body.map_err(too_large)?;
-    let resource = patient::checked(&body, asked.as_deref(), &id)?;
-    let if_match = headers
-        .get(IF_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    let now = web.clock.read().utc;
-    let wanted = id.clone();
-    let boxes = web
-        .readers
-        .read_async(move |c| filing::boxes_of(c, &wanted))
-        .await?;
-    let lore = web.inbox.lore_async(boxes.clone()).await?;
-    let wanted = id.clone();
-    let written = web
-        .writer
-        .write(move |tx| {
-            let before = record::read(tx, "Patient", &wanted)?;
-            let current = before.map(|found| format!("W/\"{}\"", found.version));
-            if if_match.is_some() && if_match != current {
-                return Ok(None);
-            }
-            let put = record::put(tx, &resource, now)?;
-            if put != Put::Unchanged {
-                let lore = lore_within(tx, &boxes, lore)?;
-                filing::refresh_subject(tx, &wanted, &lore, now)?;
-            }
-            Ok(record::read(tx, "Patient", &wanted)?.map(|found| (put, found)))
-        })
-        .await?;
-    let Some((put, found)) = written else {
-        return Err(Refusal::new(
-            StatusCode::PRECONDITION_FAILED,
-            "conflict",
-            "the patient has another version by now",
-        ));
-    };
-    tracing::info!(event = "PatientWritten", outcome = ?put);
-    let status = if put == Put::Created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let mut response = versioned(status, &found);
-    let location = format!(
-        "{}/Patient/{id}/_history/{}",
-        base(web, headers),
-        found.version
-    );
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
-    Ok(response)
 }

@@ -2,12 +2,17 @@
 //!
 //! A reader presents the token of the key folder; without it the answer is 401 whatever was
 //! asked. Every answer under `/fhir` is `application/fhir+json`, errors included. Deliberately
-//! absent: pages for people, and writing of anything but patients and files of recordings.
+//! absent: pages for people, and writing of what the gateway files itself.
 
+mod body;
+mod everything;
 mod fhir;
-mod patient;
+mod history;
+mod pairs;
 mod respond;
+mod search;
 mod upload;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,11 +80,14 @@ impl std::fmt::Debug for Web {
 
 fn router(web: Web) -> Router {
     let limit = usize::try_from(web.config.body_limit.0).unwrap_or(usize::MAX);
-    let fhir = fhir::routes()
-        .layer(DefaultBodyLimit::max(limit))
-        .layer(middleware::from_fn_with_state(web.clone(), admit));
+    let admitted = |routes: Router<Web>| {
+        routes
+            .layer(DefaultBodyLimit::max(limit))
+            .layer(middleware::from_fn_with_state(web.clone(), admit))
+    };
     Router::new()
-        .nest("/fhir", fhir)
+        .nest("/fhir", admitted(fhir::routes()))
+        .merge(admitted(fhir::root()))
         .route("/health", get(health))
         .fallback(|| async { Refusal::not_found("no such address; the record is at /fhir") })
         .with_state(web)

@@ -11,7 +11,7 @@ use crate::db::DbError;
 use crate::record::Versioned;
 
 /// The one format of `/fhir`.
-pub(super) const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 
 /// A request that was not done, and why.
 #[derive(Debug)]
@@ -37,6 +37,26 @@ impl Refusal {
     pub(super) fn at(mut self, expression: impl Into<String>) -> Self {
         self.issue.expression = Some(expression.into());
         self
+    }
+
+    /// Names the part of the request that the fault lies in, before the element.
+    pub(super) fn within(mut self, part: &str) -> Self {
+        let inner = self.issue.expression.take();
+        self.issue.expression = Some(match inner {
+            Some(inner) => format!("{part}.{inner}"),
+            None => part.to_owned(),
+        });
+        self
+    }
+
+    /// The status of the answer.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, as a resource.
+    pub(super) fn outcome(&self) -> Value {
+        operation_outcome(std::slice::from_ref(&self.issue))
     }
 
     pub(super) fn not_found(why: impl Into<String>) -> Self {
@@ -81,7 +101,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = json(self.status, &operation_outcome(&[self.issue]));
+        let mut response = json(self.status, &self.outcome());
         if self.status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()

@@ -9,15 +9,23 @@
 //!
 //! Deliberately absent: how records become resources. [`crate::filing`] does that.
 
+mod changes;
+mod everything;
 mod export;
+mod include;
 mod query;
 mod search;
 mod store;
+mod write;
 
+pub use changes::{Change, Changes, ChangesQuery, changes, newest};
+pub use everything::{EverythingQuery, everything};
 pub use export::export;
-pub use query::{Clause, Comparison, Query, QueryError, Sort, parse};
+pub use include::Along;
+pub use query::{Clause, Comparison, Include, Query, QueryError, Sort, parse};
 pub use search::{Page, search};
-pub use store::{BinaryBytes, Put, Versioned, binary_bytes, history, put, read, read_version};
+pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_version};
+pub use write::{Wanted, WriteRefused, Written, write};
 
 /// Statements of each schema version.
 pub const STEPS: &[&str] = &[
@@ -27,10 +35,11 @@ pub const STEPS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("files.sql"),
     include_str!("schema_3.sql"),
+    include_str!("changes.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 15] = [
     "Patient",
     "Device",
     "Observation",
@@ -41,6 +50,11 @@ pub const KINDS: [&str; 10] = [
     "Communication",
     "Task",
     "Provenance",
+    "ServiceRequest",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Consent",
 ];
 
 /// The type of that name, if it is kept.

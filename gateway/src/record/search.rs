@@ -2,6 +2,9 @@
 
 use cardio_core::clock::UtcMicros;
 
+use cardio_fhir::index::ParamKind;
+
+use super::include::{self, Along};
 use super::query::{Clause, Comparison, Query};
 use super::store::{Versioned, dressed};
 use crate::db::{AsValue as _, Connection, DbError, Value};
@@ -9,10 +12,12 @@ use crate::db::{AsValue as _, Connection, DbError, Value};
 /// One page of a search.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// How many resources match in all.
-    pub total: u64,
+    /// How many resources match in all, if that was asked.
+    pub total: Option<u64>,
     /// The resources of this page.
     pub found: Vec<Versioned>,
+    /// What comes along with them.
+    pub along: Along,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
 }
@@ -30,36 +35,43 @@ struct Built<'q> {
 pub fn search(connection: &Connection, query: &Query) -> Result<Page, DbError> {
     let act = "search";
     let built = conditions(query);
-    let total: Option<u64> = connection.cell(
-        act,
-        &format!(
+    let mut total: Option<u64> = None;
+    if query.total || query.count_only {
+        let sql = format!(
             "SELECT count(*) FROM resources r WHERE {}",
             built.conditions
-        ),
-        &built.values,
-    )?;
-    let (sql, values) = page(query, built);
+        );
+        total = connection.cell(act, &sql, &built.values)?;
+    }
+    let mut page = Page {
+        total,
+        found: Vec::new(),
+        along: Along::default(),
+        next: None,
+    };
+    if query.count_only {
+        return Ok(page);
+    }
+    let (sql, values) = paged(query, built);
     let mut rows = connection.rows(act, &sql, &values)?;
     let room = usize::try_from(query.count).unwrap_or(usize::MAX);
     let more = rows.len() > room;
     rows.truncate(room);
-    let mut found = Vec::new();
-    let mut last = None;
+    let (mut ids, mut last) = (Vec::new(), None);
     for mut row in rows {
         let body: String = row.take(2)?;
         let (key, id): (i64, String) = (row.take(3)?, row.take(4)?);
         last = Some(format!("{key}~{id}"));
-        found.push(dressed(row.take(0)?, row.take(1)?, &body)?);
+        page.found.push(dressed(row.take(0)?, row.take(1)?, &body)?);
+        ids.push(id);
     }
-    Ok(Page {
-        total: total.unwrap_or(0),
-        found,
-        next: last.filter(|_| more),
-    })
+    page.next = last.filter(|_| more);
+    page.along = include::along(connection, query, &ids)?;
+    Ok(page)
 }
 
 /// The statement of one page: ordered by key and id, beginning after the page before.
-fn page<'q>(query: &'q Query, mut built: Built<'q>) -> (String, Vec<Value<'q>>) {
+fn paged<'q>(query: &'q Query, mut built: Built<'q>) -> (String, Vec<Value<'q>>) {
     let (order, beyond) = if query.sort.descending {
         ("DESC", "<")
     } else {
@@ -93,28 +105,8 @@ fn conditions(query: &Query) -> Built<'_> {
     let kind = built.bind(query.kind.value());
     built.conditions.push_str(&format!("r.kind = {kind}"));
     for clause in &query.clauses {
-        match clause {
-            Clause::Id(ids) => {
-                let forms = built.each(ids, |built, id| {
-                    format!("r.id = {}", built.bind(id.value()))
-                });
-                built.conditions.push_str(&format!(" AND ({forms})"));
-            }
-            Clause::Token(param, tokens) => {
-                let forms = built.each(tokens, Built::token);
-                built.among("index_tokens", param, &forms);
-            }
-            Clause::Reference(param, targets) => {
-                let forms = built.each(targets, |built, target| {
-                    format!("i.target = {}", built.bind(target.value()))
-                });
-                built.among("index_references", param, &forms);
-            }
-            Clause::Date(param, comparison, covers) => {
-                let form = built.date(*comparison, *covers);
-                built.among("index_dates", param, &form);
-            }
-        }
+        built.conditions.push_str(" AND ");
+        built.clause(clause);
     }
     built
 }
@@ -124,6 +116,46 @@ impl<'q> Built<'q> {
     fn bind(&mut self, value: Value<'q>) -> String {
         self.values.push(value);
         format!("?{}", self.values.len())
+    }
+
+    fn clause(&mut self, clause: &'q Clause) {
+        match clause {
+            Clause::Id(ids) => {
+                let forms = self.each(ids, |built, id| {
+                    format!("r.id = {}", built.bind(id.value()))
+                });
+                self.conditions.push_str(&format!("({forms})"));
+            }
+            Clause::Token(param, tokens) => {
+                let forms = self.each(tokens, Built::token);
+                self.among("index_tokens", param, &forms);
+            }
+            Clause::Reference(param, targets) => {
+                let forms = self.each(targets, |built, target| {
+                    format!("i.target = {}", built.bind(target.value()))
+                });
+                self.among("index_references", param, &forms);
+            }
+            Clause::Date(param, comparison, covers) => {
+                let form = self.date(*comparison, *covers);
+                self.among("index_dates", param, &form);
+            }
+            Clause::Not(within) => {
+                self.conditions.push_str("NOT ");
+                self.clause(within);
+            }
+            Clause::Missing(param, kind, missing) => {
+                if *missing {
+                    self.conditions.push_str("NOT ");
+                }
+                let table = match kind {
+                    ParamKind::Token => "index_tokens",
+                    ParamKind::Reference => "index_references",
+                    ParamKind::Date => "index_dates",
+                };
+                self.among(table, param, "1 = 1");
+            }
+        }
     }
 
     /// Alternatives, of which one must hold.
@@ -136,7 +168,7 @@ impl<'q> Built<'q> {
     /// never the reader's text.
     fn among(&mut self, table: &str, param: &str, form: &str) {
         self.conditions.push_str(&format!(
-            " AND r.id IN (SELECT i.id FROM {table} i \
+            "r.id IN (SELECT i.id FROM {table} i \
              WHERE i.kind = r.kind AND i.param = '{param}' AND ({form}))"
         ));
     }
@@ -213,7 +245,7 @@ mod tests {
             .iter()
             .map(|v| v.resource["id"].as_str().unwrap().to_owned())
             .collect();
-        (ids, page.next, page.total)
+        (ids, page.next, page.total.unwrap())
     }
 
     #[test]
@@ -226,6 +258,21 @@ mod tests {
             assert_eq!(ids(c, &[("date", "lt2026-03-02")]).0, ["o0"]);
             assert_eq!(ids(c, &[("date", "2026-03-03")]).0, ["o2"]);
             assert_eq!(ids(c, &[("_id", "o1,o3")]).0, ["o1", "o3"]);
+        });
+    }
+
+    #[test]
+    fn what_must_not_match_and_what_must_be_absent_can_be_asked() {
+        on_record(|c| {
+            assert_eq!(ids(c, &[("code:not", "8867-4")]).0, ["o1", "o3", "o5"]);
+            assert_eq!(ids(c, &[("device:missing", "true")]).2, 7);
+            assert_eq!(ids(c, &[("device:missing", "false")]).2, 0);
+            assert_eq!(
+                ids(c, &[("subject:Patient", "p1"), ("_total", "accurate")]).2,
+                2
+            );
+            assert_eq!(ids(c, &[("_summary", "count")]), (vec![], None, 7));
+            assert_eq!(ids(c, &[("_count", "0")]), (vec![], None, 7));
         });
     }
 
@@ -271,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_resource_is_written_only_when_it_changes_and_old_versions_stay() {
-        use super::super::{Put, history, read};
+        use super::super::{Put, read, read_version};
         on_record(|c| {
             let mut same = json!({"resourceType": "Task", "id": "t", "status": "requested"});
             assert_eq!(put(c, &same, UtcMicros(1)).unwrap(), Put::Created);
@@ -281,8 +328,9 @@ mod tests {
             let newest = read(c, "Task", "t").unwrap().unwrap();
             assert_eq!(newest.version, 2);
             assert_eq!(newest.resource["meta"]["versionId"], "2");
-            let versions = history(c, "Task", "t").unwrap();
-            assert_eq!(versions[1].resource["status"], "requested");
+            let first = read_version(c, "Task", "t", 1).unwrap().unwrap();
+            assert_eq!(first.resource["status"], "requested");
+            assert!(read_version(c, "Task", "t", 3).unwrap().is_none());
         });
     }
 }

@@ -72,6 +72,12 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
            updated_us = excluded.updated_us, body = excluded.body",
         values![kind, id, version, now, body],
     )?;
+    connection.execute(
+        "number a version",
+        "INSERT INTO changes (seq, kind, id, version, updated_us)
+         SELECT coalesce(max(seq), 0) + 1, ?1, ?2, ?3, ?4 FROM changes",
+        values![kind, id, version, now],
+    )?;
     index(connection, kind, id, resource, now)?;
     Ok(put)
 }
@@ -190,27 +196,16 @@ pub fn read_version(
     id: &str,
     version: u64,
 ) -> Result<Option<Versioned>, DbError> {
-    Ok(history(connection, kind, id)?
-        .into_iter()
-        .find(|versioned| versioned.version == version))
-}
-
-/// Reads every version, newest first.
-///
-/// # Errors
-/// [`DbError`] when the store fails.
-pub fn history(connection: &Connection, kind: &str, id: &str) -> Result<Vec<Versioned>, DbError> {
-    let rows = connection.rows(
-        "read the history of a resource",
-        "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id = ?2
+    let row = connection.row(
+        "read a version of a resource",
+        "SELECT version, updated_us, body FROM resources
+         WHERE kind = ?1 AND id = ?2 AND version = ?3
          UNION ALL
-         SELECT version, updated_us, body FROM history WHERE kind = ?1 AND id = ?2
-         ORDER BY 1 DESC",
-        values![kind, id],
+         SELECT version, updated_us, body FROM history
+         WHERE kind = ?1 AND id = ?2 AND version = ?3",
+        values![kind, id, version],
     )?;
-    rows.into_iter()
-        .map(|row| Stored::of(row)?.versioned())
-        .collect()
+    row.map(|row| Stored::of(row)?.versioned()).transpose()
 }
 
 /// Writes version and time into the resource's `meta`.

@@ -199,6 +199,62 @@ impl Fhir {
         .unwrap()
     }
 
+    /// Any request; the answer with its headers.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Told {
+        let url = match path.starts_with("https:") {
+            true => path.to_owned(),
+            false => format!("{}{path}", self.base),
+        };
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(url)
+            .header("Authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let agent = self.agent.clone();
+        let body = body.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut response = match method_has_body(request.method_ref()) {
+                true => agent.run(request.body(body).unwrap()).unwrap(),
+                false => agent.run(request.body(()).unwrap()).unwrap(),
+            };
+            let raw = response
+                .body_mut()
+                .with_config()
+                .limit(100_000_000)
+                .read_to_vec()
+                .unwrap();
+            Told {
+                status: response.status().as_u16(),
+                headers: response.headers().clone(),
+                body: serde_json::from_slice(&raw).unwrap_or(Value::Null),
+                raw,
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Sends a resource.
+    pub(crate) async fn write(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Told {
+        let mut all = vec![("Content-Type", "application/fhir+json")];
+        all.extend(headers);
+        self.send(method, path, &all, &body.to_string()).await
+    }
+
     pub(crate) async fn put(&self, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
         let (one, content_type, body) = (self.clone(), content_type.to_owned(), body.to_string());
         let url = format!("{}{path}", self.base);
@@ -287,6 +343,44 @@ impl Fhir {
                 .map(|link| link["url"].as_str().unwrap().to_owned());
         }
         found
+    }
+}
+
+fn method_has_body(method: Option<&ureq::http::Method>) -> bool {
+    method.is_some_and(|method| *method == "POST" || *method == "PUT" || *method == "PATCH")
+}
+
+/// An answer.
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) raw: Vec<u8>,
+}
+
+impl Told {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Where a bundle says that something else can be read.
+    pub(crate) fn link(&self, relation: &str) -> Option<String> {
+        let links = self.body["link"].as_array()?.iter();
+        let mut of = links.filter(|link| link["relation"] == relation);
+        Some(of.next()?["url"].as_str().unwrap().to_owned())
+    }
+
+    /// The addresses `Type/id` of a bundle's entries.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let entries = self.body["entry"].as_array().into_iter().flatten();
+        entries
+            .map(|entry| {
+                let text = |name: &str| entry["resource"][name].as_str().unwrap().to_owned();
+                format!("{}/{}", text("resourceType"), text("id"))
+            })
+            .collect()
     }
 }
 

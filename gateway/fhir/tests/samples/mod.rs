@@ -492,7 +492,7 @@ fn answers(all: &mut Vec<(String, Value)>) {
     let answer = searchset_bundle(Searchset {
         self_url: "https://gateway.example/fhir/Patient?_count=1".to_owned(),
         next_url: Some("https://gateway.example/fhir/Patient?_count=1&_page=2".to_owned()),
-        total: 2,
+        total: Some(2),
         found: vec![Found {
             full_url: "https://gateway.example/fhir/Patient/p1".to_owned(),
             resource: one,

@@ -1,0 +1,152 @@
+//! What changed: of one resource, of one type, or of everything.
+//!
+//! `_sort=_lastUpdated` tells the oldest first, as a follower reads. The last page then has a
+//! link `monitor` instead of `next`: who reads its address again later is told everything that
+//! was committed since, whatever gateway wrote it and whatever the clocks said.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use cardio_fhir::rest::{HistoryPage, Written, history_bundle};
+use cardio_fhir::time::covered;
+
+use super::fhir::{Answer, base, check_accept, kind, shortened};
+use super::respond::{Refusal, json as answer};
+use super::{Web, pairs};
+use crate::record::{self, ChangesQuery};
+
+pub(super) async fn of_all(
+    State(web): State<Web>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    run(&web, (None, None), query, &headers).await
+}
+
+pub(super) async fn of_kind(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    run(&web, (Some(kind(&name)?), None), query, &headers).await
+}
+
+pub(super) async fn of_one(
+    State(web): State<Web>,
+    Path((name, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    run(&web, (Some(kind(&name)?), Some(id)), query, &headers).await
+}
+
+async fn run(
+    web: &Web,
+    (kind, id): (Option<&'static str>, Option<String>),
+    query: Option<String>,
+    headers: &HeaderMap,
+) -> Answer {
+    check_accept(headers)?;
+    let given = pairs::read(&query.unwrap_or_default())?;
+    let mut query = ChangesQuery {
+        kind,
+        id,
+        since: None,
+        after: None,
+        oldest_first: false,
+        count: web.config.page.min(web.config.page_max),
+    };
+    for (name, value) in &given {
+        parameter(&mut query, name, value, web.config.page_max)?;
+    }
+    let asked = query.clone();
+    let (told, exists) = web
+        .readers
+        .read_async(move |c| {
+            let told = record::changes(c, &asked)?;
+            let exists = match (&asked.kind, &asked.id) {
+                (Some(kind), Some(id)) if told.page.is_empty() => {
+                    record::read(c, kind, id)?.is_some()
+                }
+                _ => true,
+            };
+            Ok((told, exists))
+        })
+        .await?;
+    if !exists {
+        return Err(Refusal::not_found("there is no such resource"));
+    }
+    let base = base(web, headers);
+    let path = [kind, query.id.as_deref(), Some("_history")];
+    let path = path
+        .into_iter()
+        .flatten()
+        .fold(base.clone(), |path, part| format!("{path}/{part}"));
+    // A mark says where to go on; what was skipped before it stays skipped.
+    let stays = |name: &str| name != "_after" && name != "_since";
+    let mut onward: Vec<(String, String)> = given
+        .iter()
+        .filter(|(name, _)| stays(name))
+        .cloned()
+        .collect();
+    onward.push(("_after".to_owned(), told.reached.to_string()));
+    if let (false, Some((_, since))) = (
+        query.oldest_first,
+        given.iter().find(|(n, _)| n == "_since"),
+    ) {
+        onward.push(("_since".to_owned(), since.clone()));
+    }
+    let onward = pairs::address(&path, &onward);
+    let written = told.page.into_iter().map(|change| Written {
+        full_url: format!("{base}/{}/{}", change.kind, change.id),
+        address: format!("{}/{}", change.kind, change.id),
+        version: change.versioned.version,
+        updated: change.versioned.updated,
+        resource: change.versioned.resource,
+    });
+    let bundle = history_bundle(HistoryPage {
+        self_url: pairs::address(&path, &given),
+        next_url: told.more.then(|| onward.clone()),
+        monitor_url: (!told.more && query.oldest_first).then_some(onward),
+        total: told.total,
+        written: written.collect(),
+    });
+    Ok(answer(StatusCode::OK, &bundle))
+}
+
+fn parameter(
+    query: &mut ChangesQuery,
+    name: &str,
+    value: &str,
+    page_max: u32,
+) -> Result<(), Refusal> {
+    let bad = |expected: &str| {
+        Err(Refusal::invalid("invalid", format!("`{name}` needs {expected}")).at(shortened(name)))
+    };
+    match name {
+        "_count" => match value.parse::<u32>() {
+            Ok(count) if count > 0 => query.count = count.min(page_max),
+            _ => return bad("a whole number above 0"),
+        },
+        "_since" => match covered(value) {
+            Some((from, _)) => query.since = Some(from),
+            None => return bad("a FHIR instant, as 2026-03-02T09:15:00Z"),
+        },
+        "_after" => match value.parse() {
+            Ok(after) => query.after = Some(after),
+            Err(_) => return bad("a mark that this server gave in a link"),
+        },
+        "_sort" => match value {
+            "_lastUpdated" => query.oldest_first = true,
+            "-_lastUpdated" => query.oldest_first = false,
+            _ => return bad("_lastUpdated for oldest first, or -_lastUpdated"),
+        },
+        "_format" if matches!(value, "json" | "application/json" | "application/fhir+json") => {}
+        "_format" => return bad("json: this server speaks no other format"),
+        _ => {
+            let why = format!("a history has no parameter `{}`", shortened(name));
+            return Err(Refusal::invalid("invalid", why).at(shortened(name)));
+        }
+    }
+    Ok(())
+}
