@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cardio_alert::life::{CloseReason, Step};
 use cardio_core::clock::{Clock, ClockReading};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use crate::boxes::Boxes;
 use crate::broker::Standing;
 use crate::counters::Counters;
-use crate::db::Readers;
+use crate::db::{Readers, Writer};
 use crate::enrol::desk::Desk;
 use crate::gateway::RunError;
 use crate::inbox::{BoxRow, Inbox};
@@ -95,6 +96,29 @@ pub enum Request {
     },
     /// The alerts.
     AlertsList,
+    /// Why an alert was raised.
+    AlertsExplain {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// An alert that a person takes on.
+    AlertsAcknowledge {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// The person, as a reference such as `PractitionerRole/cardio1`.
+        by: String,
+    },
+    /// An alert that needs nobody any more.
+    AlertsClose {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// The person, as a reference such as `PractitionerRole/cardio1`.
+        by: String,
+        /// Why.
+        reason: CloseReason,
+        /// In the person's words.
+        note: Option<String>,
+    },
     /// A copy of inbox, record and invitations as they are now.
     Backup {
         /// A folder that does not exist yet.
@@ -153,6 +177,9 @@ impl Refused {
 pub struct Control {
     pub(crate) inbox: Inbox,
     pub(crate) readers: Readers,
+    pub(crate) record: Writer,
+    /// The duty as a whole, as a reference.
+    pub(crate) recipient: Arc<str>,
     pub(crate) boxes: Arc<Boxes>,
     pub(crate) keys: Arc<GatewayKeys>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -247,6 +274,24 @@ impl Control {
                 let alerts = self.read(move |c| alerting::list(c, now)).await?;
                 Ok(json!({"schema": "alerts/1", "alerts": alerts}))
             }
+            Request::AlertsExplain { id } => {
+                let explained = self.read(move |c| alerting::explain(c, &id)).await?;
+                explained.map_err(|error| Refused::of(&error, error.code()))
+            }
+            Request::AlertsAcknowledge { id, by } => {
+                let who = person(by)?;
+                self.alert_step(id, Step::Acknowledged { who }).await
+            }
+            Request::AlertsClose {
+                id,
+                by,
+                reason,
+                note,
+            } => {
+                let who = person(by)?;
+                self.alert_step(id, Step::Closed { who, reason, note })
+                    .await
+            }
             Request::Backup { folder } => {
                 let (inbox, record) = (self.inbox.readers().clone(), self.readers.clone());
                 let invitations = self.desk.readers().clone();
@@ -274,6 +319,19 @@ impl Control {
                 Ok(json!({"resources": resources}))
             }
         }
+    }
+
+    async fn alert_step(&self, id: String, step: Step) -> Result<Value, Refused> {
+        let (recipient, now) = (Arc::clone(&self.recipient), self.clock.read().utc);
+        let taking = self
+            .record
+            .write(move |tx| alerting::take(tx, &id, &step, &recipient, now));
+        let taken = taking
+            .await
+            .map_err(|error| Refused::of(&error, error.code()))?;
+        let id = taken.map_err(|error| Refused::of(&error, error.code()))?;
+        tracing::info!(event = "AlertStepTaken", alert = id);
+        Ok(json!({"schema": "alert-step/1", "id": id}))
     }
 
     async fn read<T: Send + 'static>(
@@ -403,6 +461,25 @@ impl Control {
         tracing::info!(event = "BoxRevoked", box_name = name);
         Ok(json!({"id": id.to_string(), "name": name}))
     }
+}
+
+/// A person as a reference to the record.
+fn person(who: String) -> Result<String, Refused> {
+    let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let good = who.split_once('/').is_some_and(|(kind, id)| {
+        matches!(kind, "Practitioner" | "PractitionerRole")
+            && (1..=64).contains(&id.len())
+            && id.chars().all(known)
+    });
+    if good {
+        return Ok(who);
+    }
+    Err(Refused {
+        chain: vec![format!(
+            "{who:?} names nobody: give a reference such as PractitionerRole/cardio1"
+        )],
+        code: "alert.person".to_owned(),
+    })
 }
 
 /// A box as `boxes list --json` shows it.

@@ -76,6 +76,10 @@ counters! {
     records_quarantined,
     /// Alerts raised.
     alerts_raised,
+    /// Messages about alerts that arrived.
+    alert_messages_arrived,
+    /// Messages about alerts that cannot arrive.
+    alert_messages_lost,
     /// Requests answered on the HTTPS listener.
     https_requests,
     /// Files of recordings taken.

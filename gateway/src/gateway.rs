@@ -1,5 +1,8 @@
 //! The program as a whole: opens what it stores, listens, and stops in order.
 
+mod error;
+mod given;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -7,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardio_alert::RuleSet;
 use cardio_core::clock::{Clock, UtcMicros};
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
 use serde_json::json;
@@ -15,8 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::alerting::courier::Courier;
 use crate::boxes::Boxes;
-use crate::broker::{self, Broker, BrokerError};
+use crate::broker::{self, Broker};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Control};
 use crate::conversation::Shared;
@@ -29,113 +32,20 @@ use crate::filing::Filer;
 use crate::follow::follow;
 use crate::http::{self, Web};
 use crate::inbox::Inbox;
-use crate::keys::{GatewayKeys, KeyError};
+use crate::keys::GatewayKeys;
 use crate::mqtt;
 use crate::record;
-use crate::tls::{self, TlsError};
+use crate::tls;
 use crate::upload::Uploads;
+
+pub use error::RunError;
+use given::duty;
+pub use given::{roster, rules, rules_of};
 
 /// Work of the record's writer that may wait.
 const RECORD_QUEUE: usize = 256;
 /// How long sessions may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// Why the program cannot run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The state directory cannot be used.
-    #[error("cannot use the state directory {}", path.display())]
-    State {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Another program holds the state directory.
-    #[error("another cardio-gateway runs on the state directory {}", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// An address is taken.
-    #[error("cannot listen on {address} for {what}: the port is already taken")]
-    PortTaken {
-        /// What for.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address} for {what}")]
-    Listen {
-        /// What for.
-        what: &'static str,
-        /// The address.
-        address: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The keys cannot be used.
-    #[error("the keys of this gateway cannot be used")]
-    Keys(#[source] KeyError),
-    /// TLS cannot be offered.
-    #[error("TLS cannot be offered")]
-    Tls(#[source] TlsError),
-    /// The configuration names what cannot be used.
-    #[error("the store cannot be used")]
-    Config(#[source] ConfigError),
-    /// A database cannot be used.
-    #[error("the {what} cannot be used")]
-    Store {
-        /// Which one.
-        what: &'static str,
-        /// Why.
-        source: DbError,
-    },
-    /// The broker's settings cannot be used.
-    #[error("the broker cannot be used")]
-    Broker(#[source] BrokerError),
-    /// The alert rules cannot be used.
-    #[error("the alert rules{} cannot be used", of(path.as_deref()))]
-    Rules {
-        /// The file, or `None` for the built-in ones.
-        path: Option<PathBuf>,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The ready file cannot be written.
-    #[error("cannot write the ready file {}", path.display())]
-    Ready {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-fn of(path: Option<&Path>) -> String {
-    path.map_or_else(String::new, |path| format!(" of {}", path.display()))
-}
-
-impl RunError {
-    /// Stable identifier for logs and `--json`.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::State { .. } => "state.unusable",
-            Self::InUse { .. } => "state.in-use",
-            Self::PortTaken { .. } => "listen.taken",
-            Self::Listen { .. } => "listen.refused",
-            Self::Keys(error) => error.code(),
-            Self::Tls(error) => error.code(),
-            Self::Config(error) => error.code(),
-            Self::Store { source, .. } => source.code(),
-            Self::Broker(error) => error.code(),
-            Self::Rules { .. } => "alerts.rules",
-            Self::Ready { .. } => "ready.unwritable",
-        }
-    }
-}
 
 /// The state directory, held by one program at a time.
 #[derive(Debug)]
@@ -206,6 +116,7 @@ impl Gateway {
                 .map_err(RunError::Keys)?,
         );
         let rules = rules(&config)?;
+        let duty = duty(&config, &clock)?;
         let counters = Arc::new(Counters::default());
         let opening = config.clone();
         let stores = tokio::task::spawn_blocking(move || Stores::open(&opening, now)).await;
@@ -279,6 +190,14 @@ impl Gateway {
             started: now,
             keep_frames: config.retention.frames.map(|span| span.0),
         };
+        let courier = duty.map(|duty| Courier {
+            duty,
+            record: stores.record.clone(),
+            readers: stores.readers.clone(),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            recipient: Arc::clone(&filer.recipient),
+        });
         let desk = open_desk(
             &config,
             DeskParts {
@@ -310,6 +229,8 @@ impl Gateway {
             desk,
             inbox: stores.inbox,
             readers: stores.readers,
+            record: stores.record,
+            recipient: Arc::clone(&filer.recipient),
             boxes: Arc::clone(&boxes),
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
@@ -340,8 +261,9 @@ impl Gateway {
             )),
             tokio::spawn(filer.run(stopped.clone())),
             tokio::spawn(uploads.run(stopped.clone())),
-            tokio::spawn(control::listen(control_listener, control, stopped)),
+            tokio::spawn(control::listen(control_listener, control, stopped.clone())),
         ];
+        tasks.extend(courier.map(|courier| tokio::spawn(courier.run(stopped))));
         tasks.extend(from_boxes.map(tokio::spawn));
         tasks.extend(from_broker.map(tokio::spawn));
         tasks.extend(following.map(tokio::spawn));
@@ -448,25 +370,6 @@ impl Stores {
             admitted,
         })
     }
-}
-
-/// The alert rules of a configuration.
-///
-/// # Errors
-/// [`RunError::Rules`] when the file cannot be read or a rule is impossible.
-pub fn rules(config: &Config) -> Result<RuleSet, RunError> {
-    let Some(path) = &config.alerts.rules else {
-        return RuleSet::standard().map_err(|error| RunError::Rules {
-            path: None,
-            source: Box::new(error),
-        });
-    };
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| RunError::Rules {
-        path: Some(path.clone()),
-        source,
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(Box::new(error)))?;
-    RuleSet::from_toml(&text).map_err(|error| failed(Box::new(error)))
 }
 
 async fn bind(

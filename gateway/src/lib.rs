@@ -14,6 +14,7 @@
 //! | [`broker`], `conversation` | the inlet from an external broker, and what both inlets share |
 //! | [`inbox`] | frames as they came, how far each lane is stored |
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
+//! | `delivery` | messages about alerts to people |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
@@ -35,6 +36,7 @@ pub mod control;
 mod conversation;
 pub mod counters;
 pub mod db;
+mod delivery;
 pub mod enrol;
 pub mod filing;
 mod follow;

@@ -18,7 +18,7 @@ use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::PubAckReason;
 use serde_json::{Value, json};
-use support::{Bench, Client, TestBox, until};
+use support::{Bench, Client, until};
 use visit::{RATE, Visit, reading, sample};
 
 const PATIENT: &str = "p-test-1";
@@ -30,22 +30,6 @@ fn patient() -> Value {
         "name": [{"use": "official", "family": "ESSAI", "given": ["VISITE"]}],
         "gender": "unknown", "birthDate": "1974-12-25",
     })
-}
-
-async fn send_all(
-    client: &mut Client,
-    of: &mut TestBox,
-    lane: Lane,
-    records: &[Record],
-) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    for record in records {
-        let frame = of.frame(lane, record);
-        let packet = client.publish_frame(of, lane, frame.clone()).await;
-        assert_eq!(client.puback(packet).await.reason, PubAckReason::Success);
-        frames.push(frame);
-    }
-    frames
 }
 
 async fn wait_for_report(bench: &Bench, status: &str) -> Value {
@@ -118,8 +102,8 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     let _ = packet;
 
     let (routine, alert) = Visit::new().whole(Some(PATIENT));
-    let frames = send_all(&mut client, &mut of, Lane::Routine, &routine).await;
-    send_all(&mut client, &mut of, Lane::Alert, &alert).await;
+    let frames = client.send_all(&mut of, Lane::Routine, &routine).await;
+    client.send_all(&mut of, Lane::Alert, &alert).await;
     let (seq, head) = of.head(Lane::Alert);
     // A frame sent again is acknowledged again, and filed once.
     let again = client
@@ -207,10 +191,10 @@ async fn any_order_of_lanes_and_a_restart_in_between_give_the_same_resources() {
         } else {
             [(Lane::Routine, &routine), (Lane::Alert, &alert)]
         };
-        send_all(&mut client, &mut of, halves[0].0, halves[0].1).await;
+        client.send_all(&mut of, halves[0].0, halves[0].1).await;
         bench = bench.restart().await;
         let mut client = Client::connect(&bench, &of).await;
-        send_all(&mut client, &mut of, halves[1].0, halves[1].1).await;
+        client.send_all(&mut of, halves[1].0, halves[1].1).await;
         wait_for_records(&bench, routine.len() + alert.len()).await;
         let fhir = bench.fhir();
         let observations = until("every window and span", || async {
@@ -247,7 +231,7 @@ async fn what_was_acknowledged_survives_a_restart() {
     let mut client = Client::connect(&bench, &of).await;
     let mut visit = Visit::new();
     let records = [visit.started(None), visit.segment(0, RATE)];
-    send_all(&mut client, &mut of, Lane::Routine, &records).await;
+    client.send_all(&mut of, Lane::Routine, &records).await;
     let before = client.acked(&of, Lane::Routine, 2).await;
     bench = bench.restart().await;
     let mut client = Client::connect(&bench, &of).await;
@@ -277,23 +261,9 @@ async fn quality_insufficient_for_a_time_is_an_alert_with_notice_and_task() {
     let bench = Bench::start().await;
     let mut of = bench.enrol("FR75-012").await;
     let mut client = Client::connect(&bench, &of).await;
-    let mut visit = Visit::new();
-    let mut routine = vec![visit.started(Some(PATIENT))];
-    let mut alert = Vec::new();
-    for second in 0..90 {
-        routine.push(visit.segment(second * RATE, RATE));
-        if second >= 9 {
-            let mut window = visit.assessment((second - 9) * RATE, 10 * RATE, 72.0);
-            if let Record::Assessment(window) = &mut window {
-                window.quality.overall.verdict = cardio_core::quality::QualityVerdict::Insufficient;
-                window.heart_rate.bpm = None;
-                window.heart_rate.undetermined = Some("noise".to_owned());
-            }
-            alert.push(window);
-        }
-    }
-    send_all(&mut client, &mut of, Lane::Routine, &routine).await;
-    send_all(&mut client, &mut of, Lane::Alert, &alert).await;
+    let (routine, alert) = Visit::new().insufficient(Some(PATIENT), 90);
+    client.send_all(&mut of, Lane::Routine, &routine).await;
+    client.send_all(&mut of, Lane::Alert, &alert).await;
     let fhir = bench.fhir();
     let issues = until("an alert", || async {
         let issues = fhir.all("/fhir/DetectedIssue").await;

@@ -18,6 +18,9 @@ use crate::words::Language;
 pub use parse::DutyError;
 pub use plan::Act;
 
+/// A roster to start from.
+pub const EXAMPLE: &str = include_str!("../rules/duty-example.toml");
+
 /// Days within which a shift is looked for.
 const HORIZON_DAYS: i64 = 62;
 

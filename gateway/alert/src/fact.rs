@@ -151,7 +151,8 @@ pub struct Reading {
     pub at: UtcMicros,
     /// The value, in the quantity's unit.
     pub value: f64,
-    /// For sensors: whether a person attends. For boxes: attended while a recording runs.
+    /// For sensors: whether a person attends. For boxes: attended while a recording runs. For
+    /// alerts on their way: attended when they are high.
     pub attendance: Attendance,
 }
 

@@ -161,6 +161,11 @@ impl RuleSet {
         &self.rules
     }
 
+    /// How many patients have rules of their own.
+    pub fn patients(&self) -> usize {
+        self.patients.len()
+    }
+
     /// The rules for a patient, or for a box or sensor.
     pub fn rules_for(&self, subject: &str) -> &[Rule] {
         self.patients

@@ -55,6 +55,8 @@ pub enum AlertState {
     Raised,
     /// With its recipient.
     Delivered,
+    /// Opened by somebody.
+    Seen,
     /// A named person has it.
     Acknowledged,
     /// Passed on to the next person.
@@ -68,6 +70,7 @@ impl AlertState {
         match self {
             Self::Raised => "raised",
             Self::Delivered => "delivered",
+            Self::Seen => "seen",
             Self::Acknowledged => "acknowledged",
             Self::Escalated => "escalated",
             Self::Closed => "closed",
@@ -77,7 +80,7 @@ impl AlertState {
     const fn task_status(self) -> &'static str {
         match self {
             Self::Raised | Self::Escalated => "requested",
-            Self::Delivered => "received",
+            Self::Delivered | Self::Seen => "received",
             Self::Acknowledged => "in-progress",
             Self::Closed => "completed",
         }
@@ -86,7 +89,7 @@ impl AlertState {
     const fn communication_status(self) -> &'static str {
         match self {
             Self::Raised | Self::Escalated => "in-progress",
-            Self::Delivered | Self::Acknowledged | Self::Closed => "completed",
+            Self::Delivered | Self::Seen | Self::Acknowledged | Self::Closed => "completed",
         }
     }
 }
@@ -186,6 +189,11 @@ pub struct Delivery<'a> {
     pub sent: UtcMicros,
     /// When it was confirmed to have arrived.
     pub received: Option<UtcMicros>,
+    /// The recipient of the message that this one is a part of, as a person on duty is told
+    /// what the duty is told.
+    pub part_of: Option<&'a str>,
+    /// Why it cannot arrive, if it cannot.
+    pub lost: Option<&'a str>,
 }
 
 /// The message to one recipient.
@@ -195,12 +203,23 @@ pub fn communication(facts: &AlertFacts<'_>, delivery: &Delivery<'_>) -> Value {
     meta(&mut message, &[], test_label(facts.simulated));
     let identifier = json!({"system": own::SID_ALERT, "value": facts.alert});
     push(&mut message, "identifier", identifier);
-    let status = if delivery.received.is_some() {
-        "completed"
-    } else {
-        facts.state.communication_status()
+    let status = match (delivery.received, delivery.lost) {
+        (Some(_), _) => "completed",
+        (None, Some(_)) => "not-done",
+        (None, None) => facts.state.communication_status(),
     };
     message.insert("status".to_owned(), json!(status));
+    if let (None, Some(why)) = (delivery.received, delivery.lost) {
+        message.insert("statusReason".to_owned(), json!({"text": why}));
+    }
+    set(
+        &mut message,
+        "partOf",
+        delivery.part_of.map(|whole| {
+            let whole = crate::ids::communication(facts.alert, whole);
+            json!([reference("Communication", &whole)])
+        }),
+    );
     let category = "http://terminology.hl7.org/CodeSystem/communication-category";
     message.insert(
         "category".to_owned(),
@@ -256,8 +275,25 @@ pub fn communication(facts: &AlertFacts<'_>, delivery: &Delivery<'_>) -> Value {
 pub struct Assignment<'a> {
     /// The recipient of the message that the work follows from.
     pub recipient: &'a str,
+    /// The person who has taken it.
+    pub taken_by: Option<&'a str>,
+    /// How it was closed.
+    pub closing: Option<Closing<'a>>,
     /// Until when somebody must have taken it, if there is such a limit.
     pub until: Option<UtcMicros>,
+}
+
+/// How an alert was closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing<'a> {
+    /// Who closed it.
+    pub by: &'a str,
+    /// When.
+    pub at: UtcMicros,
+    /// Why, as a stable word.
+    pub reason: &'a str,
+    /// In the person's words.
+    pub note: Option<&'a str>,
 }
 
 /// The work of acknowledging and closing an alert.
@@ -288,7 +324,21 @@ pub fn task(facts: &AlertFacts<'_>, assignment: &Assignment<'_>) -> Value {
         "requester".to_owned(),
         reference("Device", facts.box_device),
     );
-    task.insert("owner".to_owned(), reference_to(assignment.recipient));
+    let owner = assignment.taken_by.unwrap_or(assignment.recipient);
+    task.insert("owner".to_owned(), reference_to(owner));
+    if let Some(closing) = &assignment.closing {
+        let reason = concept(own::ALERT_CLOSE_REASON, closing.reason);
+        task.insert("statusReason".to_owned(), reason);
+        let mut note = json!({
+            "authorReference": reference_to(closing.by),
+            "time": instant(closing.at),
+        });
+        if let Some(map) = note.as_object_mut() {
+            let text = closing.note.unwrap_or(closing.reason);
+            map.insert("text".to_owned(), json!(text));
+        }
+        push(&mut task, "note", note);
+    }
     if let Some(until) = assignment.until {
         let end = json!({"period": {"end": instant(until)}});
         task.insert("restriction".to_owned(), end);
@@ -327,6 +377,15 @@ mod tests {
         }
     }
 
+    fn assigned(recipient: &str, until: Option<UtcMicros>) -> Assignment<'_> {
+        Assignment {
+            recipient,
+            taken_by: None,
+            closing: None,
+            until,
+        }
+    }
+
     #[test]
     fn what_was_found_has_the_shape_of_the_reference() {
         let patient = SubjectRef::new("p1").unwrap();
@@ -358,6 +417,8 @@ mod tests {
             recipient,
             sent: SENT,
             received: None,
+            part_of: None,
+            lost: None,
         };
         let message = communication(&facts, &delivery);
         let want = json!({
@@ -379,7 +440,7 @@ mod tests {
         });
         assert_eq!(message, want);
         let until = Some(UtcMicros(SENT.0 + 600_000_000));
-        let work = task(&facts, &Assignment { recipient, until });
+        let work = task(&facts, &assigned(recipient, until));
         let want = json!({
             "resourceType": "Task",
             "id": crate::ids::task("AL-0002"),
@@ -421,13 +482,7 @@ mod tests {
         assert!(issue.get("identifiedPeriod").is_some());
         assert_eq!(issue.get("implicated"), None);
         let recipient = "PractitionerRole/cardio1";
-        let work = task(
-            &facts,
-            &Assignment {
-                recipient,
-                until: None,
-            },
-        );
+        let work = task(&facts, &assigned(recipient, None));
         assert_eq!(work["status"], json!("completed"));
     }
 }

@@ -146,6 +146,8 @@ pub mod own {
         ALERT_CODE = "CodeSystem/alert-code";
         /// Where an alert is in its life.
         ALERT_STATUS = "CodeSystem/alert-status";
+        /// Why an alert needs nobody any more.
+        ALERT_CLOSE_REASON = "CodeSystem/alert-close-reason";
         /// Extension: the lead that a component is about, as its MDC code.
         EXT_LEAD = "StructureDefinition/lead";
         /// Extension: the algorithm behind a number, as name/version.

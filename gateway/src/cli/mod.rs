@@ -6,11 +6,13 @@ mod backup;
 mod boxes;
 mod chain;
 mod config;
+mod duty;
 mod failure;
 mod files;
 mod keys;
 mod out;
 mod records;
+mod rules;
 mod run;
 mod status;
 mod telemetry;
@@ -71,6 +73,12 @@ enum Verb {
     /// Alerts that were raised.
     #[command(subcommand)]
     Alerts(alerts::Verb),
+    /// Who is on duty.
+    #[command(subcommand)]
+    Duty(duty::Verb),
+    /// The alert rules.
+    #[command(subcommand)]
+    Rules(rules::Verb),
     /// What was filed.
     #[command(subcommand)]
     Records(records::Verb),
@@ -116,7 +124,9 @@ impl Verb {
             Self::Boxes(verb) => boxes::run(verb, config),
             Self::Keys(verb) => keys::run(verb, config),
             Self::Chain(verb) => chain::run(&verb, config),
-            Self::Alerts(verb) => alerts::run(&verb, config),
+            Self::Alerts(verb) => alerts::run(verb, config),
+            Self::Duty(verb) => duty::run(&verb, config),
+            Self::Rules(verb) => rules::run(&verb, config),
             Self::Records(verb) => records::run(verb, config),
             Self::Inspect(arguments) => files::inspect(&arguments),
             Self::Convert(arguments) => files::convert(&arguments),

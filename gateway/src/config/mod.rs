@@ -4,6 +4,7 @@
 //! they live in the key folder below the state directory and are never written here.
 
 mod broker;
+mod delivery;
 mod listen;
 mod store;
 mod units;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use crate::db::Place;
 
 pub use broker::{Address, AddressError, BrokerConfig};
+pub use delivery::{DeliveryConfig, MailConfig, WebhookConfig};
 pub use listen::{Listen, ListenError};
 pub use store::{RetentionConfig, StoreConfig};
 pub use units::{Size, Span, UnitError};
@@ -48,6 +50,9 @@ pub struct Config {
     pub enrol: EnrolConfig,
     /// Alert rules.
     pub alerts: AlertsConfig,
+    /// How alerts travel to people.
+    #[serde(default)]
+    pub delivery: DeliveryConfig,
     /// Log output.
     pub log: LogConfig,
 }
@@ -122,8 +127,10 @@ pub struct EnrolConfig {
 pub struct AlertsConfig {
     /// File of rules; the built-in rules when absent.
     pub rules: Option<PathBuf>,
-    /// Who is told, as a FHIR reference.
+    /// The duty as a whole, as a FHIR reference.
     pub recipient: String,
+    /// File of the duty roster; nobody is told when absent.
+    pub duty: Option<PathBuf>,
 }
 
 /// Log output.

@@ -32,7 +32,9 @@ impl Filer {
             started: self.started,
         };
         let seen = self.inbox.readers().read(|c| view.readings(c))?;
-        if seen.readings.is_empty() {
+        let now = self.clock.read().utc;
+        let late = self.readers.read(|c| alerting::on_their_way(c, now))?;
+        if seen.readings.is_empty() && late.is_empty() {
             return Ok(engine);
         }
         let recipient = Arc::clone(&self.recipient);

@@ -36,6 +36,7 @@ pub const STEPS: &[&str] = &[
     include_str!("files.sql"),
     include_str!("schema_3.sql"),
     include_str!("changes.sql"),
+    include_str!("alert_life.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

@@ -24,7 +24,7 @@ use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{
-    Connect, ConnectAuth, Packet, PubAck, Publish, Subscribe, SubscribeFilter,
+    Connect, ConnectAuth, Packet, PubAck, PubAckReason, Publish, Subscribe, SubscribeFilter,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -42,12 +42,14 @@ pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) gateway: Gateway,
     server: Option<Server>,
+    /// What its configuration says besides.
+    more: String,
 }
 
-fn config(dir: &tempfile::TempDir, server: Option<&Server>) -> Config {
+fn config(dir: &tempfile::TempDir, server: Option<&Server>, more: &str) -> Config {
     let text = format!(
         "state = \"{}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\nack_wait = \"50ms\"\n\
-         [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n{}",
+         [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n{}{more}",
         dir.path().join("state").display(),
         server.map_or_else(String::new, Server::config)
     );
@@ -62,27 +64,48 @@ impl Bench {
     /// As [`Bench::start`], by a clock of the test's own.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::open(dir, Server::fresh(), clock).await
+        Self::start_in(dir, String::new(), clock).await
     }
 
-    async fn open(dir: tempfile::TempDir, server: Option<Server>, clock: Arc<dyn Clock>) -> Self {
-        let config = config(&dir, server.as_ref());
+    /// As [`Bench::start_at`], in a folder of the test's, with more in the configuration.
+    pub(crate) async fn start_in(
+        dir: tempfile::TempDir,
+        more: String,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::open(dir, Server::fresh(), more, clock).await
+    }
+
+    async fn open(
+        dir: tempfile::TempDir,
+        server: Option<Server>,
+        more: String,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let config = config(&dir, server.as_ref(), &more);
         let gateway = Gateway::start(config, clock).await.unwrap();
         Self {
             dir,
             gateway,
             server,
+            more,
         }
     }
 
     pub(crate) async fn restart(self) -> Self {
+        self.restart_at(Arc::new(SystemClock::new())).await
+    }
+
+    /// As [`Bench::restart`], by a clock of the test's own.
+    pub(crate) async fn restart_at(self, clock: Arc<dyn Clock>) -> Self {
         let Self {
             dir,
             gateway,
             server,
+            more,
         } = self;
         gateway.stop().await;
-        Self::open(dir, server, Arc::new(SystemClock::new())).await
+        Self::open(dir, server, more, clock).await
     }
 
     pub(crate) async fn asked(&self, request: Value) -> Value {
@@ -638,6 +661,23 @@ impl Client {
     pub(crate) async fn publish_frame(&mut self, of: &TestBox, lane: Lane, frame: Vec<u8>) -> u16 {
         self.publish(&Topic::UpLane(of.id, lane).to_string(), frame)
             .await
+    }
+
+    /// Sends records one after the other on a lane, each taken; gives their frames.
+    pub(crate) async fn send_all(
+        &mut self,
+        of: &mut TestBox,
+        lane: Lane,
+        records: &[Record],
+    ) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for record in records {
+            let frame = of.frame(lane, record);
+            let packet = self.publish_frame(of, lane, frame.clone()).await;
+            assert_eq!(self.puback(packet).await.reason, PubAckReason::Success);
+            frames.push(frame);
+        }
+        frames
     }
 
     /// Waits for the PUBACK of a packet id; acknowledgements that come before are answered.

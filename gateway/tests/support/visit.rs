@@ -161,6 +161,29 @@ impl Visit {
         })
     }
 
+    /// A recording whose signal is never good enough: routine records, and those of the alert
+    /// lane.
+    pub(crate) fn insufficient(
+        &mut self,
+        subject: Option<&str>,
+        seconds: u64,
+    ) -> (Vec<Record>, Vec<Record>) {
+        let (mut routine, mut alert) = (vec![self.started(subject)], Vec::new());
+        for second in 0..seconds {
+            routine.push(self.segment(second * RATE, RATE));
+            if second >= 9 {
+                let mut window = self.assessment((second - 9) * RATE, 10 * RATE, 72.0);
+                if let Record::Assessment(window) = &mut window {
+                    window.quality.overall.verdict = QualityVerdict::Insufficient;
+                    window.heart_rate.bpm = None;
+                    window.heart_rate.undetermined = Some("noise".to_owned());
+                }
+                alert.push(window);
+            }
+        }
+        (routine, alert)
+    }
+
     pub(crate) fn ended(&mut self, end: u64) -> Record {
         Record::AcquisitionEnded(AcquisitionEndedV1 {
             head: self.head(end),

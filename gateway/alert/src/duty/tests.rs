@@ -71,6 +71,12 @@ fn told(who: &str) -> Step {
 }
 
 #[test]
+fn the_example_is_a_roster_with_somebody_on_duty() {
+    let roster = Roster::from_toml(super::EXAMPLE).unwrap();
+    assert_eq!(roster.on_duty(at("2026-11-23T09:00:00Z")).len(), 2);
+}
+
+#[test]
 fn hours_are_local_in_winter_and_in_summer() {
     // Monday 23 November: Paris is one hour ahead of UTC; on 23 March 2026 too, on 30 March two.
     for (time, open) in [

@@ -14,8 +14,8 @@ use cardio_core::rate::SamplingRate;
 use cardio_core::sample::SampleBlock;
 use cardio_core::subject::SubjectRef;
 use cardio_fhir::alert::{
-    AlertFacts, AlertPriority, AlertState, Assignment, Delivery, communication, detected_issue,
-    task,
+    AlertFacts, AlertPriority, AlertState, Assignment, Closing, Delivery, communication,
+    detected_issue, task,
 };
 use cardio_fhir::device::{
     BoxFacts, ClockFacts, SensorFacts, SensorKey, TimeSync, box_device, clock_observation,
@@ -447,16 +447,45 @@ fn alerts(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         recipient,
         sent: after(60_000_000),
         received: known.then(|| after(61_000_000)),
+        part_of: None,
+        lost: None,
     };
     all.push((
         format!("communication-{name}"),
         communication(&facts, &delivery),
     ));
-    let until = known.then(|| after(660_000_000));
+    let to_person = Delivery {
+        recipient: "PractitionerRole/cardio2",
+        received: None,
+        part_of: Some(recipient),
+        lost: Some("undeliverable"),
+        ..delivery
+    };
     all.push((
-        format!("task-{name}"),
-        task(&facts, &Assignment { recipient, until }),
+        format!("communication-lost-{name}"),
+        communication(&facts, &to_person),
     ));
+    let until = known.then(|| after(660_000_000));
+    let mut work = Assignment {
+        recipient,
+        taken_by: None,
+        closing: None,
+        until,
+    };
+    all.push((format!("task-{name}"), task(&facts, &work)));
+    work.taken_by = Some("PractitionerRole/cardio2");
+    work.closing = Some(Closing {
+        by: "PractitionerRole/cardio2",
+        at: after(700_000_000),
+        reason: "care-given",
+        note: known.then_some("vu avec la patiente"),
+    });
+    let closed = AlertFacts {
+        alert: "alert-closed",
+        state: AlertState::Closed,
+        ..facts
+    };
+    all.push((format!("task-closed-{name}"), task(&closed, &work)));
 }
 
 fn answers(all: &mut Vec<(String, Value)>) {

@@ -1,56 +1,21 @@
-//! From assessed windows to alerts in the record.
+//! From assessed windows and readings to alerts.
 //!
 //! Windows are shown to the engine in the order of their ends; what it remembers is stored in
-//! the transaction that files them, so a restart neither forgets nor repeats. Deliberately
-//! absent: telling anybody. An alert is filed as DetectedIssue, Communication and Task.
+//! the transaction that files them, so a restart neither forgets nor repeats.
 
 use cardio_alert::{
-    Alert, AlertEvent, Algorithm, Engine, EngineState, Fact, Family, Language, Priority, Quantity,
-    Reading,
+    AlertEvent, Algorithm, Engine, EngineState, Fact, Kind, Priority, Quantity, Reading,
 };
 use cardio_core::acquisition::Attendance;
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
 use cardio_core::index::SampleIndex;
-use cardio_core::subject::SubjectRef;
-use cardio_fhir::alert::{
-    AlertFacts, AlertPriority, AlertState, Assignment, Delivery, communication, detected_issue,
-    task,
-};
-use cardio_fhir::ids;
 use cardio_wire::record::AssessmentV1;
-use serde::Serialize;
 
+use super::filed;
+use super::rows::{self, Concern};
 use crate::db::{Connection, DbError, values};
 use crate::filing::{Exam, decoded_windows};
-use crate::record;
-
-/// An alert as `alerts list` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ListedAlert {
-    /// Its id.
-    pub id: String,
-    /// The patient's logical id, if it is about one.
-    pub subject: Option<String>,
-    /// The box that recorded it.
-    pub box_id: String,
-    /// The rule.
-    pub rule: String,
-    /// high, medium, low or information.
-    pub priority: String,
-    /// Whether it is about the equipment and not the patient.
-    pub technical: bool,
-    /// When it was raised.
-    pub raised: String,
-    /// Its age in seconds.
-    pub age_s: i64,
-    /// When its condition ended, if it did.
-    pub ended: Option<String>,
-    /// In French.
-    pub text_fr: String,
-    /// In English.
-    pub text_en: String,
-}
 
 /// What the engine remembered when it last stopped.
 ///
@@ -85,14 +50,8 @@ pub(crate) fn save(connection: &Connection, state: &EngineState) -> Result<(), D
         .map(|_| ())
 }
 
-/// What an alert is about.
-#[derive(Clone, Debug)]
-struct Concern {
-    patient: Option<SubjectRef>,
-    device: BoxId,
-    simulated: bool,
-    implicated: Vec<String>,
-}
+/// A message that is on its way for less than this is no news.
+const WORTH_WATCHING_US: i64 = 60_000_000;
 
 impl Concern {
     fn of_exam(exam: &Exam) -> Self {
@@ -100,16 +59,14 @@ impl Concern {
             patient: exam.acquisition().subject.clone(),
             device: exam.device,
             simulated: exam.context.simulated,
-            implicated: vec![format!("DiagnosticReport/{}", ids::report(exam.id()))],
         }
     }
 
-    fn of_box(device: BoxId) -> Self {
+    const fn of_box(device: BoxId) -> Self {
         Self {
             patient: None,
             device,
             simulated: false,
-            implicated: vec![format!("Device/{}", ids::box_device(device))],
         }
     }
 }
@@ -125,7 +82,8 @@ pub(crate) struct BoxReading {
     pub(crate) chain_breaks: f64,
 }
 
-/// Shows the engine how the boxes are; answers how many alerts it raised.
+/// Shows the engine how the boxes are, and how messages about alerts travel; answers how many
+/// alerts it raised.
 pub(crate) fn watch(
     connection: &Connection,
     readings: &[BoxReading],
@@ -157,7 +115,65 @@ pub(crate) fn watch(
             }
         }
     }
+    for one in waits(connection, engine, now)? {
+        let concern = Concern::of_box(one.device);
+        for event in engine.reading(&one.reading, now) {
+            raised += take(connection, &concern, event, recipient, now)?;
+        }
+    }
     Ok(raised)
+}
+
+/// How long the messages about one alert have been on their way.
+struct Wait {
+    device: BoxId,
+    reading: Reading,
+}
+
+/// Alerts that somebody was told of and that have arrived with nobody, and those that were late
+/// and have arrived. An alert about a late message is not watched in its turn.
+fn waits(connection: &Connection, engine: &Engine, now: UtcMicros) -> Result<Vec<Wait>, DbError> {
+    let late = engine.state().open();
+    let late = late.filter(|alert| alert.kind == Kind::DeliveryUnconfirmed);
+    let late: Vec<String> = late.map(|alert| alert.subject.clone()).collect();
+    let mut waits = Vec::new();
+    for id in on_their_way(connection, now)?.into_iter().chain(late) {
+        let Some(stored) = rows::read(connection, &id)? else {
+            continue;
+        };
+        if stored.alert.kind == Kind::DeliveryUnconfirmed {
+            continue;
+        }
+        let since = rows::told_and_not_arrived(connection, &id)?;
+        let waited = since.map_or(0, |told| now.0.saturating_sub(told.0) / 1_000_000);
+        waits.push(Wait {
+            device: stored.device,
+            reading: Reading {
+                about: id,
+                quantity: Quantity::DeliveryWait,
+                at: now,
+                value: u32::try_from(waited).map_or(0.0, f64::from),
+                attendance: match stored.alert.priority {
+                    Priority::High => Attendance::Attended,
+                    _ => Attendance::Unattended,
+                },
+            },
+        });
+    }
+    Ok(waits)
+}
+
+/// Alerts that somebody was told of some time ago and that have arrived with nobody.
+pub(crate) fn on_their_way(
+    connection: &Connection,
+    now: UtcMicros,
+) -> Result<Vec<String>, DbError> {
+    connection.cells(
+        "look for alerts that have not arrived",
+        "SELECT id FROM alerts WHERE told_us <= ?1 AND arrived_us IS NULL
+         ORDER BY told_us LIMIT 1000",
+        values![UtcMicros(now.0.saturating_sub(WORTH_WATCHING_US))],
+    )
 }
 
 /// Whether a recording of the box runs, as far as it has said.
@@ -260,135 +276,24 @@ fn take(
                 rule = %alert.rule,
                 priority = alert.priority.name()
             );
-            insert(connection, concern, &alert)?;
-            put_resources(connection, concern, &alert, None, recipient, now)?;
+            rows::insert(connection, concern, &alert)?;
+            filed::put(connection, &alert.id, recipient, now)?;
             Ok(1)
         }
         AlertEvent::Ended(ended) => {
             tracing::info!(event = "AlertConditionEnded", alert = %ended.id, rule = %ended.rule);
-            let detail: Option<String> = connection.cell(
-                "note the end of an alert",
-                "UPDATE alerts SET ended_us = ?2 WHERE id = ?1 RETURNING detail",
-                values![ended.id, ended.at],
-            )?;
-            if let Some(detail) = detail {
-                let alert: Alert = serde_json::from_str(&detail)
-                    .map_err(|_| DbError::Damaged { what: "alert" })?;
-                put_resources(connection, concern, &alert, Some(ended.at), recipient, now)?;
+            if rows::end(connection, &ended.id, ended.at)? {
+                filed::put(connection, &ended.id, recipient, now)?;
             }
             Ok(0)
         }
     }
 }
 
-fn insert(connection: &Connection, concern: &Concern, alert: &Alert) -> Result<(), DbError> {
-    let detail = serde_json::to_string(alert).map_err(|_| DbError::Damaged { what: "alert" })?;
-    connection
-        .execute(
-            "note an alert",
-            "INSERT INTO alerts
-               (id, subject, box, rule, priority, technical, raised_us, text_fr, text_en, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
-            values![
-                alert.id,
-                concern.patient.as_ref().map(SubjectRef::as_str),
-                concern.device,
-                alert.rule,
-                alert.priority.name(),
-                alert.family() == Family::Technical,
-                alert.raised,
-                alert.text(Language::French),
-                alert.text(Language::English),
-                detail
-            ],
-        )
-        .map(|_| ())
-}
-
-fn put_resources(
-    connection: &Connection,
-    concern: &Concern,
-    alert: &Alert,
-    ended: Option<UtcMicros>,
-    recipient: &str,
-    now: UtcMicros,
-) -> Result<(), DbError> {
-    let (text_fr, text_en) = (alert.text(Language::French), alert.text(Language::English));
-    let box_device = ids::box_device(concern.device);
-    let facts = AlertFacts {
-        alert: &alert.id,
-        code: alert.kind.name(),
-        priority: match alert.priority {
-            Priority::High => AlertPriority::High,
-            Priority::Medium => AlertPriority::Medium,
-            Priority::Low => AlertPriority::Low,
-            Priority::Information => AlertPriority::Information,
-        },
-        technical: alert.family() == Family::Technical,
-        state: AlertState::Raised,
-        text_fr: &text_fr,
-        text_en: &text_en,
-        patient: concern.patient.as_ref(),
-        box_device: &box_device,
-        began: alert.began,
-        ended,
-        raised: alert.raised,
-        modified: ended.unwrap_or(alert.raised),
-        implicated: &concern.implicated,
-        evidence: &[],
-        simulated: concern.simulated,
-    };
-    let delivery = Delivery {
-        recipient,
-        sent: alert.raised,
-        received: None,
-    };
-    let assignment = Assignment {
-        recipient,
-        until: None,
-    };
-    record::put(connection, &detected_issue(&facts), now)?;
-    record::put(connection, &communication(&facts, &delivery), now)?;
-    record::put(connection, &task(&facts, &assignment), now)?;
-    Ok(())
-}
-
-/// Alerts, those whose condition goes on first, then newest first; at most a thousand.
-///
-/// # Errors
-/// [`DbError`] when the record cannot be read.
-pub fn list(connection: &Connection, now: UtcMicros) -> Result<Vec<ListedAlert>, DbError> {
-    let rows = connection.rows(
-        "list the alerts",
-        "SELECT id, subject, box, rule, priority, technical, raised_us, ended_us,
-                text_fr, text_en
-         FROM alerts ORDER BY ended_us IS NOT NULL, raised_us DESC, id LIMIT 1000",
-        values![],
-    )?;
-    rows.into_iter()
-        .map(|mut row| {
-            let (device, raised): (BoxId, UtcMicros) = (row.take(2)?, row.take(6)?);
-            let ended: Option<UtcMicros> = row.take(7)?;
-            Ok(ListedAlert {
-                id: row.take(0)?,
-                subject: row.take(1)?,
-                box_id: device.to_string(),
-                rule: row.take(3)?,
-                priority: row.take(4)?,
-                technical: row.take(5)?,
-                raised: crate::clock::rfc3339(raised),
-                age_s: now.0.saturating_sub(raised.0) / 1_000_000,
-                ended: ended.map(crate::clock::rfc3339),
-                text_fr: row.take(8)?,
-                text_en: row.take(9)?,
-            })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BoxReading, list, load, save, watch};
+    use super::{BoxReading, load, save, watch};
+    use crate::alerting::rows::list;
     use cardio_alert::{Engine, RuleSet};
     use cardio_core::clock::UtcMicros;
     use cardio_core::ids::BoxId;
