@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_alert::life::{CloseReason, Step};
-use cardio_core::clock::{Clock, ClockReading};
+use cardio_core::clock::{Clock, ClockReading, UtcMicros};
+use cardio_fhir::indicator::{Reporting, measure_report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -28,7 +29,7 @@ use crate::gateway::RunError;
 use crate::inbox::{BoxRow, Inbox};
 use crate::keys::GatewayKeys;
 use crate::keys::ring::Purpose;
-use crate::{alerting, backup, clock, enrol, filing, record};
+use crate::{alerting, backup, clock, enrol, filing, indicators, record};
 
 const REQUEST_MAX_BYTES: u64 = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -130,6 +131,13 @@ pub enum Request {
     RecordsFind {
         /// Logical id of a patient.
         patient: Option<String>,
+    },
+    /// Figures of the team over a time, as a MeasureReport.
+    Indicators {
+        /// From here, in microseconds since 1970.
+        from_us: i64,
+        /// To here, which no longer belongs to it.
+        to_us: i64,
     },
     /// Resources of one patient or acquisition.
     RecordsExport {
@@ -314,11 +322,32 @@ impl Control {
                     .await?;
                 Ok(json!({"schema": "records/1", "acquisitions": found}))
             }
+            Request::Indicators { from_us, to_us } => {
+                self.indicators((UtcMicros(from_us), UtcMicros(to_us)))
+                    .await
+            }
             Request::RecordsExport { root } => {
                 let resources = self.read(move |c| record::export(c, &root)).await?;
                 Ok(json!({"resources": resources}))
             }
         }
+    }
+
+    async fn indicators(&self, (from, to): (UtcMicros, UtcMicros)) -> Result<Value, Refused> {
+        let boxes = self.read(move |c| indicators::boxes(c, (from, to))).await?;
+        let failed = |error: crate::db::DbError| Refused::of(&error, error.code());
+        let lore = self.inbox.lore_async(boxes).await.map_err(failed)?;
+        let figures = self
+            .read(move |c| indicators::figures(c, &lore, (from, to)))
+            .await?;
+        let reporting = Reporting {
+            id: "indicators",
+            reporter: &self.recipient,
+            made: self.clock.read().utc,
+            from,
+            to,
+        };
+        Ok(measure_report(&reporting, &figures))
     }
 
     async fn alert_step(&self, id: String, step: Step) -> Result<Value, Refused> {

@@ -16,6 +16,7 @@
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | `delivery` | messages about alerts to people |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
+//! | `indicators` | figures of the team, from what is filed |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
 //! | [`orders`] | what boxes are told to do |
@@ -44,6 +45,7 @@ pub mod gateway;
 pub mod http;
 pub mod hygiene;
 pub mod inbox;
+mod indicators;
 pub mod keys;
 pub mod mqtt;
 pub mod orders;

@@ -172,6 +172,21 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     assert_eq!(fhir.all("/fhir/Provenance").await.len(), 1);
     assert_eq!(fhir.all("/fhir/Device").await.len(), 2);
 
+    let asked = json!({"verb": "indicators", "from_us": visit::START, "to_us": i64::MAX});
+    let figures = bench.asked(asked).await["ok"].take();
+    let figure = |indicator: &str| {
+        let groups = figures["group"].as_array().unwrap();
+        let group = groups
+            .iter()
+            .find(|one| one["code"]["coding"][0]["code"] == indicator);
+        group.unwrap()["stratifier"][0]["stratum"][0].clone()
+    };
+    assert_eq!(figure("exams")["population"][0]["count"], 1);
+    assert_eq!(figure("first-try-acceptable")["measureScore"]["value"], 1.0);
+    assert_eq!(figure("time-to-first-good")["measureScore"]["value"], 10.0);
+    let nobody = figures.to_string();
+    assert!(!nobody.contains(PATIENT), "{nobody}");
+
     let status = bench.asked(json!({"verb": "status"})).await;
     assert_eq!(status["ok"]["verdict"], "RECEIVING");
     assert_eq!(status["ok"]["counters"]["frames_repeated"], 1);

@@ -148,6 +148,10 @@ pub mod own {
         ALERT_STATUS = "CodeSystem/alert-status";
         /// Why an alert needs nobody any more.
         ALERT_CLOSE_REASON = "CodeSystem/alert-close-reason";
+        /// Figures of the team.
+        INDICATOR = "CodeSystem/indicator";
+        /// The measure that they belong to.
+        TEAM_INDICATORS = "Measure/team-indicators";
         /// Extension: the lead that a component is about, as its MDC code.
         EXT_LEAD = "StructureDefinition/lead";
         /// Extension: the algorithm behind a number, as name/version.

@@ -23,6 +23,7 @@ pub mod device;
 mod element;
 pub mod ids;
 pub mod index;
+pub mod indicator;
 pub mod ins;
 pub mod measure;
 pub mod patient;

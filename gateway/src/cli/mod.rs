@@ -9,6 +9,7 @@ mod config;
 mod duty;
 mod failure;
 mod files;
+mod indicators;
 mod keys;
 mod out;
 mod records;
@@ -82,6 +83,8 @@ enum Verb {
     /// What was filed.
     #[command(subcommand)]
     Records(records::Verb),
+    /// Figures of the team over some days, from what is filed.
+    Indicators(indicators::Arguments),
     /// What the file of a recording says of itself.
     Inspect(files::Inspect),
     /// The same recording in another format.
@@ -128,6 +131,7 @@ impl Verb {
             Self::Duty(verb) => duty::run(&verb, config),
             Self::Rules(verb) => rules::run(&verb, config),
             Self::Records(verb) => records::run(verb, config),
+            Self::Indicators(arguments) => indicators::run(&arguments, config),
             Self::Inspect(arguments) => files::inspect(&arguments),
             Self::Convert(arguments) => files::convert(&arguments),
             Self::Backup(arguments) => backup::run(&arguments, config),

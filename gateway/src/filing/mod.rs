@@ -55,7 +55,7 @@ use crate::inbox::{
 };
 use crate::keys::GatewayKeys;
 pub use exam::ORIGINAL_MEDIA_TYPE;
-pub(crate) use exam::{Exam, each_record};
+pub(crate) use exam::{Exam, each_record, load as load_exam};
 pub(crate) use open::{Opened, OpenedRecord};
 pub(crate) use resources::decoded_windows;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};

@@ -22,6 +22,7 @@ use cardio_fhir::device::{
     sensor_device,
 };
 use cardio_fhir::ids;
+use cardio_fhir::indicator::{Figure, Reporting, measure_report};
 use cardio_fhir::ins::{Ins, InsKind};
 use cardio_fhir::measure::{
     GapFacts, HeartRateFacts, Interpretation, QualityObservationFacts, gap_observation,
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<(String, Value)> {
         reports(&mut all, name, &context);
         alerts(&mut all, name, &context);
     }
+    indicators(&mut all);
     answers(&mut all);
     all
 }
@@ -486,6 +488,33 @@ fn alerts(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         ..facts
     };
     all.push((format!("task-closed-{name}"), task(&closed, &work)));
+}
+
+fn indicators(all: &mut Vec<(String, Value)>) {
+    let reporting = Reporting {
+        id: "indicators",
+        reporter: "PractitionerRole/cardio1",
+        made: after(90_000_000),
+        from: START,
+        to: after(60_000_000),
+    };
+    let figure = |indicator, stratum: &str, numerator, value, unit| Figure {
+        indicator,
+        stratum: stratum.to_owned(),
+        denominator: 4,
+        numerator,
+        value,
+        unit,
+    };
+    let figures = [
+        figure("first-try-acceptable", "ecg-12", Some(3), Some(0.75), "1"),
+        figure("first-try-acceptable", "ecg", Some(0), None, "1"),
+        figure("time-to-first-good", "ecg-12", None, Some(14.5), "s"),
+    ];
+    let report = measure_report(&reporting, &figures);
+    all.push(("measure-report".to_owned(), report));
+    let bare = measure_report(&reporting, &[]);
+    all.push(("measure-report-bare".to_owned(), bare));
 }
 
 fn answers(all: &mut Vec<(String, Value)>) {
