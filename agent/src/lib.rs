@@ -14,6 +14,7 @@
 //! | [`adapters`] | serial ports and the radio as bytes with arrival times |
 //! | [`capture`] | one task per sensor: link, conversation, pipeline |
 //! | [`replay`] | a capture log, played again, and what was found |
+//! | [`fetch`] | one task per sensor whose own recordings are fetched |
 //! | [`pairings`] | which radio sensor belongs to which source |
 //! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod enrolment;
+pub mod fetch;
 pub mod hygiene;
 pub mod ids;
 pub mod import;

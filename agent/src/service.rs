@@ -12,10 +12,12 @@ use std::time::Duration;
 use cardio_core::clock::Clock;
 use cardio_core::ids::SourceId;
 use cardio_core::subject::SubjectRef;
+use cardio_protocol::gatt::GattProfile;
+use cardio_protocol::session::SessionTiming;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
 use cardio_wire::record::EndReason;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::adapters::ble::Radio;
@@ -24,16 +26,17 @@ use crate::capture::{
 };
 use crate::clock::{ClockError, SystemClock};
 use crate::config::device::Device;
-use crate::config::{Config, SourceConfig, SourceKind, rows};
+use crate::config::{Config, RecordingsName, SourceConfig, SourceKind, rows};
 use crate::control::{self, ControlError};
 use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
+use crate::fetch::{FetchReach, FetchTask};
 use crate::ids::RandomIds;
-use crate::import::{Import, ImportError, ImportPlan, OutboxKeep};
+use crate::import::{Import, ImportError, ImportPlan, ImportThread, OutboxKeep};
 use crate::pipeline::{Captured, SourcePlan};
 use crate::recorder::{Kept, Recorder};
 use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
-use crate::status::Board;
+use crate::status::{Board, SourceLine, SourceStatus};
 use crate::tls::TlsError;
 use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
@@ -225,8 +228,8 @@ impl Service<'_> {
         background.spawn(renewal.run());
         let (stop_sources, sources_stop) = watch::channel(None);
         let mut radio = self.start_radio();
-        let mut sources = self.start_sources(&sources_stop, radio.as_ref())?;
         let import = self.start_import()?;
+        let mut sources = self.start_sources(&sources_stop, radio.as_ref(), import.as_ref())?;
         tracing::info!(event = "AgentStarted", sources = self.config.sources.len());
 
         let over = tokio::select! {
@@ -244,10 +247,8 @@ impl Service<'_> {
         stop_sources.send_replace(Some(stop));
         let finished = async {
             while sources.join_next().await.is_some() {}
-            if let Some((stop, ended)) = import {
-                drop(stop);
-                // it says nothing, it goes
-                let _ = ended.await;
+            if let Some(import) = import {
+                import.end().await;
             }
         };
         if tokio::time::timeout(RECORD_LIMIT, finished).await.is_err() {
@@ -324,19 +325,72 @@ impl Service<'_> {
         needed.then(|| Radio::start(adapters, Arc::clone(&self.clock)))
     }
 
+    /// The task that fetches the recordings that a sensor keeps; `None` for a source that the
+    /// configuration's own check would have refused.
+    fn fetch_task(
+        &self,
+        source: &SourceConfig,
+        radio: Option<&Radio>,
+        import: &ImportThread,
+        to_recorder: mpsc::Sender<Captured>,
+        stop: &watch::Receiver<Option<Stop>>,
+    ) -> Option<FetchTask> {
+        let device = Device::by_name(&source.device)?;
+        let name = SourceId::new(&source.name).ok()?;
+        let reach = match device {
+            Device::Ble(profile) => {
+                FetchReach::Ble(ble_reach(&self.config.site.state, &name, profile, radio?))
+            }
+            Device::Console(profile) => FetchReach::Console {
+                port: port_of(source)?,
+                profile,
+            },
+            Device::Serial(_) => return None,
+        };
+        let mut lines = self.board.lines();
+        let place = lines.sources.len();
+        lines.sources.push(fetch_line(source, device));
+        Some(FetchTask {
+            place,
+            source: name,
+            subject: subject_of(source),
+            identity: device.identity(),
+            reach,
+            session: device.keeps()?(SessionTiming::default()),
+            every: self.config.capture.recordings_every.0,
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&self.board),
+            fetched: import.fetched.clone(),
+            import: import.deliveries.clone(),
+            recorder: to_recorder,
+            stop: stop.clone(),
+        })
+    }
+
     /// Starts a task and a recorder per sensor, and ends what no sensor of this
     /// configuration continues.
     fn start_sources(
         &self,
         stop: &watch::Receiver<Option<Stop>>,
         radio: Option<&Radio>,
+        import: Option<&ImportThread>,
     ) -> Result<JoinSet<()>, RunError> {
         let mut notes = self.outbox.open_acquisitions().map_err(RunError::Outbox)?;
-        if self.config.import.folder.is_some() {
-            notes.retain(|note| note.source.as_str() != self.config.import.name);
+        if let Some(import) = import {
+            notes.retain(|note| !import.sources.contains(&note.source));
         }
         let mut tasks = JoinSet::new();
         for (place, source) in self.config.sources.iter().enumerate() {
+            if let (RecordingsName::Fetch, Some(import)) = (source.recordings, import) {
+                let (to_recorder, captured) = mpsc::channel(WAITING_MAX);
+                if let Some(task) = self.fetch_task(source, radio, import, to_recorder, stop) {
+                    let recorder = self.recorder(task.source.clone());
+                    let board = Arc::clone(&self.board);
+                    tasks.spawn(record(recorder, captured, board, place));
+                    tasks.spawn(task.run());
+                }
+                continue;
+            }
             let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
                 continue;
             };
@@ -387,9 +441,9 @@ impl Service<'_> {
         Ok(tasks)
     }
 
-    /// Starts the thread that imports files, if there is a folder for them. It ends when the
-    /// first of what is given back is dropped, and the second then hears of it.
-    fn start_import(&self) -> Result<Option<ImportEnds>, RunError> {
+    /// Starts the thread that imports files, if there is a folder for them or a sensor whose
+    /// recordings are fetched.
+    fn start_import(&self) -> Result<Option<ImportThread>, RunError> {
         let Some(plan) = import_plan(self.config, self.enrolment) else {
             return Ok(None);
         };
@@ -400,16 +454,9 @@ impl Service<'_> {
         let ids = Box::new(RandomIds::new());
         let import = Import::new(plan, keep, Arc::clone(&self.clock), ids);
         let import = import.map_err(RunError::Import)?;
-        let (stop, stopped) = std::sync::mpsc::channel();
-        let (ending, ended) = oneshot::channel::<()>();
-        std::thread::Builder::new()
-            .name("import".to_owned())
-            .spawn(move || {
-                import.run(&stopped);
-                drop(ending);
-            })
-            .map_err(process("start the import"))?;
-        Ok(Some((stop, ended)))
+        ImportThread::start(import)
+            .map(Some)
+            .map_err(process("start the import"))
     }
 
     fn recorder(&self, source: SourceId) -> Recorder<OutboxSink> {
@@ -467,15 +514,21 @@ async fn until(limit: Option<Duration>) {
     }
 }
 
-/// Ends the import when dropped, and hears that it has ended.
-type ImportEnds = (std::sync::mpsc::Sender<()>, oneshot::Receiver<()>);
-
-/// What the import is told; `None` without a folder.
+/// What the import is told; `None` without a folder and without a sensor that gives recordings.
 fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
     let import = &config.import;
     let subject = import.subject.as_deref();
+    let mut sources = config.sources.iter();
+    let fetched = |source: &&SourceConfig| source.recordings == RecordingsName::Fetch;
+    let sensors: Vec<SourceId> = sources
+        .by_ref()
+        .filter(fetched)
+        .filter_map(|source| SourceId::new(&source.name).ok())
+        .collect();
+    (import.folder.is_some() || !sensors.is_empty()).then_some(())?;
     Some(ImportPlan {
-        folder: import.folder.clone()?,
+        folder: import.folder.clone(),
+        sensors,
         state: config.site.state.clone(),
         quiet_for: import.quiet_for.0,
         resume_within: config.capture.resume_within.0,
@@ -498,13 +551,43 @@ pub(crate) fn reach_of(
             port: port_of(source)?,
             profile,
         }),
-        Device::Ble(profile) => Reach::Ble(BleReach {
-            radio: radio?.clone(),
-            state: state.to_owned(),
-            source: plan.source.clone(),
-            profile,
-        }),
+        Device::Ble(profile) => Reach::Ble(ble_reach(state, &plan.source, profile, radio?)),
+        Device::Console(_) => return None,
     })
+}
+
+fn ble_reach(
+    state: &Path,
+    source: &SourceId,
+    profile: &'static GattProfile,
+    radio: &Radio,
+) -> BleReach {
+    BleReach {
+        radio: radio.clone(),
+        state: state.to_owned(),
+        source: source.clone(),
+        profile,
+    }
+}
+
+/// The line of a sensor whose recordings are fetched, before anything happened.
+fn fetch_line(source: &SourceConfig, device: Device) -> SourceLine {
+    SourceLine {
+        status: SourceStatus {
+            name: source.name.clone(),
+            device: device.name().to_owned(),
+            link: device.kind().name().to_owned(),
+            stream: "recordings".to_owned(),
+            assigned: source.subject.is_some(),
+            ..SourceStatus::default()
+        },
+        last_frame_us: None,
+    }
+}
+
+fn subject_of(source: &SourceConfig) -> Option<SubjectRef> {
+    let subject = source.subject.as_deref();
+    subject.and_then(|subject| SubjectRef::new(subject).ok())
 }
 
 /// How the port of a serial source is named.
@@ -527,10 +610,7 @@ pub(crate) fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<
         device,
         signal: device.signal()?,
         rows: rows::of(device, source.leads.as_deref()).ok()?,
-        subject: source
-            .subject
-            .as_deref()
-            .and_then(|subject| SubjectRef::new(subject).ok()),
+        subject: subject_of(source),
         attendance: source.attendance.into(),
         resume_within,
     })

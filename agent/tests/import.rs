@@ -130,7 +130,8 @@ impl Bench {
 
     fn import(&self) -> Import<Shelf> {
         let plan = ImportPlan {
-            folder: self.drop_folder(),
+            folder: Some(self.drop_folder()),
+            sensors: Vec::new(),
             state: self.dir.path().join("state"),
             quiet_for: Duration::from_secs(5),
             resume_within: Duration::from_secs(600),

@@ -99,7 +99,7 @@ impl Linked {
         connect(&found).await;
         Self {
             values: found.notifications().await.unwrap(),
-            session: (by_name(profile).unwrap().session)(SessionTiming::default()),
+            session: (by_name(profile).unwrap().session.unwrap())(SessionTiming::default()),
             found,
         }
     }

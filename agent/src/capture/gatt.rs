@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use cardio_core::clock::{BoxInstant, Clock};
 use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::decoder::DecoderEvent;
-use cardio_protocol::gatt::{GattAction, GattProfile, GattSession};
-use cardio_protocol::session::{SessionError, SessionState, SessionTiming};
+use cardio_protocol::gatt::{GattAction, GattSession};
+use cardio_protocol::session::{SessionError, SessionState};
 
 use super::connection::{Connection, Conversation, Heard, Lost};
 use super::tape::Tape;
@@ -40,19 +40,19 @@ impl From<BleError> for Lost {
 
 impl GattConnection {
     /// A conversation on `link` that has not begun.
-    pub(crate) fn new(link: Link, profile: &'static GattProfile, tape: Tape) -> Self {
+    pub(crate) fn new(link: Link, session: Box<dyn GattSession>, tape: Tape) -> Self {
         Self {
             link,
-            talk: Talk::new(profile),
+            talk: Talk::new(session),
             tape,
         }
     }
 }
 
 impl Talk {
-    pub(super) fn new(profile: &'static GattProfile) -> Self {
+    pub(super) fn new(session: Box<dyn GattSession>) -> Self {
         Self {
-            session: (profile.session)(SessionTiming::default()),
+            session,
             pending: VecDeque::new(),
             events: Vec::new(),
             heard: Heard::default(),
@@ -170,6 +170,7 @@ mod tests {
     use crate::testing::start_of_time;
     use cardio_protocol::decoder::{Aside, FrameRows};
     use cardio_protocol::gatt::{GattPeripheral, Notification, by_name};
+    use cardio_protocol::session::SessionTiming;
 
     /// Carries actions and values to and fro until both sides are quiet.
     fn converse(talk: &mut Talk, device: &mut dyn GattPeripheral) {
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn a_strap_says_who_it_is_before_its_first_frame() {
         let profile = by_name("polar-pmd").unwrap();
-        let mut talk = Talk::new(profile);
+        let mut talk = Talk::new(profile.session.unwrap()(SessionTiming::default()));
         let mut strap = (profile.peripheral)();
         talk.pending = talk.session.start(start_of_time().box_instant).into();
         converse(&mut talk, &mut *strap);

@@ -36,7 +36,8 @@ use crate::backoff::Backoff;
 use crate::ids::Ids;
 use crate::pipeline::{Captured, SourcePlan};
 use crate::status::Board;
-use connection::{Connection, Lost};
+use connection::Connection;
+pub(crate) use connection::Lost;
 use course::Course;
 use outlet::Outlet;
 
@@ -94,7 +95,7 @@ pub struct SourceTask {
 }
 
 /// Waits until capture must stop, or nobody is left to say so.
-async fn told_to_stop(stop: &mut watch::Receiver<Option<Stop>>) {
+pub(crate) async fn told_to_stop(stop: &mut watch::Receiver<Option<Stop>>) {
     let _ = stop.wait_for(Option::is_some).await;
 }
 

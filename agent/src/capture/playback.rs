@@ -16,6 +16,7 @@ use cardio_core::clock::{ClockReading, UtcMicros};
 use cardio_core::ids::SourceId;
 use cardio_protocol::capture::{CaptureEntry, CaptureEvent, CaptureHead};
 use cardio_protocol::gatt::{GattAction, Uuid};
+use cardio_protocol::session::SessionTiming;
 use cardio_wire::record::EndReason;
 
 use super::connection::{Conversation, Heard, Lost};
@@ -244,9 +245,16 @@ impl Playback {
     }
 
     fn connect(&mut self, at: ClockReading) {
-        let mut talk = match self.device {
-            Device::Serial(profile) => Talk::Stream(stream::Talk::new(profile)),
-            Device::Ble(profile) => Talk::Gatt(gatt::Talk::new(profile)),
+        let talk = match self.device {
+            Device::Serial(profile) => Some(Talk::Stream(stream::Talk::new(profile))),
+            Device::Ble(profile) => profile
+                .session
+                .map(|session| Talk::Gatt(gatt::Talk::new(session(SessionTiming::default())))),
+            Device::Console(_) => None,
+        };
+        let Some(mut talk) = talk else {
+            self.misplaced();
+            return;
         };
         self.wishes.forget();
         self.course.wait(at);

@@ -6,12 +6,13 @@ use cardio_core::ids::SourceId;
 use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::gatt::GattProfile;
 use cardio_protocol::profile::Profile;
+use cardio_protocol::session::SessionTiming;
 
 use super::connection::Lost;
 use super::gatt::GattConnection;
 use super::stream::StreamConnection;
 use super::tape::Tape;
-use crate::adapters::ble::{Expected, Radio};
+use crate::adapters::ble::{Address, Expected, Link, Radio};
 use crate::adapters::serial::Port;
 use crate::adapters::serial::usb::UsbIdentity;
 use crate::pairings::Pairings;
@@ -62,20 +63,28 @@ pub struct BleReach {
     pub profile: &'static GattProfile,
 }
 
-impl SerialReach {
-    /// Opens the port. What passes is noted on `tape`.
-    pub(super) fn open(&self, tape: &Tape) -> Result<StreamConnection, Lost> {
-        let path = match &self.port {
-            PortName::Path(path) => path.clone(),
-            PortName::Usb { identity, root } => identity.find(root).map_err(|err| Lost {
+impl PortName {
+    /// Opens the port, and says which file it is now.
+    pub(crate) fn open(&self, baud: u32) -> Result<(Port, PathBuf), Lost> {
+        let path = match self {
+            Self::Path(path) => path.clone(),
+            Self::Usb { identity, root } => identity.find(root).map_err(|err| Lost {
                 code: err.code(),
                 detail: err.to_string(),
             })?,
         };
-        let port = Port::open(&path, self.profile.baud).map_err(|err| Lost {
+        let port = Port::open(&path, baud).map_err(|err| Lost {
             code: err.code(),
             detail: err.to_string(),
         })?;
+        Ok((port, path))
+    }
+}
+
+impl SerialReach {
+    /// Opens the port. What passes is noted on `tape`.
+    pub(super) fn open(&self, tape: &Tape) -> Result<StreamConnection, Lost> {
+        let (port, path) = self.port.open(self.profile.baud)?;
         let via = path.display().to_string();
         tape.note(|| CaptureEvent::Connected { via });
         Ok(StreamConnection::new(port, self.profile, tape.clone()))
@@ -85,6 +94,19 @@ impl SerialReach {
 impl BleReach {
     /// Connects the sensor. What passes is noted on `tape`.
     pub(super) async fn open(&self, tape: &Tape) -> Result<GattConnection, Lost> {
+        let session = self.profile.session.ok_or_else(|| Lost {
+            code: "source.no_stream",
+            detail: format!("{} sends no stream", self.profile.name),
+        })?;
+        let (link, address) = self.connect().await?;
+        let via = address.to_string();
+        tape.note(|| CaptureEvent::Connected { via });
+        let session = session(SessionTiming::default());
+        Ok(GattConnection::new(link, session, tape.clone()))
+    }
+
+    /// Connects the sensor that is paired with the source.
+    pub(crate) async fn connect(&self) -> Result<(Link, Address), Lost> {
         let pairings = Pairings::load(&self.state).map_err(|err| Lost {
             code: err.code(),
             detail: err.to_string(),
@@ -105,10 +127,7 @@ impl BleReach {
             serial: paired.serial.clone(),
             bonded: paired.bonded,
         };
-        let link = self.radio.connect(expected).await?;
-        let via = paired.address.to_string();
-        tape.note(|| CaptureEvent::Connected { via });
-        Ok(GattConnection::new(link, self.profile, tape.clone()))
+        Ok((self.radio.connect(expected).await?, paired.address))
     }
 }
 

@@ -7,7 +7,10 @@ use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::rate::SamplingRate;
 use cardio_core::sample::Adu;
 use cardio_protocol::gatt::{self, GattProfile};
+use cardio_protocol::kept::KeptSession;
 use cardio_protocol::profile::{self, Profile};
+use cardio_protocol::session::SessionTiming;
+use cardio_protocol::smp_records;
 
 use super::SourceKind;
 
@@ -18,7 +21,12 @@ pub enum Device {
     Serial(&'static Profile),
     /// On Bluetooth Low Energy.
     Ble(&'static GattProfile),
+    /// On a serial console over which its recordings are fetched as over the air.
+    Console(&'static GattProfile),
 }
+
+/// Makes the box's side of a device's memory.
+pub type MakeKept = fn(SessionTiming) -> Box<dyn KeptSession>;
 
 /// How a device samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,11 +42,13 @@ pub struct Signal {
 }
 
 impl Device {
-    /// Every device that sends a waveform.
+    /// Every device that sends a waveform or keeps recordings.
     pub fn all() -> impl Iterator<Item = Self> {
         let serial = profile::ALL.into_iter().map(Self::Serial);
+        let console = [Self::Console(&smp_records::PROFILE)];
         let ble = gatt::ALL.into_iter().map(Self::Ble);
-        serial.chain(ble).filter(|device| device.signal().is_some())
+        let all = serial.chain(console).chain(ble);
+        all.filter(|device| device.signal().is_some() || device.keeps().is_some())
     }
 
     /// The device of a stable name.
@@ -51,13 +61,22 @@ impl Device {
         match self {
             Self::Serial(profile) => profile.name,
             Self::Ble(profile) => profile.name,
+            Self::Console(_) => "smp-console",
+        }
+    }
+
+    /// How its recordings are fetched; `None` for one that keeps none.
+    pub fn keeps(self) -> Option<MakeKept> {
+        match self {
+            Self::Serial(_) => None,
+            Self::Ble(profile) | Self::Console(profile) => profile.kept,
         }
     }
 
     /// The link that it is on.
     pub const fn kind(self) -> SourceKind {
         match self {
-            Self::Serial(_) => SourceKind::Serial,
+            Self::Serial(_) | Self::Console(_) => SourceKind::Serial,
             Self::Ble(_) => SourceKind::Ble,
         }
     }
@@ -71,6 +90,7 @@ impl Device {
                 modulus: profile.modulus,
                 rails: profile.rails,
             }),
+            Self::Console(_) => None,
             Self::Ble(profile) => profile.signal.map(|signal| Signal {
                 rate: signal.rate(),
                 integrity: signal.integrity,
@@ -84,7 +104,7 @@ impl Device {
     pub fn waveforms(self) -> Vec<WaveformSpec> {
         match self {
             Self::Serial(profile) => profile.waveforms(),
-            Self::Ble(profile) => profile
+            Self::Ble(profile) | Self::Console(profile) => profile
                 .signal
                 .map(|signal| signal.waveforms())
                 .unwrap_or_default(),
@@ -95,7 +115,7 @@ impl Device {
     pub fn identity(self) -> DeviceIdentity {
         match self {
             Self::Serial(profile) => profile.identity(),
-            Self::Ble(profile) => DeviceIdentity {
+            Self::Ble(profile) | Self::Console(profile) => DeviceIdentity {
                 maker: Some(profile.maker.to_owned()).filter(|maker| !maker.is_empty()),
                 model: Some(profile.model.to_owned()),
                 ..DeviceIdentity::default()
@@ -113,12 +133,18 @@ mod tests {
         let kind = |name| Device::by_name(name).map(Device::kind);
         assert_eq!(kind("openbci-cyton"), Some(SourceKind::Serial));
         assert_eq!(kind("polar-pmd"), Some(SourceKind::Ble));
+        assert_eq!(kind("smp-console"), Some(SourceKind::Serial));
+        assert_eq!(kind("smp-records"), Some(SourceKind::Ble));
         assert_eq!(kind("sig-hrs"), None);
     }
 
     #[test]
-    fn every_device_has_rows_and_a_rate() {
+    fn every_device_has_rows_and_a_rate_or_keeps_recordings() {
         for device in Device::all() {
+            if device.signal().is_none() {
+                assert!(device.keeps().is_some(), "{}", device.name());
+                continue;
+            }
             assert!(!device.waveforms().is_empty(), "{}", device.name());
             assert!(device.signal().unwrap().rate.as_hz() > 0.0);
         }

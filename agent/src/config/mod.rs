@@ -76,6 +76,8 @@ pub struct CaptureConfig {
     pub silent_after: Span,
     /// The Bluetooth adapters to use, such as `hci0`; all without any.
     pub adapters: Vec<String>,
+    /// How long a sensor whose recordings were fetched is left alone.
+    pub recordings_every: Span,
 }
 
 /// The outbox: `[store]`.
@@ -136,6 +138,20 @@ pub struct SourceConfig {
     /// Whether a person stands beside the patient.
     #[serde(default)]
     pub attendance: AttendanceName,
+    /// What becomes of the recordings that it keeps in its own memory.
+    #[serde(default)]
+    pub recordings: RecordingsName,
+}
+
+/// What a box does with the recordings that a sensor keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingsName {
+    /// It leaves them where they are, and captures what the sensor streams.
+    #[default]
+    Leave,
+    /// It fetches them, and captures no stream.
+    Fetch,
 }
 
 /// How a source is reached.
@@ -205,6 +221,7 @@ impl Default for CaptureConfig {
             resume_within: Span(Duration::from_secs(600)),
             silent_after: Span(Duration::from_secs(3)),
             adapters: Vec::new(),
+            recordings_every: Span(Duration::from_secs(60)),
         }
     }
 }
@@ -409,8 +426,9 @@ impl Config {
                     return Err(bad(key("path"), why.to_owned(), None));
                 }
             }
-            rows::of(device, source.leads.as_deref())
-                .map_err(|err| bad(key("leads"), err.to_string(), None))?;
+            if let Err((name, why)) = check_takes(source, device) {
+                return Err(bad(key(name), why, None));
+            }
         }
         Ok(())
     }
@@ -457,6 +475,29 @@ fn check_device(source: &SourceConfig) -> Result<Device, (String, Option<String>
         return Err((why, None));
     }
     Ok(device)
+}
+
+/// Whether the device has what the source is to take of it; else the key and what is wrong.
+fn check_takes(source: &SourceConfig, device: Device) -> Result<(), (&'static str, String)> {
+    let name = device.name();
+    match source.recordings {
+        RecordingsName::Fetch if device.keeps().is_none() => Err((
+            "recordings",
+            format!("{name} keeps no recordings that can be fetched"),
+        )),
+        RecordingsName::Fetch if source.leads.is_some() => {
+            let why = "what a kept recording shows stands in the recording";
+            Err(("leads", why.to_owned()))
+        }
+        RecordingsName::Fetch => Ok(()),
+        RecordingsName::Leave if device.signal().is_none() => {
+            let why = format!("{name} sends no stream; its recordings can only be fetched");
+            Err(("recordings", why))
+        }
+        RecordingsName::Leave => rows::of(device, source.leads.as_deref())
+            .map(drop)
+            .map_err(|err| ("leads", err.to_string())),
+    }
 }
 
 /// Our name for what figment found.

@@ -4,11 +4,12 @@
 //! - `done HASH`: everything of this content is in the outbox.
 //! - `ending ACQUISITION`: its last record is offered next. If the outbox then knows no open
 //!   acquisition of that name, the record was kept.
+//! - `fetched MARK`: everything of the recording that its sensor calls so is in the outbox.
 //! - `lost ACQUISITION`: it was ended without its file; the file begins another one.
 //!
 //! A line that was cut by a power loss is no line. Deliberately absent: names of files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,10 +18,11 @@ use std::path::{Path, PathBuf};
 use cardio_core::ids::{AcquisitionId, BoxId};
 use ring::digest::{Context, SHA256};
 
-use super::ImportError;
+use super::{ImportError, Mark};
 
 /// Name of the ledger in the state directory.
 const FILE: &str = "imports";
+const FETCHED: &str = "fetched";
 
 /// The lines, and where more go.
 #[derive(Debug)]
@@ -70,6 +72,25 @@ impl Ledger {
     /// Remembers that everything of this content is in the outbox.
     pub(super) fn done(&mut self, content: &[u8; 32]) -> Result<(), ImportError> {
         self.add(done_line(content))
+    }
+
+    /// Remembers that a sensor's recording is in the outbox.
+    pub(super) fn fetched(&mut self, mark: &Mark) -> Result<(), ImportError> {
+        self.add(hash_line(FETCHED, &mark.0))
+    }
+
+    /// The recordings of sensors that are in the outbox.
+    pub(super) fn all_fetched(&self) -> BTreeSet<Mark> {
+        let mark = |line: &String| {
+            let (word, digits) = line.split_once(' ')?;
+            let mut mark = [0; 32];
+            for (place, byte) in mark.iter_mut().enumerate() {
+                let at = place.checked_mul(2)?;
+                *byte = u8::from_str_radix(digits.get(at..at.checked_add(2)?)?, 16).ok()?;
+            }
+            (word == FETCHED).then_some(Mark(mark))
+        };
+        self.lines.iter().filter_map(mark).collect()
     }
 
     /// Whether the last record of this acquisition was offered.
@@ -123,8 +144,12 @@ impl Ledger {
 }
 
 fn done_line(content: &[u8; 32]) -> String {
-    let digits = content.iter().map(|byte| format!("{byte:02x}"));
-    format!("done {}", digits.collect::<String>())
+    hash_line("done", content)
+}
+
+fn hash_line(word: &str, hash: &[u8; 32]) -> String {
+    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+    format!("{word} {}", digits.collect::<String>())
 }
 
 /// A UUID of version 8 (RFC 9562, 5.8) from all that makes the acquisition what it is.
@@ -149,7 +174,7 @@ fn name(device: &BoxId, content: &[u8; 32], part: usize, attempt: u64) -> Acquis
 
 #[cfg(test)]
 mod tests {
-    use super::{BoxId, FILE, Ledger};
+    use super::{BoxId, FILE, Ledger, Mark};
 
     const BOX: BoxId = BoxId([7; 16]);
 
@@ -163,6 +188,18 @@ mod tests {
         let ledger = Ledger::open(state.path()).unwrap();
         assert!(ledger.is_ending(id) && ledger.is_done(&[1; 32]));
         assert!(!ledger.is_done(&[2; 32]));
+    }
+
+    #[test]
+    fn a_recording_of_a_sensor_is_known_again_by_all_that_the_sensor_says_of_it() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(state.path()).unwrap();
+        let mark = Mark::of(["unit", "r1"]);
+        ledger.fetched(&mark).unwrap();
+        ledger.done(&[1; 32]).unwrap();
+        let known = Ledger::open(state.path()).unwrap().all_fetched();
+        assert_eq!(known.into_iter().collect::<Vec<_>>(), [mark]);
+        assert_ne!(mark, Mark::of(["unitr", "1"]));
     }
 
     #[test]

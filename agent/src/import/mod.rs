@@ -1,5 +1,6 @@
 //! Files of recorders become acquisitions: whatever lies complete in the drop folder is
-//! read, sealed record by record, and put aside as done or as refused with the reason.
+//! read, sealed record by record, and put aside as done or as refused with the reason. What
+//! sensors kept and gave ([`Delivery`]) goes the same way, out of memory.
 //!
 //! - The folder belongs on the recorder's own storage or on a disk that is encrypted: this
 //!   program copies no file, it renames, so what lies there in the clear stays there.
@@ -15,11 +16,14 @@
 //! keeps them.
 
 mod carry;
+mod delivery;
 mod folder;
 mod ledger;
 mod source;
 mod start;
+mod thread;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -28,10 +32,10 @@ use std::time::Duration;
 use cardio_core::acquisition::Attendance;
 use cardio_core::clock::{BoxInstant, Clock, UtcMicros};
 use cardio_core::ids::{BoxId, SourceId};
-use cardio_core::recording::Recording;
 use cardio_core::subject::SubjectRef;
 use cardio_formats::parts::{Part, PartError, Told, parts};
-use cardio_formats::survey::survey;
+use cardio_formats::source::Source;
+use cardio_formats::survey::{Survey, survey};
 use cardio_formats::{FormatError, ReadOptions, read};
 use cardio_store::{OpenAcquisition, Outbox, OutboxError};
 use cardio_wire::lane::Lane;
@@ -40,10 +44,12 @@ use tokio::sync::Notify;
 
 use crate::ids::Ids;
 use carry::Carrier;
+pub use delivery::{Delivered, Delivery, Mark};
 use folder::{Candidate, Folder};
 use ledger::Ledger;
 use source::Noted;
 use start::start;
+pub use thread::ImportThread;
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,8 +57,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What an import is told.
 #[derive(Clone, Debug)]
 pub struct ImportPlan {
-    /// The drop folder.
-    pub folder: PathBuf,
+    /// The drop folder, if there is one.
+    pub folder: Option<PathBuf>,
+    /// Sensors whose own recordings are delivered.
+    pub sensors: Vec<SourceId>,
     /// The directory of everything that the agent writes.
     pub state: PathBuf,
     /// How long the folder must be quiet.
@@ -68,13 +76,21 @@ pub struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// What every acquisition of a file is told.
+    /// What every acquisition of a file in the folder is told.
     fn told(&self) -> Told {
-        Told {
-            subject: self.subject.clone(),
-            source: self.source.clone(),
-            attendance: Attendance::Unattended,
-        }
+        told(&self.source, self.subject.as_ref())
+    }
+
+    fn is_ours(&self, source: &SourceId) -> bool {
+        *source == self.source || self.sensors.contains(source)
+    }
+}
+
+fn told(source: &SourceId, subject: Option<&SubjectRef>) -> Told {
+    Told {
+        subject: subject.cloned(),
+        source: source.clone(),
+        attendance: Attendance::Unattended,
     }
 }
 
@@ -154,22 +170,23 @@ impl ImportError {
 /// A file that is being imported.
 struct OneFile<'a> {
     name: &'a str,
-    files: Arc<Noted>,
+    files: Arc<dyn Source>,
     content: [u8; 32],
-    recording: &'a Recording,
+    told: Told,
+    found: &'a Survey,
     start: UtcMicros,
 }
 
-/// Imports what lies in a folder until it is told to stop.
+/// Imports what lies in a folder, and what is delivered, until it is told to stop.
 pub struct Import<K> {
     plan: ImportPlan,
     keep: K,
     clock: Arc<dyn Clock>,
     ids: Box<dyn Ids>,
-    folder: Folder,
+    folder: Option<Folder>,
     ledger: Ledger,
-    /// Since when an acquisition waits for a file that is not there.
-    waiting: Option<BoxInstant>,
+    /// Since when an acquisition of a source waits for a file that is not there.
+    waiting: BTreeMap<SourceId, BoxInstant>,
     /// The code of the last failure, so that each is logged once.
     failing: Option<&'static str>,
 }
@@ -186,21 +203,29 @@ impl<K: Keep> Import<K> {
         ids: Box<dyn Ids>,
     ) -> Result<Self, ImportError> {
         Ok(Self {
-            folder: Folder::new(&plan.folder, plan.quiet_for),
+            folder: plan
+                .folder
+                .as_deref()
+                .map(|folder| Folder::new(folder, plan.quiet_for)),
             ledger: Ledger::open(&plan.state)?,
             plan,
             keep,
             clock,
             ids,
-            waiting: None,
+            waiting: BTreeMap::new(),
             failing: None,
         })
     }
 
-    /// Looks again and again until the other end of `stop` is gone.
-    pub fn run(mut self, stop: &Receiver<()>) {
-        while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(LOOK) {
-            self.look(&|| !matches!(stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)));
+    /// Takes what is delivered and looks again and again, until `stopped` says so or nobody
+    /// can deliver any more.
+    pub fn run(mut self, deliveries: &Receiver<Delivery>, stopped: &dyn Fn() -> bool) {
+        while !stopped() {
+            match deliveries.recv_timeout(LOOK) {
+                Ok(delivery) => self.deliver(delivery, stopped),
+                Err(RecvTimeoutError::Timeout) => self.look(stopped),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 
@@ -220,7 +245,11 @@ impl<K: Keep> Import<K> {
 
     fn look_once(&mut self, stopped: &dyn Fn() -> bool) -> Result<(), ImportError> {
         let now = self.clock.read().box_instant;
-        let Some(candidates) = self.folder.look(now)? else {
+        let candidates = match &mut self.folder {
+            Some(folder) => folder.look(now)?,
+            None => Some(Vec::new()),
+        };
+        let Some(candidates) = candidates else {
             return Ok(());
         };
         let mut taken: Vec<String> = Vec::new();
@@ -233,8 +262,11 @@ impl<K: Keep> Import<K> {
                 Ok(()) => {}
                 Err(err) if self.is_final(&err, &candidate) => {
                     tracing::warn!(event = "ImportFileRefused", code = err.code());
-                    self.tell("import.refused", err.code().to_owned())?;
-                    self.folder.refuse(&candidate.name, &err)?;
+                    let source = self.plan.source.clone();
+                    self.tell("import.refused", &source, err.code().to_owned())?;
+                    if let Some(folder) = &mut self.folder {
+                        folder.refuse(&candidate.name, &err)?;
+                    }
                 }
                 Err(err @ ImportError::File(_)) => later = Err(err),
                 Err(err) => return Err(err),
@@ -250,8 +282,9 @@ impl<K: Keep> Import<K> {
     fn is_final(&self, err: &ImportError, candidate: &Candidate) -> bool {
         match err {
             ImportError::File(PartError::Format(FormatError::Open { source, .. })) => {
+                let folder = self.plan.folder.as_deref();
                 source.kind() == std::io::ErrorKind::NotFound
-                    && self.plan.folder.join(&candidate.name).exists()
+                    && folder.is_some_and(|folder| folder.join(&candidate.name).exists())
             }
             ImportError::File(PartError::Format(FormatError::Read { .. }) | PartError::Changed) => {
                 false
@@ -269,7 +302,10 @@ impl<K: Keep> Import<K> {
         taken: &mut Vec<String>,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), ImportError> {
-        let files = Arc::new(Noted::new(&self.plan.folder));
+        let Some(folder) = self.plan.folder.clone() else {
+            return Ok(());
+        };
+        let files = Arc::new(Noted::new(&folder));
         let opened = read::open(files.clone(), &candidate.name, ReadOptions::default());
         let found = opened.and_then(|reader| survey(reader, &mut |_| {}));
         taken.push(candidate.name.clone());
@@ -278,40 +314,56 @@ impl<K: Keep> Import<K> {
         taken.extend(own.iter().cloned());
         let content = files.digest().map_err(|source| ImportError::Disk {
             act: "read",
-            path: self.plan.folder.clone(),
+            path: folder,
             source,
         })?;
-        if self.ledger.is_done(&content) {
-            tracing::info!(event = "ImportFileRepeated");
-            return self.folder.done(&own);
-        }
-        let parts = parts(&found)?;
         let file = OneFile {
             name: &candidate.name,
             files,
             content,
-            recording: &found.recording,
+            told: self.plan.told(),
             start: start(&found, candidate.modified_us),
+            found: &found,
         };
-        for (place, part) in parts.iter().enumerate() {
-            self.carry(&file, place, part, stopped)?;
+        self.take_in(&file, stopped)?;
+        match &mut self.folder {
+            Some(folder) => folder.done(&own),
+            None => Ok(()),
         }
-        self.ledger.done(&content)?;
-        self.waiting = None;
+    }
+
+    /// Makes everything of a file durable in the outbox, once however often it comes, and
+    /// says how many samples it has.
+    fn take_in(
+        &mut self,
+        file: &OneFile<'_>,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<u64, ImportError> {
+        let parts = parts(file.found)?;
         let samples: u64 = parts.iter().map(Part::samples).sum();
+        if self.ledger.is_done(&file.content) {
+            tracing::info!(event = "ImportFileRepeated");
+            return Ok(samples);
+        }
+        for (place, part) in parts.iter().enumerate() {
+            self.carry(file, place, part, stopped)?;
+        }
+        self.ledger.done(&file.content)?;
+        self.waiting.remove(&file.told.source);
+        let recording = &file.found.recording;
         let detail = format!(
             "{}: {} acquisition(s), {samples} samples, {} mark(s) stay in the file",
-            found.recording.format,
+            recording.format,
             parts.len(),
-            found.recording.annotations.len()
+            recording.annotations.len()
         );
         tracing::info!(
             event = "ImportFileDone",
             acquisitions = parts.len(),
             samples
         );
-        self.tell("import.done", detail)?;
-        self.folder.done(&own)
+        self.tell("import.done", &file.told.source, detail)?;
+        Ok(samples)
     }
 
     fn carry(
@@ -337,7 +389,7 @@ impl<K: Keep> Import<K> {
             ledger: &mut self.ledger,
             start: file.start,
             part,
-            acquisition: part.acquisition(id, &self.plan.told(), file.recording),
+            acquisition: part.acquisition(id, &file.told, &file.found.recording),
             made: Vec::new(),
         }
         .carry(reader.map_err(PartError::Format)?, note.as_ref(), stopped)
@@ -346,24 +398,21 @@ impl<K: Keep> Import<K> {
     /// Ends acquisitions whose file has been away for too long.
     fn give_up_if_away(&mut self, now: BoxInstant) -> Result<(), ImportError> {
         let mut notes = self.keep.open().map_err(ImportError::Outbox)?;
-        notes.retain(|note| note.source == self.plan.source);
-        if notes.is_empty() {
-            self.waiting = None;
-            return Ok(());
-        }
-        let since = *self.waiting.get_or_insert(now);
-        let away_us = now.micros_since(&since).unwrap_or(0);
-        if Duration::from_micros(away_us) <= self.plan.resume_within {
-            return Ok(());
-        }
+        notes.retain(|note| self.plan.is_ours(&note.source));
+        self.waiting
+            .retain(|source, _| notes.iter().any(|note| note.source == *source));
         for note in notes {
+            let since = *self.waiting.entry(note.source.clone()).or_insert(now);
+            let away_us = now.micros_since(&since).unwrap_or(0);
+            if Duration::from_micros(away_us) <= self.plan.resume_within {
+                continue;
+            }
             self.ledger.lost(note.acquisition)?;
             let ended = carry::ended(&note, self.head(), EndReason::SourceLost);
             self.keep
                 .keep(Lane::Bulk, vec![ended])
                 .map_err(ImportError::Outbox)?;
         }
-        self.waiting = None;
         Ok(())
     }
 
@@ -376,11 +425,16 @@ impl<K: Keep> Import<K> {
     }
 
     /// Tells the gateway, without names of files: they may name a patient.
-    fn tell(&mut self, code: &'static str, detail: String) -> Result<(), ImportError> {
+    fn tell(
+        &mut self,
+        code: &'static str,
+        source: &SourceId,
+        detail: String,
+    ) -> Result<(), ImportError> {
         let record = Record::BoxEvent(BoxEventV1 {
             head: self.head(),
             code: code.to_owned(),
-            source: Some(self.plan.source.clone()),
+            source: Some(source.clone()),
             detail,
         });
         self.keep

@@ -29,6 +29,7 @@ use cardio_wire::record::{EndReason, HeartRateFactsV1, QualityFactsV1};
 
 use crate::recorder::Tally;
 
+pub(crate) use source::note_identity;
 pub use source::{SourceFacts, SourcePipeline, SourcePlan};
 
 /// What comes out of the pipeline of one source, in the order in which it is to be kept.

@@ -98,6 +98,24 @@ struct Running {
     block: Option<SampleBlock>,
 }
 
+/// Takes what a device says of who it is.
+pub(crate) fn note_identity(identity: &mut DeviceIdentity, aside: &Aside) {
+    match aside {
+        Aside::SystemId(id) => identity.system_id = Some(*id),
+        Aside::Identity { field, text } => {
+            let kept = match *field {
+                "maker" => &mut identity.maker,
+                "model" => &mut identity.model,
+                "serial" => &mut identity.serial,
+                "firmware" => &mut identity.firmware,
+                _ => return,
+            };
+            *kept = Some(text.chars().take(IDENTITY_MAX_CHARS).collect());
+        }
+        _ => {}
+    }
+}
+
 impl SourcePipeline {
     /// A pipeline. `note` is what the last run of the agent left of an acquisition that it
     /// did not end.
@@ -116,18 +134,7 @@ impl SourcePipeline {
     pub fn note(&mut self, aside: &Aside) {
         match aside {
             Aside::Battery { percent } => self.battery_percent = Some(*percent),
-            Aside::SystemId(id) => self.identity.system_id = Some(*id),
-            Aside::Identity { field, text } => {
-                let kept = match *field {
-                    "maker" => &mut self.identity.maker,
-                    "model" => &mut self.identity.model,
-                    "serial" => &mut self.identity.serial,
-                    "firmware" => &mut self.identity.firmware,
-                    _ => return,
-                };
-                *kept = Some(text.chars().take(IDENTITY_MAX_CHARS).collect());
-            }
-            _ => {}
+            other => note_identity(&mut self.identity, other),
         }
     }
 

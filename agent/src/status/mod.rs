@@ -107,6 +107,8 @@ pub enum LinkState {
     Waiting,
     /// Valid frames come.
     Streaming,
+    /// A recording that the sensor keeps is being fetched.
+    Fetching,
     /// The port is open, and nothing comes.
     Silent,
     /// Bytes come, and none of them is a valid frame: wrong device or wrong speed.
@@ -124,6 +126,7 @@ impl LinkState {
             Self::Opening => "opening",
             Self::Waiting => "waiting",
             Self::Streaming => "streaming",
+            Self::Fetching => "fetching",
             Self::Silent => "silent",
             Self::NoFrames => "no frames",
             Self::Lost => "lost",
@@ -173,6 +176,8 @@ pub struct SourceStatus {
     pub repeated_frames: u64,
     /// Charge of its battery, once it has told it.
     pub battery_percent: Option<u8>,
+    /// The recordings that it keeps, if they are fetched.
+    pub recordings: Option<RecordingsStatus>,
     /// Bytes that belonged to no valid frame.
     pub skipped_bytes: u64,
     /// Things that found no room on the way to the recorder; samples among them are named
@@ -181,6 +186,21 @@ pub struct SourceStatus {
     /// Values of the sensor that came faster than they were taken; what is missing of its
     /// samples is named as gaps.
     pub crowded_out: u64,
+}
+
+/// Recordings that a sensor keeps in its own memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingsStatus {
+    /// Fetched and stored since the agent started.
+    pub fetched: u64,
+    /// Left on the sensor, because they are damaged or in no form that the box reads.
+    pub left: u64,
+    /// Bytes that are there of the one that is being fetched.
+    pub have_bytes: u64,
+    /// Of so many, where the sensor states it.
+    pub of_bytes: Option<u64>,
+    /// Whether one is whole and is being stored; the sensor still keeps it.
+    pub storing: bool,
 }
 
 /// Quality of the last window of a source.
@@ -443,7 +463,8 @@ fn clock_status(now: &ClockReading, gateway_ahead_us: Option<i64>) -> ClockStatu
 }
 
 fn verdict(sources: &[SourceStatus], lines: &Lines, warnings: &[Warning]) -> Verdict {
-    let streaming = |source: &SourceStatus| source.state == LinkState::Streaming;
+    let streaming =
+        |source: &SourceStatus| matches!(source.state, LinkState::Streaming | LinkState::Fetching);
     if lines.store.code.is_some() {
         Verdict::Failing
     } else if !warnings.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{AutonomyState, AutonomyStatus, SourceStatus, Status};
+use super::{AutonomyState, AutonomyStatus, RecordingsStatus, SourceStatus, Status};
 
 /// The text of `status`, at most 100 columns wide.
 pub fn as_text(status: &Status) -> String {
@@ -59,15 +59,19 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
         put(
             text,
             format_args!(
-                "{:<14} {:<10} {:<16} {:<9} {:<14} {:<8} {}{}\n",
+                "{:<14} {:<10} {:<16} {:<9} {:<14} {:<8} {}{}{}\n",
                 source.name,
                 source.state.word(),
                 source.stream,
-                format!("{} Hz", source.rate_hz),
+                match source.recordings {
+                    Some(_) => "-".to_owned(),
+                    None => format!("{} Hz", source.rate_hz),
+                },
                 quality,
                 rate,
                 last,
-                trouble(source)
+                trouble(source),
+                source.recordings.as_ref().map(fetching).unwrap_or_default()
             ),
         );
     }
@@ -76,6 +80,17 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
 
 /// Charge of a sensor's battery, in percent, from which on a person is told.
 const BATTERY_LOW: u8 = 20;
+
+/// How far the recordings of a sensor are.
+fn fetching(told: &RecordingsStatus) -> String {
+    let under_way = match (told.storing, told.have_bytes, told.of_bytes) {
+        (true, ..) => ", storing one".to_owned(),
+        (false, 0, _) => String::new(),
+        (false, have, Some(of)) => format!(", {} of {}", bytes(have), bytes(of)),
+        (false, have, None) => format!(", {} so far", bytes(have)),
+    };
+    format!("   {} fetched{under_way}", told.fetched)
+}
 
 fn trouble(source: &SourceStatus) -> String {
     let quality = source.quality.as_ref();

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fetching;
 mod world;
 
 use cardio_core::gap::GapCause;

@@ -34,12 +34,19 @@ pub const MODULUS: u64 = 15_000;
 pub const STRAP: &str = "C0:00:00:00:00:01";
 const PATCH: &str = "C0:00:00:00:00:02";
 const MOVESENSE: &str = "C0:00:00:00:00:04";
+const WATCH: &str = "C0:00:00:00:00:05";
 const STETHOSCOPE: &str = "C0:00:00:00:00:03";
 
 pub struct World {
     pub bench: Bench,
     pub radio: Radio,
     devices: Vec<&'static str>,
+}
+
+/// A sensor in the air that keeps recordings.
+pub struct Keeper<P> {
+    pub sensor: SensorHandle,
+    pub device: Arc<Mutex<P>>,
 }
 
 /// A sensor in the air that measures at its own pace.
@@ -82,12 +89,26 @@ impl World {
         world
     }
 
+    /// A box that fetches what these devices keep, again and again.
+    pub fn that_fetches(devices: &[&'static str]) -> Self {
+        let world = Self::new(devices);
+        world.write_config_of(
+            "recordings = \"fetch\"\n",
+            "[capture]\nrecordings_every = \"200ms\"\n",
+        );
+        world
+    }
+
     fn write_config(&self, more: &str) {
+        self.write_config_of("", more);
+    }
+
+    fn write_config_of(&self, of_each: &str, more: &str) {
         let sources: String = self
             .devices
             .iter()
             .map(|device| {
-                format!("[[source]]\nname = \"{device}\"\nkind = \"ble\"\ndevice = \"{device}\"\n")
+                format!("[[source]]\nname = \"{device}\"\nkind = \"ble\"\ndevice = \"{device}\"\n{of_each}")
             })
             .collect();
         let text = format!(
@@ -156,6 +177,19 @@ impl World {
         }
     }
 
+    /// Puts a sensor into the air that does nothing by itself.
+    pub fn keeper<P: GattPeripheral + 'static>(&self, profile: &str, device: P) -> Keeper<P> {
+        let device = Arc::new(Mutex::new(device));
+        let (address, name) = match profile {
+            "viatom-er1" => (PATCH, "ER1 0001"),
+            "movesense-gsp" => (MOVESENSE, "Movesense 0001"),
+            _ => (WATCH, "healthypi move"),
+        };
+        let shown = Sensor::of(by_name(profile).unwrap(), address, name);
+        let sensor = self.radio.add(shown, Arc::clone(&device));
+        Keeper { sensor, device }
+    }
+
     /// Pairs every source with the sensor of its kind.
     pub fn pair_all(&self) {
         for device in &self.devices {
@@ -163,6 +197,7 @@ impl World {
                 "polar-pmd" => STRAP,
                 "viatom-er1" => PATCH,
                 "movesense-gsp" => MOVESENSE,
+                "smp-records" => WATCH,
                 _ => STETHOSCOPE,
             };
             self.json(&["sources", "pair", "--json", device, address]);

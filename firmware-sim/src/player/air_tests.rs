@@ -66,7 +66,7 @@ impl Host {
 
     fn connect(&mut self, player: &mut Player, now: u64) {
         player.link(Some(self.mtu), now);
-        let mut session = (self.profile.session)(SessionTiming::default());
+        let mut session = (self.profile.session.unwrap())(SessionTiming::default());
         let actions = session.start(at(now));
         self.session = Some(session);
         self.carry_out(actions, player, now);

@@ -12,6 +12,7 @@
 //! | [`source`], [`fsource`] | where bytes come from: memory, a folder |
 //! | [`rows`] | samples that arrive in blocks, kept apart by gaps |
 //! | [`wfdb`], [`csv`], [`edf`], [`scp`], [`ishne`], [`dicom`], [`aecg`], [`muse`], [`philips`], [`wav`], [`mfer`] | one module per format |
+//! | [`sensor`] | recordings as sensors keep them in their own memory |
 //! | [`write`], [`convert`] | a recording to a file of another format, and what it is called |
 //! | [`parts`] | a recording as acquisitions, segment by segment |
 //! | [`survey`], [`facts`] | what a recording holds, without its samples, and that in words |
@@ -35,6 +36,7 @@ pub mod progress;
 pub mod read;
 pub mod rows;
 pub mod scp;
+pub mod sensor;
 pub mod sniff;
 pub mod source;
 pub mod survey;

@@ -11,6 +11,7 @@ use crate::error::FormatError;
 use crate::fields::len64;
 use crate::fsource::DirSource;
 use crate::rows::{Gathered, Row, Rows};
+use crate::sensor::{healthypi, sbem, viatom};
 use crate::sniff::{FormatId, HEAD_BYTES, sniff};
 use crate::source::{ReadSeek, Source};
 use crate::text::head_of;
@@ -135,7 +136,8 @@ pub fn open(
 ) -> Result<Box<dyn RecordingReader>, FormatError> {
     let (name, head) = find(source.as_ref(), name)?;
     let claims = FormatId::from_extension(Path::new(&name));
-    let Some(content) = sniff(&head, Path::new(&name)) else {
+    let by_its_end = || viatom::ends_like_one(source.as_ref(), &name).then_some(FormatId::Viatom);
+    let Some(content) = sniff(&head, Path::new(&name)).or_else(by_its_end) else {
         return Err(FormatError::Unrecognised {
             head: head_of(&head),
             name,
@@ -161,6 +163,9 @@ pub fn open(
         FormatId::Wav => wav::open(source.as_ref(), &name, options),
         FormatId::Mfer => mfer::open(source.as_ref(), &name, options),
         FormatId::Scp => scp::open(source.as_ref(), &name, options),
+        FormatId::Sbem => sbem::open(source.as_ref(), &name, options),
+        FormatId::Viatom => viatom::open(source.as_ref(), &name, options),
+        FormatId::HealthyPi => healthypi::open(source.as_ref(), &name, options),
         FormatId::Csv => csv::open(source.as_ref(), &name, options),
         FormatId::WfdbAnnotations => Err(FormatError::Unsupported {
             format: content,

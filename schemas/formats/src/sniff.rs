@@ -37,11 +37,17 @@ pub enum FormatId {
     Wav,
     /// MFER (ISO 22077).
     Mfer,
+    /// A Movesense sensor's own recording.
+    Sbem,
+    /// A recording of the Viatom ER1 family.
+    Viatom,
+    /// A HealthyPi Move's own recording.
+    HealthyPi,
 }
 
 impl FormatId {
     /// All formats.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Wfdb,
         Self::WfdbAnnotations,
         Self::Csv,
@@ -56,6 +62,9 @@ impl FormatId {
         Self::PhilipsXml,
         Self::Wav,
         Self::Mfer,
+        Self::Sbem,
+        Self::Viatom,
+        Self::HealthyPi,
     ];
 
     /// Stable name in logs and JSON.
@@ -69,6 +78,9 @@ impl FormatId {
             Self::Scp => "scp",
             Self::Wav => "wav",
             Self::Mfer => "mfer",
+            Self::Sbem => "sbem",
+            Self::Viatom => "viatom",
+            Self::HealthyPi => "healthypi",
             Self::Aecg => "aecg",
             Self::MuseXml => "muse-xml",
             Self::PhilipsXml => "philips-xml",
@@ -114,6 +126,8 @@ impl FormatId {
             "scp" => Some(Self::Scp),
             "wav" => Some(Self::Wav),
             "mwf" => Some(Self::Mfer),
+            "sbem" => Some(Self::Sbem),
+            "hpi" => Some(Self::HealthyPi),
             "dcm" => Some(Self::Dicom),
             "ecg" => Some(Self::Ishne),
             _ => None,
@@ -132,6 +146,9 @@ impl std::fmt::Display for FormatId {
             Self::Scp => "SCP-ECG",
             Self::Wav => "WAV",
             Self::Mfer => "MFER",
+            Self::Sbem => "SBEM",
+            Self::Viatom => "Viatom",
+            Self::HealthyPi => "HealthyPi",
             Self::Aecg => "HL7 aECG",
             Self::MuseXml => "MUSE XML",
             Self::PhilipsXml => "Philips XML",
@@ -153,6 +170,9 @@ pub fn sniff(head: &[u8], name: &Path) -> Option<FormatId> {
     }
     if let Some(format) = by_root_element(head) {
         return Some(format);
+    }
+    if crate::sensor::healthypi::begins_like_one(head, name) {
+        return Some(FormatId::HealthyPi);
     }
     if !looks_like_text(head) {
         return None;
@@ -195,6 +215,9 @@ fn by_magic(head: &[u8]) -> Option<FormatId> {
     }
     if head.starts_with(crate::mfer::MAGIC) {
         return Some(FormatId::Mfer);
+    }
+    if head.starts_with(crate::sensor::sbem::MAGIC) {
+        return Some(FormatId::Sbem);
     }
     // The reserved field of section 0, whose length is 6 + 10 bytes per pointer.
     if head.get(16..22) == Some(b"SCPECG") {

@@ -3,13 +3,13 @@
 #![no_main]
 
 use cardio_fuzz::{MIB, NOW, within};
-use cardio_protocol::gatt::movesense_gsp::{Sbem, logbook};
-use cardio_protocol::gatt::viatom_er1::{FileFetch, ViatomFrame, file_names};
-use cardio_protocol::gatt::{movesense_gsp, viatom_er1};
+use cardio_core::clock::{ClockQuality, ClockReading, UtcMicros};
+use cardio_protocol::gatt::movesense_gsp::logbook;
+use cardio_protocol::gatt::viatom_er1::file_names;
+use cardio_protocol::gatt::{self, GattAction, GattProfile, movesense_gsp};
+use cardio_protocol::kept::KeptState;
 use cardio_protocol::session::SessionTiming;
-use cardio_protocol::smp_records::{
-    Assembler, ConsoleReader, FetchState, Fetcher, SmpMessage, Value,
-};
+use cardio_protocol::smp_records::{Assembler, ConsoleReader, Fetcher, SmpMessage, Value};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -27,13 +27,11 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(Value::decode(&again), Ok(value));
             }
         }
-        4 => {
-            if let Ok(log) = Sbem::decode(bytes) {
-                let _ = (log.ecg(), log.times());
-            }
+        4 => pieces(bytes),
+        place @ (5 | 6) => {
+            let keeping: Vec<&GattProfile> = gatt::ALL.into_iter().filter(|one| one.kept.is_some()).collect();
+            keep(keeping[usize::from(place) % keeping.len()], bytes);
         }
-        5 => pieces(bytes),
-        6 => viatom(bytes),
         _ => {
             let _ = (logbook(bytes), file_names(bytes));
         }
@@ -75,12 +73,14 @@ fn fetch(messages: impl IntoIterator<Item = SmpMessage>) {
             message.sequence = question.sequence;
         }
         asked = fetcher.on_message(&message, NOW);
-        if let FetchState::Holding(id) = *fetcher.state() {
-            let fetched = fetcher
-                .take()
-                .expect("a recording that is held can be taken");
-            assert_eq!(fetched.header.id, id);
-            asked = fetcher.stored(id, NOW);
+        match fetcher.state() {
+            KeptState::Offering(_) => asked = fetcher.want(NOW),
+            KeptState::Holding(_) => {
+                let fetched = fetcher.take();
+                assert!(fetched.is_some(), "a recording that is held can be taken");
+                asked = fetcher.stored(NOW);
+            }
+            _ => {}
         }
     }
 }
@@ -89,26 +89,64 @@ fn pieces(bytes: &[u8]) {
     let mut log = movesense_gsp::LogFetch::new(1 << 16);
     for value in values(bytes) {
         if let Ok(piece) = movesense_gsp::LogPiece::decode(value) {
-            log.push(piece);
+            log.push(&piece);
         }
         let _ = log.holes();
     }
-    if let Some(whole) = log.finish() {
-        let _ = Sbem::decode(&whole);
+    let _ = log.finish();
+}
+
+/// A device that keeps recordings says anything; the numbers of its answers are those that
+/// the box waits for, where they stand at their usual place.
+fn keep(profile: &GattProfile, bytes: &[u8]) {
+    let Some(session) = profile.kept else {
+        return;
+    };
+    let (mut session, mut asides) = (session(SessionTiming::default()), Vec::new());
+    let own = profile.services.iter().flat_map(|service| service.characteristics);
+    let Some(from) = own.last().map(|characteristic| characteristic.uuid) else {
+        return;
+    };
+    let now = ClockReading {
+        box_instant: NOW,
+        utc: UtcMicros(0),
+        quality: ClockQuality::Unsynchronised,
+    };
+    let mut number = number_of(&session.start(now));
+    for value in values(bytes) {
+        let mut value = value.to_vec();
+        for (place, number) in [(1, number), (4, number)] {
+            if value.first() == Some(&(if place == 1 { 2 } else { 0xA5 }))
+                && let Some(slot) = value.get_mut(place)
+            {
+                *slot = number;
+            }
+        }
+        let mut next = session.on_value(from, &value, NOW, &mut asides);
+        match session.state() {
+            KeptState::Offering(_) => next.extend(session.want(NOW)),
+            KeptState::Holding(_) => {
+                let _ = session.take();
+                next.extend(session.leave(NOW));
+            }
+            _ => {}
+        }
+        if !next.is_empty() {
+            number = number_of(&next);
+        }
+        asides.clear();
     }
 }
 
-fn viatom(bytes: &[u8]) {
-    let mut frames: Vec<ViatomFrame> = Vec::new();
-    let mut joined = viatom_er1::Assembler::default();
-    let mut file = FileFetch::new("a", Vec::new());
-    file.open();
-    for value in values(bytes) {
-        joined.push(value, &mut frames);
-        for frame in frames.drain(..) {
-            let _ = file.on_frame(&frame);
-        }
-    }
+/// The second byte of the last thing written: Movesense's reference; Viatom's stands fifth.
+fn number_of(actions: &[GattAction]) -> u8 {
+    let written = actions.iter().rev().find_map(|action| match action {
+        GattAction::Write { value, .. } => Some(value),
+        _ => None,
+    });
+    let Some(value) = written else { return 0 };
+    let place = if value.first() == Some(&0xA5) { 4 } else { 1 };
+    value.get(place).copied().unwrap_or(0)
 }
 
 /// The input as values: a length byte before each.

@@ -24,7 +24,10 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn converse(profile: &GattProfile, places: &[Uuid], mut steps: &[u8]) {
-    let mut session = (profile.session)(SessionTiming::default());
+    let Some(session) = profile.session else {
+        return;
+    };
+    let mut session = session(SessionTiming::default());
     let mut now = NOW;
     session.start(now);
     while let [place, len, rest @ ..] = steps {

@@ -67,8 +67,8 @@ pub fn characteristics(profile: &GattProfile) -> Vec<Uuid> {
         .iter()
         .flat_map(|service| service.characteristics);
     let mut all: Vec<Uuid> = own.map(|characteristic| characteristic.uuid).collect();
-    let asked = (profile.session)(SessionTiming::default()).start(NOW);
-    all.extend(asked.into_iter().map(|action| match action {
+    let asked = profile.session.map(|session| session(SessionTiming::default()).start(NOW));
+    all.extend(asked.into_iter().flatten().map(|action| match action {
         GattAction::Subscribe(uuid) | GattAction::Read(uuid) => uuid,
         GattAction::Write { to, .. } => to,
     }));

@@ -13,12 +13,14 @@
 //! | [`recognise`] | noticing a wrong speed, a silent device, or another device |
 //! | [`serial`] | devices on a serial line |
 //! | [`gatt`] | devices on Bluetooth Low Energy |
+//! | [`kept`] | recordings that a device keeps: the conversation that fetches them |
 //! | [`smp_records`] | recordings fetched over SMP, by radio or by wire |
 //! | [`capture`] | the log of what passed between the box and a sensor |
 
 pub mod capture;
 pub mod decoder;
 pub mod gatt;
+pub mod kept;
 pub mod profile;
 pub mod recognise;
 pub mod serial;

@@ -165,7 +165,10 @@ fn act(
 }
 
 fn hostile_visit(profile: &GattProfile, chance: &mut Chance) {
-    let mut session = (profile.session)(SessionTiming::default());
+    let Some(session) = profile.session else {
+        return;
+    };
+    let mut session = session(SessionTiming::default());
     let mut device = (profile.peripheral)();
     let mut events = Vec::new();
     let actions = session.start(at(0));

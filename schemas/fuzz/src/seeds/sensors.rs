@@ -7,6 +7,7 @@ use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::gatt::{self, GattAction, GattProfile, Notification, Uuid};
 use cardio_protocol::profile;
 use cardio_protocol::session::SessionTiming;
+use cardio_protocol::kept::KeptState;
 use cardio_protocol::smp_records::{Fetcher, RecordsPeripheral, SmpMessage, console_frames};
 
 use crate::{Seed, seed};
@@ -111,9 +112,12 @@ fn rows(per_lead: usize, leads: usize, step: i32) -> FrameRows {
 /// What a device says until box and device are quiet, and a few frames.
 fn conversation(at: usize, profile: &GattProfile) -> Vec<u8> {
     let places = characteristics(profile);
-    let mut session = (profile.session)(SessionTiming::default());
-    let mut device = (profile.peripheral)();
     let mut bytes = vec![small(at)];
+    let Some(session) = profile.session else {
+        return bytes;
+    };
+    let mut session = session(SessionTiming::default());
+    let mut device = (profile.peripheral)();
     let said = |said: &Notification, bytes: &mut Vec<u8>| {
         if let Some(place) = places.iter().position(|uuid: &Uuid| *uuid == said.from) {
             bytes.extend([small(place), small(said.value.len())]);
@@ -155,8 +159,13 @@ fn fetched() -> Vec<Seed> {
     while let Some(question) = asked.pop() {
         let answer = device.answer(&question);
         asked = fetcher.on_message(&answer, NOW);
-        if let Some(whole) = fetcher.take() {
-            asked = fetcher.stored(whole.header.id, NOW);
+        match fetcher.state() {
+            KeptState::Offering(_) => asked = fetcher.want(NOW),
+            KeptState::Holding(_) => asked = fetcher.stored(NOW),
+            _ => {}
+        }
+        if matches!(fetcher.state(), KeptState::Offering(_)) {
+            asked = fetcher.want(NOW);
         }
         answers.push(answer);
     }
@@ -178,13 +187,8 @@ fn fetched() -> Vec<Seed> {
     seeds.push(seed("fetch", "smp-bodies", bodies));
     seeds.push(seed(
         "fetch",
-        "sbem",
-        b"\x04SBEM0101\0\0\0\0\0\0\0\0".to_vec(),
-    ));
-    seeds.push(seed(
-        "fetch",
         "pieces",
-        b"\x05\x08\0\0\0\0SBEM\x04\x04\0\0\0".to_vec(),
+        b"\x04\x08\0\0\0\0SBEM\x04\x04\0\0\0".to_vec(),
     ));
     seeds.push(seed(
         "fetch",

@@ -6,8 +6,10 @@ use cardio_core::device::IntegrityClass;
 use cardio_core::rate::SamplingRate;
 use cardio_core::units::PhysicalUnit;
 
+use crate::kept::KeptSession;
 use crate::profile::WaveKind;
 use crate::session::SessionTiming;
+use crate::smp_records;
 
 use super::{
     GattPeripheral, GattSession, Uuid, ble_audio, movesense_gsp, polar_pmd, sig_hrs, viatom_er1,
@@ -123,8 +125,10 @@ pub struct GattProfile {
     pub min_mtu: u16,
     /// Whether an advertisement is this device's.
     pub matches: fn(&Advertisement<'_>) -> bool,
-    /// Makes the box's side.
-    pub session: fn(SessionTiming) -> Box<dyn GattSession>,
+    /// Makes the box's side of a stream; `None` for a device that only keeps recordings.
+    pub session: Option<fn(SessionTiming) -> Box<dyn GattSession>>,
+    /// Makes the box's side of the device's memory, if it keeps recordings.
+    pub kept: Option<fn(SessionTiming) -> Box<dyn KeptSession>>,
     /// Makes the device's side.
     pub peripheral: fn() -> Box<dyn GattPeripheral>,
 }
@@ -142,11 +146,12 @@ impl GattProfile {
 }
 
 /// Every known device, the most particular first: a Polar H10 is a heart-rate sensor too.
-pub static ALL: [&GattProfile; 5] = [
+pub static ALL: [&GattProfile; 6] = [
     &polar_pmd::PROFILE,
     &movesense_gsp::PROFILE,
     &viatom_er1::PROFILE,
     &ble_audio::PROFILE,
+    &smp_records::PROFILE,
     &sig_hrs::PROFILE,
 ];
 

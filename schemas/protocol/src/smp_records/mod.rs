@@ -13,14 +13,17 @@ mod console;
 mod fetch;
 mod message;
 mod peripheral;
+mod session;
 
-use crate::gatt::Uuid;
+use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, Uuid};
 
 pub use cbor::{CborError, Value};
 pub use console::{ConsoleReader, console_frames, crc16};
-pub use fetch::{FetchState, Fetched, Fetcher, RecordError, RecordHeader, crc32};
+pub use fetch::{Fetcher, RecordHeader, crc32};
 pub use message::{Assembler, Op, SmpMessage};
 pub use peripheral::RecordsPeripheral;
+pub use session::RecordsSession;
+pub(crate) use session::asides;
 
 /// SMP service.
 pub const SERVICE: Uuid = Uuid(0x8D53_DC1D_1DB7_4CD3_868B_8A52_7460_AA84);
@@ -35,3 +38,26 @@ pub(crate) const CMD_HELLO: u8 = 0;
 pub(crate) const CMD_RECORDS: u8 = 4;
 /// Most bytes of a recording in one answer.
 pub(crate) const CHUNK_MAX: usize = 512;
+
+/// The watch with its recordings.
+pub static PROFILE: GattProfile = GattProfile {
+    name: "smp-records",
+    maker: "ProtoCentral",
+    model: "HealthyPi Move",
+    signal: None,
+    services: &[ServiceSpec {
+        uuid: SERVICE,
+        characteristics: &[CharacteristicSpec {
+            uuid: CHARACTERISTIC,
+            properties: &[Property::WriteWithoutResponse, Property::Notify],
+        }],
+    }],
+    min_mtu: 128,
+    matches: |advertisement| {
+        let name = advertisement.name.unwrap_or_default();
+        name.to_ascii_lowercase().starts_with("healthypi move")
+    },
+    session: None,
+    kept: Some(|timing| Box::new(RecordsSession::new(timing))),
+    peripheral: || Box::new(RecordsPeripheral::default()),
+};

@@ -61,6 +61,7 @@ pub static PROFILE: GattProfile = GattProfile {
     }],
     min_mtu: 23,
     matches: |advertisement| advertisement.services.contains(&SERVICE),
-    session: |timing| Box::new(AudioSession::new(timing)),
+    session: Some(|timing| Box::new(AudioSession::new(timing))),
+    kept: None,
     peripheral: || Box::new(AudioPeripheral::default()),
 };

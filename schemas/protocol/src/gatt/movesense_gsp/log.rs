@@ -69,12 +69,15 @@ impl LogPiece {
     }
 }
 
+/// Stretches apart from each other that are kept, at most.
+const RUNS_MAX: usize = 4096;
+
 /// A recording being fetched.
 #[derive(Clone, Debug)]
 pub struct LogFetch {
     size_max: u64,
-    pieces: BTreeMap<u64, Vec<u8>>,
-    held: u64,
+    /// Stretches without a hole, by their offset; no two touch.
+    runs: BTreeMap<u64, Vec<u8>>,
     end: Option<u64>,
     repeated: u64,
 }
@@ -84,40 +87,75 @@ impl LogFetch {
     pub const fn new(size_max: u64) -> Self {
         Self {
             size_max,
-            pieces: BTreeMap::new(),
-            held: 0,
+            runs: BTreeMap::new(),
             end: None,
             repeated: 0,
         }
     }
 
-    /// Takes a piece. What lies beyond the largest size is not kept.
-    pub fn push(&mut self, piece: LogPiece) {
+    /// It is sent once more: its end is not known, its bytes are.
+    pub const fn again(&mut self) {
+        self.end = None;
+    }
+
+    /// Takes a piece. What lies beyond the largest size, or after too many holes, is not kept.
+    pub fn push(&mut self, piece: &LogPiece) {
         let offset = u64::from(piece.offset);
         if piece.bytes.is_empty() {
             self.end = Some(self.end.unwrap_or(0).max(offset));
             return;
         }
-        let len = u64::try_from(piece.bytes.len()).unwrap_or(u64::MAX);
-        if offset.saturating_add(len) > self.size_max {
+        let end = offset.saturating_add(len64(&piece.bytes));
+        if end > self.size_max {
             return;
         }
-        let known = self.pieces.get(&offset).map_or(0, Vec::len);
-        if known >= piece.bytes.len() {
-            self.repeated = self.repeated.saturating_add(1);
+        let before = self.runs.range(..=offset).next_back();
+        let before = before.map(|(from, run)| (*from, from.saturating_add(len64(run))));
+        let first = match before.filter(|(_, held)| *held >= offset) {
+            Some((from, held)) => {
+                let known = usize::try_from(held.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let news = piece.bytes.get(known..).unwrap_or_default();
+                if news.is_empty() {
+                    self.repeated = self.repeated.saturating_add(1);
+                    return;
+                }
+                self.runs.entry(from).or_default().extend_from_slice(news);
+                from
+            }
+            None if self.runs.len() < RUNS_MAX => {
+                self.runs.insert(offset, piece.bytes.clone());
+                offset
+            }
+            None => return,
+        };
+        self.join(first);
+    }
+
+    /// Joins a stretch with those behind it that it has reached.
+    fn join(&mut self, first: u64) {
+        let Some(mut run) = self.runs.remove(&first) else {
             return;
+        };
+        while let Some(from) = self.runs.range(first..).next().map(|(from, _)| *from) {
+            let end = first.saturating_add(len64(&run));
+            if from > end {
+                break;
+            }
+            let next = self.runs.remove(&from).unwrap_or_default();
+            let known = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+            run.extend_from_slice(next.get(known..).unwrap_or_default());
         }
-        self.pieces.insert(offset, piece.bytes);
-        self.held = self
-            .pieces
-            .values()
-            .map(|part| u64::try_from(part.len()).unwrap_or(0))
-            .sum();
+        self.runs.insert(first, run);
     }
 
     /// Pieces that came again.
     pub const fn repeated(&self) -> u64 {
         self.repeated
+    }
+
+    /// Bytes that are there.
+    pub fn held(&self) -> u64 {
+        self.runs.values().map(|run| len64(run)).sum()
     }
 
     /// Whether the sensor has said that there is no more.
@@ -129,11 +167,11 @@ impl LogFetch {
     pub fn holes(&self) -> Vec<(u64, u64)> {
         let mut at = 0;
         let mut holes = Vec::new();
-        for (from, bytes) in &self.pieces {
+        for (from, run) in &self.runs {
             if *from > at {
                 holes.push((at, from - at));
             }
-            at = at.max(from.saturating_add(u64::try_from(bytes.len()).unwrap_or(0)));
+            at = from.saturating_add(len64(run));
         }
         if let Some(end) = self.end.filter(|end| *end > at) {
             holes.push((at, end - at));
@@ -141,20 +179,20 @@ impl LogFetch {
         holes
     }
 
-    /// The whole recording, once it has ended without a hole.
-    pub fn finish(&self) -> Option<Vec<u8>> {
-        if !self.is_ended() || !self.holes().is_empty() {
-            return None;
-        }
-        let mut whole: Vec<u8> = Vec::new();
-        for (from, bytes) in &self.pieces {
-            let from = usize::try_from(*from).ok()?;
-            // Pieces of a second fetch may be cut elsewhere and overlap.
-            let known = whole.len().checked_sub(from)?;
-            whole.extend(bytes.iter().skip(known));
-        }
-        Some(whole)
+    /// Whether it has ended without a hole.
+    pub fn is_whole(&self) -> bool {
+        self.is_ended() && self.holes().is_empty()
     }
+
+    /// The whole recording, once it has ended without a hole.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        self.is_whole()
+            .then(|| self.runs.remove(&0).unwrap_or_default())
+    }
+}
+
+fn len64(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -186,13 +224,13 @@ mod tests {
     #[test]
     fn a_hole_is_named_and_closed_by_the_next_fetch() {
         let mut fetch = LogFetch::new(100);
-        fetch.push(piece(0, b"ab"));
-        fetch.push(piece(4, b"ef"));
-        fetch.push(piece(4, b"ef"));
-        fetch.push(piece(6, b""));
+        fetch.push(&piece(0, b"ab"));
+        fetch.push(&piece(4, b"ef"));
+        fetch.push(&piece(4, b"ef"));
+        fetch.push(&piece(6, b""));
         assert_eq!((fetch.holes(), fetch.repeated()), (vec![(2, 2)], 1));
         assert_eq!(fetch.finish(), None);
-        fetch.push(piece(1, b"bcd"));
+        fetch.push(&piece(1, b"bcd"));
         assert_eq!(fetch.finish().as_deref(), Some(&b"abcdef"[..]));
     }
 
@@ -205,7 +243,7 @@ mod tests {
             pieces.rotate_left(usize::try_from(order % count).unwrap());
             let mut fetch = LogFetch::new(1000);
             for piece in pieces {
-                fetch.push(LogPiece::decode(&piece.encode()).unwrap());
+                fetch.push(&LogPiece::decode(&piece.encode()).unwrap());
             }
             prop_assert_eq!(fetch.finish(), Some(bytes));
         }
@@ -214,7 +252,7 @@ mod tests {
         fn any_pieces_stay_within_the_largest_size(pieces in proptest::collection::vec((any::<u32>(), proptest::collection::vec(any::<u8>(), 0..50)), 0..50)) {
             let mut fetch = LogFetch::new(1 << 20);
             for (offset, bytes) in pieces {
-                fetch.push(LogPiece { offset, bytes });
+                fetch.push(&LogPiece { offset, bytes });
             }
             let _ = (fetch.holes(), fetch.finish());
         }

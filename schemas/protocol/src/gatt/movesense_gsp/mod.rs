@@ -12,6 +12,7 @@ mod ecg;
 mod log;
 mod notification;
 mod peripheral;
+mod recordings;
 mod sbem;
 mod session;
 
@@ -25,7 +26,7 @@ pub use ecg::{BODY_SAMPLES, EcgBody};
 pub use log::{LogEntry, LogFetch, LogPiece, logbook};
 pub use notification::{Identity, Notice};
 pub use peripheral::MovesensePeripheral;
-pub use sbem::{Layout, Sbem, SbemChunk, SbemEcg, SbemError, SbemValue};
+pub use recordings::MovesenseRecordings;
 pub use session::MovesenseSession;
 
 /// Service that is advertised by newer firmware.
@@ -41,6 +42,9 @@ pub const DATA: Uuid = Uuid(0x3480_0002_7185_4D5D_B431_630E_7050_E8F0);
 pub const RATE_HZ: u32 = 250;
 /// Resource of the live ECG.
 pub const ECG_PATH: &str = "/Meas/ECG/250";
+
+/// Resource of the list of recordings.
+pub const LOGBOOK_PATH: &str = "/Mem/Logbook/entries";
 
 /// The sensor on a strap.
 pub static PROFILE: GattProfile = GattProfile {
@@ -77,6 +81,7 @@ pub static PROFILE: GattProfile = GattProfile {
                 .name
                 .is_some_and(|name| name.starts_with("Movesense "))
     },
-    session: |timing| Box::new(MovesenseSession::new(timing)),
+    session: Some(|timing| Box::new(MovesenseSession::new(timing))),
+    kept: Some(|timing| Box::new(MovesenseRecordings::new(timing))),
     peripheral: || Box::new(MovesensePeripheral::default()),
 };

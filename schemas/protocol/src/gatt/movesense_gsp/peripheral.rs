@@ -6,7 +6,11 @@ use crate::decoder::FrameRows;
 use crate::gatt::sig_hrs::{BATTERY_LEVEL, read_information};
 use crate::gatt::{GattPeripheral, Notification, Uuid};
 
-use super::{BODY_SAMPLES, COMMAND, Command, DATA, EcgBody, Identity, LogPiece, Notice, RATE_HZ};
+use super::sbem;
+use super::{
+    BODY_SAMPLES, COMMAND, Command, DATA, EcgBody, Identity, LOGBOOK_PATH, LogPiece, Notice,
+    RATE_HZ,
+};
 
 /// Bytes of an ATT notification beside its value.
 const ATT_BYTES: usize = 3;
@@ -26,6 +30,8 @@ pub struct MovesensePeripheral {
     shift_ms: i64,
     logs: BTreeMap<u32, Vec<u8>>,
     recording: bool,
+    /// Microseconds since 1970 when the sensor started, once it was told.
+    utc_us: Option<u64>,
 }
 
 impl Default for MovesensePeripheral {
@@ -46,7 +52,45 @@ impl MovesensePeripheral {
             shift_ms: 0,
             logs: BTreeMap::new(),
             recording: false,
+            utc_us: None,
         }
+    }
+
+    /// Whether it records.
+    pub const fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// The recordings that it keeps.
+    pub fn kept(&self) -> Vec<u32> {
+        self.logs.keys().copied().collect()
+    }
+
+    /// Milliseconds since it started.
+    fn millis(&self) -> u32 {
+        let millis = self.taken.saturating_mul(1000) / u64::from(RATE_HZ);
+        let millis = millis.wrapping_add_signed(self.shift_ms);
+        u32::try_from(millis & u64::from(u32::MAX)).unwrap_or(0)
+    }
+
+    /// Begins a recording.
+    fn record(&mut self) {
+        let next = self
+            .logs
+            .keys()
+            .next_back()
+            .map_or(1, |last| last.saturating_add(1));
+        let mut log = sbem::head();
+        if let Some(started) = self.utc_us {
+            let millis = self.millis();
+            sbem::clock(
+                millis,
+                started.saturating_add(u64::from(millis) * 1000),
+                &mut log,
+            );
+        }
+        self.logs.insert(next, log);
+        self.recording = true;
     }
 
     /// Answers every further subscription with this status.
@@ -103,21 +147,31 @@ impl MovesensePeripheral {
                 self.subscription = None;
                 self.answer(reference, 200, Vec::new(), out);
             }
-            Command::Get(path) if path == "/Mem/Logbook/entries" => self.list(reference, out),
+            Command::Get(path) if path == LOGBOOK_PATH => self.list(reference, out),
+            Command::ClearLogbook if self.recording => self.answer(reference, 409, Vec::new(), out),
             Command::FetchLog(id) => self.fetch(reference, id, out),
             Command::ClearLogbook => {
                 self.logs.clear();
                 self.answer(reference, 200, Vec::new(), out);
             }
             Command::LoggerState(state) => {
-                self.recording = state == 3;
+                match state {
+                    3 if !self.recording => self.record(),
+                    3 => {}
+                    _ => self.recording = false,
+                }
                 self.answer(reference, 200, Vec::new(), out);
             }
             Command::ConfigureLogger(_) if self.recording => {
                 self.answer(reference, 409, Vec::new(), out);
             }
             Command::Get(_) => self.answer(reference, 404, Vec::new(), out),
-            Command::ConfigureLogger(_) | Command::SystemMode(_) | Command::SetTime(_) => {
+            Command::SetTime(micros) => {
+                let since = u64::from(self.millis()).saturating_mul(1000);
+                self.utc_us = Some(micros.saturating_sub(since));
+                self.answer(reference, 200, Vec::new(), out);
+            }
+            Command::ConfigureLogger(_) | Command::SystemMode(_) => {
                 self.answer(reference, 200, Vec::new(), out);
             }
         }
@@ -184,7 +238,7 @@ impl GattPeripheral for MovesensePeripheral {
     }
 
     fn is_streaming(&self) -> bool {
-        self.subscription.is_some()
+        self.subscription.is_some() || self.recording
     }
 
     fn frame(&mut self, rows: &FrameRows, out: &mut Vec<Notification>) {
@@ -193,11 +247,17 @@ impl GattPeripheral for MovesensePeripheral {
             *slot = *count;
         }
         self.skip(1);
-        let millis = self.taken.saturating_mul(1000) / u64::from(RATE_HZ);
-        let millis = millis.wrapping_add_signed(self.shift_ms);
-        let millis = u32::try_from(millis & u64::from(u32::MAX)).unwrap_or(0);
+        let body = EcgBody {
+            millis: self.millis(),
+            samples,
+        };
+        if self.recording
+            && let Some(mut log) = self.logs.last_entry()
+        {
+            sbem::ecg(&body.encode(), log.get_mut());
+        }
         if let Some(reference) = self.subscription {
-            self.send_body(reference, &EcgBody { millis, samples }.encode(), out);
+            self.send_body(reference, &body.encode(), out);
         }
     }
 
@@ -228,8 +288,7 @@ impl GattPeripheral for MovesensePeripheral {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LogFetch, logbook};
-    use super::{COMMAND, Command, DATA, GattPeripheral, LogPiece, MovesensePeripheral, Notice};
+    use super::{COMMAND, Command, DATA, GattPeripheral, MovesensePeripheral, Notice};
 
     fn ask(sensor: &mut MovesensePeripheral, command: &Command) -> Vec<Notice> {
         let mut out = Vec::new();
@@ -237,33 +296,6 @@ mod tests {
         out.iter()
             .map(|sent| Notice::decode(&sent.value).unwrap().1)
             .collect()
-    }
-
-    #[test]
-    fn a_recording_is_listed_and_fetched_although_a_piece_is_lost_at_first() {
-        let mut sensor = MovesensePeripheral::with_mtu(30);
-        sensor.subscribe(DATA, true);
-        let log: Vec<u8> = (0..200).collect();
-        sensor.keep_log(3, log.clone());
-        let list = ask(
-            &mut sensor,
-            &Command::Get("/Mem/Logbook/entries".to_owned()),
-        );
-        let [Notice::Answer { status: 200, data }] = list.as_slice() else {
-            panic!("{list:?}");
-        };
-        assert_eq!(logbook(data).unwrap()[0].size, 200);
-        let mut fetch = LogFetch::new(1000);
-        for (pass, lost) in [(1, Some(4)), (2, None)] {
-            let sent = ask(&mut sensor, &Command::FetchLog(3));
-            for (at, notice) in sent.into_iter().enumerate() {
-                if let (Notice::Data(body), true) = (notice, Some(at) != lost) {
-                    fetch.push(LogPiece::decode(&body).unwrap());
-                }
-            }
-            assert_eq!(fetch.finish().is_some(), pass == 2);
-        }
-        assert_eq!(fetch.finish(), Some(log));
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub static PROFILE: GattProfile = GattProfile {
             .name
             .is_some_and(|name| name.starts_with("Polar H10"))
     },
-    session: |timing| Box::new(PolarSession::new(timing)),
+    session: Some(|timing| Box::new(PolarSession::new(timing))),
+    kept: None,
     peripheral: || Box::new(PolarPeripheral::default()),
 };

@@ -53,6 +53,7 @@ pub static PROFILE: GattProfile = GattProfile {
     }],
     min_mtu: 23,
     matches: |advertisement| advertisement.services.contains(&SERVICE),
-    session: |timing| Box::new(HrsSession::new(timing)),
+    session: Some(|timing| Box::new(HrsSession::new(timing))),
+    kept: None,
     peripheral: || Box::new(HrsPeripheral::default()),
 };

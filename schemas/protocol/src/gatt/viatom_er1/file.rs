@@ -133,6 +133,11 @@ impl FileFetch {
                 if size > SIZE_MAX {
                     return Err(FileError::Size { size });
                 }
+                if self.offset() > size {
+                    // another recording than that which was begun
+                    self.bytes.clear();
+                    return Ok(Some(self.open()));
+                }
                 self.size = Some(size);
                 self.next(size)
             }
@@ -151,6 +156,24 @@ impl FileFetch {
         Ok(Some(step))
     }
 
+    /// Asks once more what was asked last, under another number.
+    pub fn again(&mut self) -> FileStep {
+        match self.size {
+            None => self.open(),
+            Some(size) => self.next(size),
+        }
+    }
+
+    /// How many bytes the recorder states, once it has.
+    pub const fn size(&self) -> Option<u32> {
+        self.size
+    }
+
+    /// What has been fetched, when nothing more is.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     fn next(&mut self, size: u32) -> FileStep {
         if self.offset() < size {
             let offset = self.offset().to_le_bytes().to_vec();
@@ -164,4 +187,34 @@ impl FileFetch {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// Bytes before and behind the wave of a recording, and how it ends.
+const HEAD: [u8; 10] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const MAGIC: u32 = 0xA55A_0438;
+const RATE_HZ: usize = 125;
+
+/// A recording as the recorder keeps it: differences of a byte, a larger one behind 127 or
+/// -127, a sample as it is behind -128.
+pub fn recording(samples: &[i16]) -> Vec<u8> {
+    let mut out = HEAD.to_vec();
+    let mut last = 0_i16;
+    for sample in samples {
+        let step = i32::from(*sample) - i32::from(last);
+        last = *sample;
+        let more = u8::try_from(step.unsigned_abs().saturating_sub(127));
+        match (i8::try_from(step), more) {
+            (Ok(step @ -126..=126), _) => out.push(step.cast_unsigned()),
+            (_, Ok(more)) => out.extend([if step > 0 { 127 } else { 0x81 }, more]),
+            _ => {
+                out.push(0x80);
+                out.extend(sample.to_le_bytes());
+            }
+        }
+    }
+    let seconds = u32::try_from(samples.len() / RATE_HZ).unwrap_or(u32::MAX);
+    out.extend(seconds.to_le_bytes());
+    out.extend([0; 12]);
+    out.extend(MAGIC.to_le_bytes());
+    out
 }

@@ -27,19 +27,17 @@ pub enum Command {
 }
 
 impl Command {
-    /// All commands.
-    pub const ALL: [Self; 6] = [
-        Self::Information,
-        Self::Live,
-        Self::ListFiles,
-        Self::OpenFile,
-        Self::ReadFile,
-        Self::CloseFile,
-    ];
-
     /// The command of a byte.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|command| command.byte() == byte)
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0xE1 => Self::Information,
+            0x03 => Self::Live,
+            0xF1 => Self::ListFiles,
+            0xF2 => Self::OpenFile,
+            0xF3 => Self::ReadFile,
+            0xF4 => Self::CloseFile,
+            _ => return None,
+        })
     }
 
     /// The byte of the command.

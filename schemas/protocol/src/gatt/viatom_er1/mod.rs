@@ -11,6 +11,7 @@ mod file;
 mod frame;
 mod live;
 mod peripheral;
+mod recordings;
 mod session;
 
 use cardio_core::device::IntegrityClass;
@@ -18,10 +19,11 @@ use cardio_core::device::IntegrityClass;
 use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, SignalSpec, Uuid};
 use crate::profile::WaveKind;
 
-pub use file::{FileError, FileFetch, FileStep, file_names};
+pub use file::{FileError, FileFetch, FileStep, file_names, recording};
 pub use frame::{Assembler, Command, ViatomFrame, crc8};
 pub use live::{LiveBody, RunState, SAMPLE_ABSENT};
 pub use peripheral::ViatomPeripheral;
+pub use recordings::ViatomRecordings;
 pub use session::ViatomSession;
 
 /// Service.
@@ -66,6 +68,7 @@ pub static PROFILE: GattProfile = GattProfile {
             .name
             .is_some_and(|name| names.iter().any(|known| name.starts_with(known)))
     },
-    session: |timing| Box::new(ViatomSession::new(timing)),
+    session: Some(|timing| Box::new(ViatomSession::new(timing))),
+    kept: Some(|timing| Box::new(ViatomRecordings::new(timing))),
     peripheral: || Box::new(ViatomPeripheral::default()),
 };

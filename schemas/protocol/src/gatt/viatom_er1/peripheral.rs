@@ -24,6 +24,10 @@ pub struct ViatomPeripheral {
     waiting: Vec<i16>,
     files: BTreeMap<Vec<u8>, Vec<u8>>,
     open: Option<Vec<u8>>,
+    /// A file that cannot be opened.
+    refused: Option<Vec<u8>>,
+    /// The size that is stated of every file, if it is not the true one.
+    stated: Option<u32>,
 }
 
 impl Default for ViatomPeripheral {
@@ -36,16 +40,33 @@ impl Default for ViatomPeripheral {
             waiting: Vec::new(),
             files: BTreeMap::new(),
             open: None,
+            refused: None,
+            stated: None,
         }
     }
+}
+
+/// A name as it stands in a list.
+fn padded(name: &str) -> Vec<u8> {
+    let mut padded = name.as_bytes().to_vec();
+    padded.resize(16, 0);
+    padded
 }
 
 impl ViatomPeripheral {
     /// Puts a recording into memory.
     pub fn keep_file(&mut self, name: &str, bytes: Vec<u8>) {
-        let mut padded = name.as_bytes().to_vec();
-        padded.resize(16, 0);
-        self.files.insert(padded, bytes);
+        self.files.insert(padded(name), bytes);
+    }
+
+    /// Does not open this recording any more.
+    pub fn refuse_file(&mut self, name: &str) {
+        self.refused = Some(padded(name));
+    }
+
+    /// States this size of every recording.
+    pub const fn state_size(&mut self, size: u32) {
+        self.stated = Some(size);
     }
 
     fn answer(&mut self, request: &ViatomFrame) -> (u8, Vec<u8>) {
@@ -82,12 +103,13 @@ impl ViatomPeripheral {
     fn open_file(&mut self, data: &[u8]) -> (u8, Vec<u8>) {
         let found = data
             .get(..16)
+            .filter(|name| self.refused.as_deref() != Some(*name))
             .and_then(|name| self.files.get_key_value(name))
             .map(|(name, bytes)| (name.clone(), u32::try_from(bytes.len()).unwrap_or(0)));
         match found {
             Some((name, size)) => {
                 self.open = Some(name);
-                (1, size.to_le_bytes().to_vec())
+                (1, self.stated.unwrap_or(size).to_le_bytes().to_vec())
             }
             None => (0xE1, Vec::new()),
         }
@@ -168,6 +190,7 @@ impl GattPeripheral for ViatomPeripheral {
         self.notify = false;
         self.asked = false;
         self.open = None;
+        self.assembler.forget();
     }
 
     fn power_cycle(&mut self) {
