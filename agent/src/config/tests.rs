@@ -33,8 +33,41 @@ fn the_commented_sources_of_the_default_are_sources() {
         .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
         .collect();
     let config = parse(&commented).unwrap();
-    assert_eq!(config.sources.len(), 2);
+    assert_eq!(config.sources.len(), 3);
     assert_eq!(config.sources[0].subject.as_deref(), Some("p-0001"));
+    assert_eq!(config.sources[2].recordings, super::RecordingsName::Fetch);
+}
+
+#[test]
+fn a_source_takes_what_its_device_has() {
+    let of = |device: &str, kind: &str, more: &str| {
+        parse(&format!(
+            "[[source]]\nname = \"a\"\nkind = \"{kind}\"\ndevice = \"{device}\"\n{more}"
+        ))
+    };
+    let fetch = "recordings = \"fetch\"\n";
+    assert!(of("movesense-gsp", "ble", "").is_ok());
+    assert!(of("movesense-gsp", "ble", fetch).is_ok());
+    assert!(
+        of(
+            "smp-console",
+            "serial",
+            "recordings = \"fetch\"\npath = \"/dev/watch\"\n"
+        )
+        .is_ok()
+    );
+    for (device, more, told) in [
+        ("polar-pmd", fetch, "keeps no recordings"),
+        ("smp-records", "", "sends no stream"),
+        (
+            "viatom-er1",
+            "recordings = \"fetch\"\nleads = [\"I\"]\n",
+            "stands in the recording",
+        ),
+    ] {
+        let err = of(device, "ble", more).unwrap_err().to_string();
+        assert!(err.contains(told), "{err}");
+    }
 }
 
 #[test]

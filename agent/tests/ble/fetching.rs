@@ -6,6 +6,8 @@
     reason = "a bench for tests"
 )]
 
+use std::sync::{Arc, Mutex};
+
 use cardio_core::device::IntegrityClass;
 use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::gatt::GattPeripheral;
@@ -273,4 +275,31 @@ fn what_the_box_cannot_read_stays_on_its_sensor() {
     agent.signal(Signal::TERM);
     assert_eq!(agent.exit_code(), Some(0));
     assert_eq!(filed(&world.bench.records(), "viatom-er1").len(), 2);
+}
+
+#[test]
+fn a_watch_on_its_cradle_gives_its_recordings_over_the_console_although_it_is_pulled_out() {
+    let bench = common::Bench::new();
+    let text = "[box]\nenrolment = \"enrolment.toml\"\nstate = \"state\"\n[store]\ncap = \"64MiB\"\n\
+                [capture]\nrecordings_every = \"200ms\"\n\
+                [[source]]\nname = \"watch\"\nkind = \"serial\"\ndevice = \"smp-console\"\n\
+                path = \"port\"\nrecordings = \"fetch\"\n";
+    std::fs::write(bench.config(), text).unwrap();
+    let watch = Arc::new(Mutex::new(watch(2, 30_000)));
+    let cradle = common::plug_in_watch(&bench.port(), Arc::clone(&watch));
+    let mut agent = bench.start(&[]);
+    bench.wait_for_source("the middle of a download", |source| {
+        source["recordings"]["have_bytes"].as_u64() >= Some(20_000)
+    });
+    drop(cradle);
+    bench.wait_for_source("the loss", |source| !source["code"].is_null());
+    let _again = common::plug_in_watch(&bench.port(), Arc::clone(&watch));
+    bench.wait_for_source("both recordings", has_fetched(2));
+    common::wait_for("the watch to drop them", || {
+        watch.lock().unwrap().kept().is_empty().then_some(())
+    });
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let want = sorted(vec![samples(0, 30_000), samples(9000, 30_000)]);
+    assert_eq!(filed(&bench.records(), "watch"), want);
 }

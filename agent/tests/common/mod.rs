@@ -14,8 +14,8 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use cardio_agent::clock::SystemClock;
 use cardio_core::rate::SamplingRate;
 use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::profile::by_name;
+use cardio_protocol::smp_records::{ConsoleReader, RecordsPeripheral, console_frames};
 use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
 use cardio_store::{KeyRing, Outbox, OutboxConfig};
 use cardio_wire::envelope;
@@ -292,6 +293,34 @@ impl Drop for Sensor {
         }
         let _ = std::fs::remove_file(&self.link);
     }
+}
+
+/// A watch with recordings on a pseudo terminal whose link is at `path`. Between its messages
+/// its console says other things.
+pub fn plug_in_watch(path: &Path, watch: Arc<Mutex<RecordsPeripheral>>) -> Sensor {
+    Sensor::with(path, move |master, stop, answers| {
+        let mut reader = ConsoleReader::default();
+        while !stop.load(Ordering::Relaxed) {
+            let mut heard = [0; 512];
+            let Ok(count) = rustix::io::read(master, &mut heard) else {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            let mut asked = Vec::new();
+            reader.push(&heard[..count], &mut asked);
+            for question in asked {
+                let answer = watch.lock().unwrap().answer(&question);
+                let mut lines = b"[00:00:01] <inf> battery 80\r\n".to_vec();
+                lines.extend(console_frames(&answer));
+                let mut rest = lines.as_slice();
+                while !rest.is_empty() && !stop.load(Ordering::Relaxed) {
+                    let taken = rustix::io::write(master, rest).unwrap_or(0);
+                    rest = &rest[taken..];
+                }
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    })
 }
 
 /// Something that is no sensor at all, on a pseudo terminal whose link is at `path`.
