@@ -16,7 +16,7 @@
 //! | [`filing`], [`alerting`] | from frames to records, resources and alerts |
 //! | `delivery` | messages about alerts to people |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
-//! | `indicators` | figures of the team, from what is filed |
+//! | `indicators`, [`bulk`] | figures of the team, the record for a data warehouse |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
 //! | [`orders`] | what boxes are told to do |
@@ -30,6 +30,7 @@ pub mod alerting;
 pub mod backup;
 pub mod boxes;
 pub mod broker;
+pub mod bulk;
 pub mod chain;
 pub mod clock;
 pub mod config;

@@ -32,6 +32,42 @@ fn patient() -> Value {
     })
 }
 
+/// Exports the record for a data warehouse, twice with one key and once with another.
+async fn bulk_holds_no_name(bench: &Bench) {
+    let mut exports = Vec::new();
+    for (number, key) in ["k", "k", "l"].into_iter().enumerate() {
+        let file = bench.dir.path().join("bulk.key");
+        std::fs::write(&file, key.repeat(32)).unwrap();
+        let folder = bench.dir.path().join(format!("bulk-{number}"));
+        let asked = json!({"verb": "records-bulk", "folder": folder, "key": file});
+        let counts = bench.asked(asked).await["ok"]["resources"].take();
+        assert_eq!(counts["Patient"], 1);
+        assert_eq!(counts["Device"], 2);
+        let mut text = String::new();
+        for (kind, count) in counts.as_object().unwrap() {
+            let lines = std::fs::read_to_string(folder.join(format!("{kind}.ndjson"))).unwrap();
+            assert_eq!(json!(lines.lines().count()), *count);
+            text.push_str(&lines);
+        }
+        exports.push(text);
+    }
+    let family = &patient()["name"][0]["family"];
+    for name in [
+        PATIENT,
+        "123456789012212",
+        "1974-12-25",
+        "FR75-012",
+        family.as_str().unwrap(),
+    ] {
+        assert!(!exports[0].contains(name), "{name}");
+    }
+    assert!(exports[0].contains("\"birthDate\":\"1974\""));
+    assert!(exports[0].contains("valueSampledData"));
+    assert_eq!(exports[0], exports[1]);
+    let id = |text: &str| serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap();
+    assert_ne!(id(&exports[0])["id"], id(&exports[2])["id"]);
+}
+
 async fn wait_for_report(bench: &Bench, status: &str) -> Value {
     let fhir = bench.fhir();
     until("the report", || async {
@@ -187,6 +223,7 @@ async fn a_visit_is_acknowledged_filed_and_read_back_sample_by_sample() {
     let nobody = figures.to_string();
     assert!(!nobody.contains(PATIENT), "{nobody}");
 
+    bulk_holds_no_name(&bench).await;
     let status = bench.asked(json!({"verb": "status"})).await;
     assert_eq!(status["ok"]["verdict"], "RECEIVING");
     assert_eq!(status["ok"]["counters"]["frames_repeated"], 1);

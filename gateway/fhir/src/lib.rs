@@ -27,6 +27,7 @@ pub mod indicator;
 pub mod ins;
 pub mod measure;
 pub mod patient;
+pub mod pseudonym;
 pub mod report;
 pub mod rest;
 pub mod shape;

@@ -1,4 +1,4 @@
-//! `cardio-gateway records find|quarantine|export`.
+//! `cardio-gateway records find|quarantine|export|bulk`.
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,15 @@ pub(super) enum Verb {
         #[arg(long, value_name = "PATH")]
         out: PathBuf,
     },
+    /// The whole record without anything that names a person, as NDJSON for a data warehouse.
+    Bulk {
+        /// File with the key that decides the pseudonyms: 32 random bytes or more.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// A folder that does not exist yet.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
@@ -51,6 +60,21 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
                 out::document(&found);
             } else {
                 out::result(&table(&found));
+            }
+            Ok(exit::WELL)
+        }
+        Verb::Bulk { key, out } => {
+            let place =
+                |path| std::path::absolute(path).map_err(|error| Failure::of(&error, "bulk.write"));
+            let (folder, key) = (place(out)?, place(key)?);
+            let written = ask(&config, &Request::RecordsBulk { folder, key })?;
+            for (kind, count) in written
+                .get("resources")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
+                out::result(&format!("{kind:17} {count}\n"));
             }
             Ok(exit::WELL)
         }
