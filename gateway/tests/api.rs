@@ -10,7 +10,8 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Bench, Fhir, Told};
+use support::Bench;
+use support::fhir::{Fhir, Told};
 
 fn patient(id: &str, number: &str) -> Value {
     json!({
