@@ -329,14 +329,12 @@ pub fn task(facts: &AlertFacts<'_>, assignment: &Assignment<'_>) -> Value {
     if let Some(closing) = &assignment.closing {
         let reason = concept(own::ALERT_CLOSE_REASON, closing.reason);
         task.insert("statusReason".to_owned(), reason);
-        let mut note = json!({
-            "authorReference": reference_to(closing.by),
+        // A note's author may be a Practitioner, and no PractitionerRole: so the name stands.
+        let note = json!({
+            "authorString": closing.by,
             "time": instant(closing.at),
+            "text": closing.note.unwrap_or(closing.reason),
         });
-        if let Some(map) = note.as_object_mut() {
-            let text = closing.note.unwrap_or(closing.reason);
-            map.insert("text".to_owned(), json!(text));
-        }
         push(&mut task, "note", note);
     }
     if let Some(until) = assignment.until {

@@ -487,6 +487,11 @@ fn alerts(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         state: AlertState::Closed,
         ..facts
     };
+    all.push((format!("issue-closed-{name}"), detected_issue(&closed)));
+    all.push((
+        format!("communication-closed-{name}"),
+        communication(&closed, &delivery),
+    ));
     all.push((format!("task-closed-{name}"), task(&closed, &work)));
 }
 
