@@ -15,6 +15,7 @@ use std::time::Duration;
 use cardio_alert::life::Step;
 use cardio_core::clock::{Clock, ClockReading, UtcMicros};
 use cardio_fhir::indicator::{Reporting, measure_report};
+use cardio_core::subject::SubjectRef;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -26,6 +27,7 @@ use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::enrol::desk::Desk;
 use crate::gateway::RunError;
+use crate::identity::{Corrected, Identities, IdentityError, Reason};
 use crate::inbox::{BoxRow, Inbox};
 use crate::keys::GatewayKeys;
 use crate::{alerting, backup, bulk, clock, enrol, filing, indicators, record};
@@ -46,6 +48,7 @@ pub struct Control {
     pub(crate) record: Writer,
     /// The duty as a whole, as a reference.
     pub(crate) recipient: Arc<str>,
+    pub(crate) identities: Identities,
     pub(crate) boxes: Arc<Boxes>,
     pub(crate) keys: Arc<GatewayKeys>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -191,6 +194,27 @@ impl Control {
             Request::Indicators { from_us, to_us } => {
                 self.indicators((UtcMicros(from_us), UtcMicros(to_us)))
                     .await
+            Request::RecordsAssign {
+                acquisition,
+                patient,
+                by,
+                why,
+            } => {
+                let acquisition = acquisition
+                    .parse()
+                    .map_err(|error| Refused::of(&error, "id.uuid"))?;
+                let (patient, reason) = (subject(&patient)?, Reason { by, why });
+                corrected(self.identities.assign(acquisition, patient, reason).await)
+            }
+            Request::RecordsMerge {
+                patient,
+                into,
+                by,
+                why,
+            } => {
+                let (patient, into) = (subject(&patient)?, subject(&into)?);
+                let reason = Reason { by, why };
+                corrected(self.identities.merge(patient, into, reason).await)
             }
             Request::RecordsExport { root } => {
                 let resources = self.read(move |c| record::export(c, &root)).await?;
@@ -375,6 +399,20 @@ fn person(who: String) -> Result<String, Refused> {
         )],
         code: "alert.person".to_owned(),
     })
+}
+
+fn subject(text: &str) -> Result<SubjectRef, Refused> {
+    SubjectRef::new(text).map_err(|error| Refused::of(&error, error.code()))
+}
+
+fn corrected(done: Result<Corrected, IdentityError>) -> Result<Value, Refused> {
+    let done = done.map_err(|error| Refused::of(&error, error.code()))?;
+    Ok(json!({
+        "schema": "corrected/1",
+        "acquisitions": done.acquisitions,
+        "versions": done.versions,
+        "provenance": done.provenance,
+    }))
 }
 
 /// A box as `boxes list --json` shows it.

@@ -31,6 +31,7 @@ use crate::enrol::{self, Meeting};
 use crate::filing::Filer;
 use crate::follow::follow;
 use crate::http::{self, Web};
+use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::keys::GatewayKeys;
 use crate::mqtt;
@@ -165,11 +166,17 @@ impl Gateway {
             stores.readers.clone(),
             Arc::clone(&clock),
         );
+        let identities = Identities {
+            writer: stores.record.clone(),
+            inbox: stores.inbox.clone(),
+            clock: Arc::clone(&clock),
+        };
         let web = Web {
             uploads: uploads.clone(),
             upload_places: Arc::new(Semaphore::new(config.https.uploads)),
             readers: stores.readers.clone(),
             writer: stores.record.clone(),
+            identities: identities.clone(),
             inbox: stores.inbox.clone(),
             token: Arc::new(keys.api_token.clone()),
             config: config.https.clone(),
@@ -231,6 +238,7 @@ impl Gateway {
             readers: stores.readers,
             record: stores.record,
             recipient: Arc::clone(&filer.recipient),
+            identities,
             boxes: Arc::clone(&boxes),
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),

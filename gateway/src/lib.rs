@@ -17,6 +17,7 @@
 //! | `delivery` | messages about alerts to people |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
 //! | `indicators`, [`bulk`] | figures of the team, the record for a data warehouse |
+//! | [`identity`] | exams filed for the wrong patient, patients filed twice |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
 //! | [`orders`] | what boxes are told to do |
@@ -45,6 +46,7 @@ mod follow;
 pub mod gateway;
 pub mod http;
 pub mod hygiene;
+pub mod identity;
 pub mod inbox;
 mod indicators;
 pub mod keys;

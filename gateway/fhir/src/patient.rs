@@ -4,6 +4,7 @@
 //! is known. A national number leaves this module only with a qualified identity; a simulated
 //! patient carries only a fictitious one.
 
+use cardio_core::clock::UtcMicros;
 use cardio_core::subject::SubjectRef;
 use serde_json::{Value, json};
 
@@ -12,7 +13,9 @@ use crate::codes::{
     FR_IDENTIFIER_TYPE, FR_IDENTITY_STATUS, FR_IDENTITY_STATUS_2_2, PROFILE_FR_PATIENT,
     PROFILE_FR_PATIENT_INS, V2_IDENTIFIER_TYPE, own,
 };
-use crate::element::{concept, meta, push, resource, set, test_label};
+use crate::element::{
+    concept, meta, push, reference, reference_to, resource, set, shown, test_label,
+};
 use crate::ins::Ins;
 
 /// How far an identity may be trusted. The four exclude each other.
@@ -251,6 +254,107 @@ fn birth_name(facts: &PatientFacts) -> Option<Value> {
     }))
 }
 
+/// How two patients' records belong together (FHIR R4, link-type).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// The other continues this record, which is no longer in use.
+    ReplacedBy,
+    /// This continues the other's record.
+    Replaces,
+}
+
+impl LinkKind {
+    /// Its code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ReplacedBy => "replaced-by",
+            Self::Replaces => "replaces",
+        }
+    }
+}
+
+/// A patient with a link to another; one whose record is continued elsewhere is not active.
+pub fn linked(mut patient: Value, kind: LinkKind, other: &str) -> Value {
+    if let Some(map) = patient.as_object_mut() {
+        let link = json!({"other": reference("Patient", other), "type": kind.code()});
+        let there = |links: &Value| links.as_array().is_some_and(|links| links.contains(&link));
+        if !map.get("link").is_some_and(there) {
+            push(map, "link", link);
+        }
+        if kind == LinkKind::ReplacedBy {
+            map.insert("active".to_owned(), json!(false));
+        }
+    }
+    patient
+}
+
+/// The links of a patient that a merge made, which nobody else writes.
+pub fn merge_links(patient: &Value) -> Vec<&Value> {
+    let links = patient.get("link").and_then(Value::as_array);
+    let of_a_merge = |link: &&Value| {
+        let kind = link.get("type").and_then(Value::as_str);
+        [LinkKind::ReplacedBy, LinkKind::Replaces]
+            .iter()
+            .any(|merge| kind == Some(merge.code()))
+    };
+    links.into_iter().flatten().filter(of_a_merge).collect()
+}
+
+/// What is known of a corrected identity.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrectionFacts<'a> {
+    /// Logical id of the Provenance.
+    pub id: &'a str,
+    /// Whose it was taken to be, if anybody's.
+    pub before: Option<&'a str>,
+    /// Whose it is.
+    pub after: &'a str,
+    /// What was corrected, as references.
+    pub targets: &'a [String],
+    /// The person who answers for it.
+    pub by: &'a str,
+    /// Why, in words.
+    pub why: &'a str,
+    /// When.
+    pub recorded: UtcMicros,
+}
+
+/// That an identity was corrected: what, from whom to whom, when, by whom and why.
+pub fn correction(facts: &CorrectionFacts<'_>) -> Value {
+    let mut provenance = resource("Provenance", facts.id);
+    for target in facts.targets {
+        push(&mut provenance, "target", reference_to(target));
+    }
+    let recorded = json!(crate::time::instant(facts.recorded));
+    provenance.insert("recorded".to_owned(), recorded);
+    push(&mut provenance, "reason", json!({"text": facts.why}));
+    let update = shown(
+        "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
+        "UPDATE",
+        "revise",
+    );
+    provenance.insert("activity".to_owned(), update);
+    let kind = shown(
+        "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+        "author",
+        "Author",
+    );
+    let agent = json!({"type": kind, "who": {"display": facts.by}});
+    push(&mut provenance, "agent", agent);
+    let roles = [("revision", facts.before), ("source", Some(facts.after))];
+    for (role, patient) in roles {
+        if let Some(patient) = patient {
+            let what = reference("Patient", patient);
+            push(
+                &mut provenance,
+                "entity",
+                json!({"role": role, "what": what}),
+            );
+        }
+    }
+    Value::Object(provenance)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +460,21 @@ mod tests {
         .unwrap();
         assert_eq!(nameless["meta"].get("profile"), None);
         assert_eq!(nameless.get("name"), None);
+    }
+
+    #[test]
+    fn a_record_that_is_continued_elsewhere_says_where_once_and_is_not_active() {
+        let old = patient(&facts()).unwrap();
+        let old = linked(old, LinkKind::ReplacedBy, "p2");
+        let old = linked(old, LinkKind::ReplacedBy, "p2");
+        let link = json!({"other": {"reference": "Patient/p2"}, "type": "replaced-by"});
+        assert_eq!(
+            (&old["link"], &old["active"]),
+            (&json!([link]), &json!(false))
+        );
+        assert_eq!(merge_links(&old), [&link]);
+        let new = linked(patient(&facts()).unwrap(), LinkKind::Replaces, "p1");
+        assert_eq!(new["active"], json!(true));
     }
 
     #[test]

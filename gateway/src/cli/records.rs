@@ -1,4 +1,4 @@
-//! `cardio-gateway records find|quarantine|export|bulk`.
+//! `cardio-gateway records find|quarantine|assign|merge|export|bulk`.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,30 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Files an exam for another patient. Every version stays in the history, and a Provenance
+    /// says what was corrected, when, by whom and why.
+    Assign {
+        /// Id of the acquisition, as `records find` shows it.
+        #[arg(value_name = "ACQUISITION")]
+        acquisition: String,
+        /// Logical id of the patient it belongs to.
+        #[arg(long, value_name = "ID")]
+        patient: String,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Makes one record of two that are of one patient. It cannot be undone; what arrives later
+    /// under the old id is filed for the patient who continues the record.
+    Merge {
+        /// Logical id of the patient whose record is continued elsewhere.
+        #[arg(value_name = "ID")]
+        patient: String,
+        /// Logical id of the patient who continues it.
+        #[arg(long, value_name = "ID")]
+        into: String,
+        #[command(flatten)]
+        reason: Reason,
+    },
     /// The resources of one patient or of one acquisition.
     Export {
         /// Logical id of a patient.
@@ -49,6 +73,19 @@ pub(super) enum Verb {
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Reason {
+    /// Who answers for it, as the team calls them.
+    #[arg(long, value_name = "NAME")]
+    by: String,
+    /// Why, in words, without anybody's identity.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
@@ -90,6 +127,32 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
                 _ => exit::DEGRADED,
             })
         }
+        Verb::Assign {
+            acquisition,
+            patient,
+            reason: Reason { by, why, json },
+        } => {
+            let request = Request::RecordsAssign {
+                acquisition,
+                patient,
+                by,
+                why,
+            };
+            Ok(corrected(&ask(&config, &request)?, json))
+        }
+        Verb::Merge {
+            patient,
+            into,
+            reason: Reason { by, why, json },
+        } => {
+            let request = Request::RecordsMerge {
+                patient,
+                into,
+                by,
+                why,
+            };
+            Ok(corrected(&ask(&config, &request)?, json))
+        }
         Verb::Export {
             patient,
             acquisition,
@@ -99,6 +162,27 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
             let exported = ask(&config, &Request::RecordsExport { root })?;
             export(&exported, &out)
         }
+    }
+}
+
+fn corrected(done: &Value, json: bool) -> u8 {
+    if json {
+        out::document(done);
+    } else {
+        out::result(&correction(done));
+    }
+    exit::WELL
+}
+
+/// What a correction did.
+fn correction(done: &Value) -> String {
+    match done.get("provenance") {
+        Some(Value::String(id)) => format!(
+            "CORRECTED   {} acquisition(s), {} version(s) written; Provenance/{id}\n",
+            out::text(done, "acquisitions"),
+            out::text(done, "versions")
+        ),
+        _ => "UNCHANGED   it was so already\n".to_owned(),
     }
 }
 
@@ -217,8 +301,18 @@ fn aside(document: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::aside;
+    use super::{aside, correction};
     use serde_json::json;
+
+    #[test]
+    fn a_correction_says_what_it_wrote_and_where_that_is_said() {
+        let done = json!({"acquisitions": 2, "versions": 40, "provenance": "v1"});
+        let text = correction(&done);
+        assert!(
+            text.starts_with("CORRECTED   2 acquisition(s), 40") && text.contains("Provenance/v1")
+        );
+        assert!(correction(&json!({"provenance": null})).starts_with("UNCHANGED"));
+    }
 
     #[test]
     fn the_quarantine_says_how_much_is_aside_and_why() {

@@ -115,6 +115,28 @@ pub enum Request {
         /// To here, which no longer belongs to it.
         to_us: i64,
     },
+    /// An exam that belongs to another patient.
+    RecordsAssign {
+        /// Its id.
+        acquisition: String,
+        /// Logical id of the patient.
+        patient: String,
+        /// Who answers for it.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Two records that are of one patient.
+    RecordsMerge {
+        /// Logical id whose record is continued elsewhere.
+        patient: String,
+        /// Logical id under which it is continued.
+        into: String,
+        /// Who answers for it.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// Resources of one patient or acquisition.
     RecordsExport {
         /// A reference such as `Patient/p1` or `DiagnosticReport/…`.

@@ -8,6 +8,7 @@ use cardio_core::clock::{BoxInstant, ClockReading, TimeAnchor, UtcMicros};
 use cardio_core::ids::{AcquisitionId, BootId, BoxId};
 use cardio_core::index::SampleIndex;
 use cardio_core::lead::Lead;
+use cardio_core::subject::SubjectRef;
 use cardio_fhir::report::ExamKind;
 use cardio_fhir::time::Effective;
 use cardio_fhir::waveform::Context;
@@ -116,7 +117,7 @@ pub(crate) fn load(
 ) -> Result<Option<Exam>, DbError> {
     let row = connection.row(
         "read the start of an acquisition",
-        "SELECT r.bytes, r.box, r.lane, r.chain, r.seq, r.received_us
+        "SELECT r.bytes, r.box, r.lane, r.chain, r.seq, r.received_us, a.subject
          FROM records r JOIN acquisitions a ON a.id = r.acquisition AND a.box = r.box
          WHERE r.acquisition = ?1 AND r.kind = 'acquisition-started'
          ORDER BY r.received_us, r.seq LIMIT 1",
@@ -125,9 +126,15 @@ pub(crate) fn load(
     let Some(mut row) = row else {
         return Ok(None);
     };
-    let Ok(Record::AcquisitionStarted(started)) = Record::decode(&row.take::<Vec<u8>>(0)?) else {
+    let Ok(Record::AcquisitionStarted(mut started)) = Record::decode(&row.take::<Vec<u8>>(0)?)
+    else {
         return Err(DAMAGED);
     };
+    // Whose it is may have been corrected since the box said so.
+    let subject: Option<String> = row.take(6)?;
+    started.acquisition.subject = subject
+        .map(|subject| SubjectRef::new(&subject).map_err(|_| DAMAGED))
+        .transpose()?;
     let device: BoxId = row.take(1)?;
     let context = context(connection, device, &started.acquisition)?;
     Ok(Some(Exam {

@@ -59,9 +59,9 @@ pub(crate) use exam::{Exam, each_record, load as load_exam};
 pub(crate) use open::{Opened, OpenedRecord};
 pub(crate) use resources::decoded_windows;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
-pub(crate) use rows::{boxes_of, cursor};
+pub(crate) use rows::{acquisitions_of, boxes_of, cursor};
 use transaction::{How, boxes_in, file, refresh_outdated, unfiled};
-pub(crate) use transaction::{file_quietly, refresh_subject};
+pub(crate) use transaction::{file_quietly, refresh_acquisition, refresh_subject};
 
 /// Frames filed in one transaction.
 const GROUP_MAX: usize = 64;

@@ -166,7 +166,9 @@ pub(crate) fn insert(
         Record::AcquisitionStarted(started) => connection.execute(
             "note an acquisition",
             "INSERT INTO acquisitions (id, box, subject, source, started_us)
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+             VALUES (?1, ?2,
+               coalesce((SELECT survivor FROM merges WHERE merged = CAST(?3 AS TEXT)), ?3), ?4, ?5)
+             ON CONFLICT DO NOTHING",
             values![
                 started.acquisition.id,
                 id.device,

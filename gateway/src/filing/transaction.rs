@@ -126,13 +126,26 @@ pub(crate) fn refresh_subject(
     lore: &BoxLore,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let everything = exam::Touched::everything();
     for acquisition in rows::acquisitions_of(tx, subject)? {
-        if let Some(exam) = exam::load(tx, acquisition, lore)? {
-            resources::refresh(tx, &exam, &everything, now)?;
-        }
+        refresh_acquisition(tx, acquisition, lore, now)?;
     }
     Ok(())
+}
+
+/// Brings everything of an acquisition up to date after its patient changed.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub(crate) fn refresh_acquisition(
+    tx: &Connection,
+    acquisition: AcquisitionId,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    match exam::load(tx, acquisition, lore)? {
+        Some(exam) => resources::refresh(tx, &exam, &exam::Touched::everything(), now),
+        None => Ok(()),
+    }
 }
 
 /// One transaction: rows, cursors, alerts, resources.

@@ -15,7 +15,7 @@ use cardio_fhir::shape::WRITTEN;
 use serde_json::json;
 
 use super::respond::{Refusal, json as answer, versioned};
-use super::{Web, everything, history, search, write};
+use super::{Web, everything, history, merge, search, write};
 use crate::record::{self, Versioned};
 
 /// Largest document that is given as base64 within JSON.
@@ -48,6 +48,7 @@ pub(super) fn routes() -> Router<Web> {
         .route("/metadata", get(metadata))
         .route("/_history", get(history::of_all))
         .route("/Binary", get(search::binaries).post(super::upload::create))
+        .route("/Patient/$merge", axum::routing::post(merge::merge))
         .route("/Patient/{id}/$everything", get(everything::of_patient))
         .route("/{kind}", get(search::by_address).post(write::create))
         .route("/{kind}/_search", axum::routing::post(search::by_form))

@@ -7,7 +7,9 @@
 mod body;
 mod everything;
 mod fhir;
+mod gzip;
 mod history;
+mod merge;
 mod pairs;
 mod respond;
 mod search;
@@ -36,6 +38,7 @@ use zeroize::Zeroizing;
 use crate::config::HttpsConfig;
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
+use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::upload::Uploads;
 use respond::Refusal;
@@ -54,6 +57,8 @@ pub struct Web {
     pub readers: Readers,
     /// Writes the record.
     pub writer: Writer,
+    /// Corrects identities.
+    pub identities: Identities,
     /// Asked whether it can be read, for `/health`.
     pub inbox: Inbox,
     /// Takes files.
@@ -84,6 +89,7 @@ fn router(web: Web) -> Router {
         routes
             .layer(DefaultBodyLimit::max(limit))
             .layer(middleware::from_fn_with_state(web.clone(), admit))
+            .layer(middleware::from_fn(gzip::compress))
     };
     Router::new()
         .nest("/fhir", admitted(fhir::routes()))

@@ -181,6 +181,10 @@ fn refusal(refused: &WriteRefused) -> Refusal {
         WriteRefused::SeveralMatch => {
             Refusal::new(StatusCode::PRECONDITION_FAILED, "multiple-matches", why)
         }
+        WriteRefused::Merged { .. } => Refusal::new(StatusCode::CONFLICT, "conflict", why),
+        WriteRefused::Links => {
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "business-rule", why).at("Patient.link")
+        }
         WriteRefused::Twice { .. } => Refusal::invalid("invariant", why),
         WriteRefused::Unresolved { .. } => Refusal::invalid("not-found", why),
     }

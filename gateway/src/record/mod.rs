@@ -13,6 +13,7 @@ mod changes;
 mod everything;
 mod export;
 mod include;
+mod merged;
 mod query;
 mod search;
 mod store;
@@ -22,6 +23,7 @@ pub use changes::{Change, Changes, ChangesQuery, changes, newest};
 pub use everything::{EverythingQuery, everything};
 pub use export::export;
 pub use include::Along;
+pub use merged::{filed_for, repoint, survivor, undressed};
 pub use query::{Clause, Comparison, Include, Query, QueryError, Sort, parse};
 pub use search::{Page, search};
 pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_version};
@@ -37,6 +39,7 @@ pub const STEPS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("changes.sql"),
     include_str!("alert_life.sql"),
+    include_str!("merges.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

@@ -4,6 +4,7 @@ use cardio_core::clock::UtcMicros;
 use cardio_fhir::index::{IndexValue, index_of};
 use serde_json::{Value, json};
 
+use super::merged::continued;
 use crate::db::{Connection, DbError, Row, values};
 
 /// What writing a resource did.
@@ -39,7 +40,8 @@ pub struct BinaryBytes {
 
 const DAMAGED: DbError = DbError::Damaged { what: "resource" };
 
-/// Writes a resource if its content differs from what is stored.
+/// Writes a resource if its content differs from what is stored. What names a patient who was
+/// merged is written for the one who continues the record.
 ///
 /// # Errors
 /// [`DbError`] when the resource has no type or id, or the store fails.
@@ -48,6 +50,7 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
     let (Some(kind), Some(id)) = (text("resourceType"), text("id")) else {
         return Err(DAMAGED);
     };
+    let resource = &*continued(connection, kind, resource)?;
     let body = resource.to_string();
     let old = connection
         .row(

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardio_core::clock::UtcMicros;
+use cardio_fhir::patient::merge_links;
 use serde_json::{Value, json};
 
+use super::merged::survivor;
 use super::query::Query;
 use super::search;
 use super::store::{Put, Versioned, put, read};
@@ -61,6 +63,15 @@ pub enum WriteRefused {
         /// The resource.
         address: String,
     },
+    /// The record of that patient is continued elsewhere.
+    #[error("the patient is merged into Patient/{survivor}: write that one")]
+    Merged {
+        /// Who continues the record.
+        survivor: String,
+    },
+    /// Links of a merge are not the writer's.
+    #[error("links that a merge made stay as they are: use Patient/$merge")]
+    Links,
     /// A reference to something that the request does not hold.
     #[error("the reference {reference} names no entry of this bundle")]
     Unresolved {
@@ -76,6 +87,8 @@ impl WriteRefused {
             Self::Version => "write.version",
             Self::SeveralMatch => "write.several-match",
             Self::Twice { .. } => "write.twice",
+            Self::Merged { .. } => "write.merged",
+            Self::Links => "write.links",
             Self::Unresolved { .. } => "write.unresolved",
         }
     }
@@ -133,8 +146,17 @@ fn look(
             return Ok(Ok(Some(found)));
         }
     }
+    if one.kind == "Patient"
+        && let Some(survivor) = survivor(tx, &one.id)?
+    {
+        return Ok(Err(WriteRefused::Merged { survivor }));
+    }
+    let current = read(tx, one.kind, &one.id)?;
+    let stored = current.as_ref().map(|current| &current.resource);
+    if merge_links(&one.resource) != stored.map(merge_links).unwrap_or_default() {
+        return Ok(Err(WriteRefused::Links));
+    }
     if let Some(tag) = &one.if_match {
-        let current = read(tx, one.kind, &one.id)?;
         if !current.is_some_and(|current| is_version(tag, current.version)) {
             return Ok(Err(WriteRefused::Version));
         }
