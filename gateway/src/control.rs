@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use cardio_alert::life::Step;
 use cardio_core::clock::{Clock, ClockReading, UtcMicros};
-use cardio_fhir::indicator::{Reporting, measure_report};
 use cardio_core::subject::SubjectRef;
+use cardio_fhir::indicator::{Reporting, measure_report};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -194,6 +194,7 @@ impl Control {
             Request::Indicators { from_us, to_us } => {
                 self.indicators((UtcMicros(from_us), UtcMicros(to_us)))
                     .await
+            }
             Request::RecordsAssign {
                 acquisition,
                 patient,

@@ -114,6 +114,9 @@ async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response
         web.counters.https_unauthorised.add_one();
         return Refusal::unauthorised().into_response();
     }
+    if !is_text(request.uri().path()) {
+        return Refusal::invalid("invalid", "the address is not UTF-8").into_response();
+    }
     let limit = match upload::is_upload(&request) {
         true => web.config.upload_timeout.0,
         false => web.config.timeout.0,
@@ -127,6 +130,23 @@ async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response
         )
         .into_response(),
     }
+}
+
+/// Whether a path is text once its percent signs are undone.
+fn is_text(path: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut rest, mut plain) = (path.as_bytes(), Vec::with_capacity(path.len()));
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let pair = (digit(after.first()), digit(after.get(1)));
+        if let (b'%', (Some(high), Some(low))) = (first, pair) {
+            plain.push(u8::try_from(high * 16 + low).unwrap_or(u8::MAX));
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            plain.push(*first);
+        }
+    }
+    std::str::from_utf8(&plain).is_ok()
 }
 
 async fn health(State(web): State<Web>) -> Response {
