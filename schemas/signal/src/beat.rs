@@ -21,15 +21,17 @@ use crate::rhythm::relative_difference;
 /// Who says of which class a beat is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "beat-class",
-    version: 1,
+    version: 2,
 };
 
 /// What is looked at, in this order: times over the usual interval, then form beside the
 /// patient's reference form, then the history of the form that the beat has.
-pub const FEATURES: usize = 20;
+pub const FEATURES: usize = 32;
 
 /// The next beat is waited for this long, in seconds.
 const LONGEST_S: f64 = 2.0;
+/// Beats over which likeness to the reference form is followed.
+const FOLLOWED: usize = 256;
 /// Intervals that make up the usual one.
 const REMEMBERED: usize = 10;
 
@@ -69,6 +71,8 @@ pub struct BeatDetector {
     before_rr_s: f64,
     intervals: VecDeque<f64>,
     forms: Forms,
+    /// Likeness to the reference form, and difference from it, of the last beats.
+    likenesses: VecDeque<(f64, f64)>,
     explained: Option<Vec<(SampleIndex, [f64; FEATURES])>>,
 }
 
@@ -93,6 +97,7 @@ impl BeatDetector {
             before_rr_s: 0.0,
             intervals: VecDeque::new(),
             forms: Forms::default(),
+            likenesses: VecDeque::new(),
             explained: None,
         }
     }
@@ -200,9 +205,13 @@ impl BeatDetector {
             .as_ref()
             .map_or(usual_s, |before| self.apart_s(before.at, peak.at))
             .min(LONGEST_S);
-        let form = self.forms.learn(&peak.shape, rr_s / usual_s.max(0.1));
+        let form = self
+            .forms
+            .learn(&peak.shape, &peak.wide, rr_s / usual_s.max(0.1));
+        self.follow(&peak, &form);
         let features = self.features(&peak, &form, [rr_s, next_s, usual_s.max(0.1)]);
-        let ventricular = self.forests.ventricular.score(&features);
+        let alone = self.forests.ventricular.score(&features);
+        let ventricular = self.forms.weigh(&form, alone);
         let supraventricular = self.forests.supraventricular.score(&features);
         let class = if ventricular > 0.0 {
             BeatClass::Ventricular
@@ -229,6 +238,27 @@ impl BeatDetector {
         })
     }
 
+    /// Remembers how like the reference a beat is.
+    fn follow(&mut self, peak: &Peak, form: &Form) {
+        if self.likenesses.len() == FOLLOWED {
+            self.likenesses.pop_front();
+        }
+        self.likenesses.push_back((
+            peak.shape.likeness(&form.reference),
+            peak.wide.difference(&form.reference_wide),
+        ));
+    }
+
+    /// How like the reference the better beats are: likeness and difference.
+    fn likeness_of_better_beats(&self) -> (f64, f64) {
+        let (mut likenesses, mut differences): (Vec<f64>, Vec<f64>) =
+            self.likenesses.iter().copied().unzip();
+        (
+            num::quantile(&mut likenesses, 0.75),
+            num::quantile(&mut differences, 0.25),
+        )
+    }
+
     fn features(&self, peak: &Peak, form: &Form, times: [f64; 3]) -> [f64; FEATURES] {
         let [rr_s, next_s, usual_s] = times;
         let with_before = self
@@ -236,12 +266,17 @@ impl BeatDetector {
             .as_ref()
             .map_or(0.0, |before| peak.shape.likeness(&before.shape));
         let (shape, reference) = (&peak.shape, &form.reference);
+        let [whole, p_wave, t_wave] = peak.wide.likeness(&form.reference_wide);
+        let likeness = shape.likeness(reference);
+        let difference = peak.wide.difference(&form.reference_wide);
+        let (usual_likeness, usual_difference) = self.likeness_of_better_beats();
+        let t_before = form.reference_wide.t_size();
         [
             rr_s / usual_s,
             next_s / usual_s,
             rr_s / next_s.max(0.1),
             self.before_rr_s / usual_s,
-            shape.likeness(reference),
+            likeness,
             shape.width_ms(),
             shape.width_ms() - reference.width_ms(),
             size(shape) / size(reference).max(1e-6),
@@ -257,6 +292,18 @@ impl BeatDetector {
             if form.is_reference { 1.0 } else { 0.0 },
             self.irregularity(),
             self.shortest_s() / usual_s,
+            whole,
+            difference,
+            p_wave,
+            t_wave,
+            peak.wide.t_size() / size(shape).max(1e-6),
+            peak.wide.t_size() / t_before.max(1e-6),
+            shape.span_ms(),
+            shape.span_ms() - reference.span_ms(),
+            usual_likeness,
+            libm::log((1.02 - likeness) / (1.02 - usual_likeness)),
+            libm::log((0.1 + difference) / (0.1 + usual_difference)),
+            libm::log((peak.fast_mv + 1e-6) / (size(shape) + 1e-6)),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! Beat by beat, as EC57 says: pairs within 150 ms, flutter left out.
 
 use cardio_core::rate::SamplingRate;
-use cardio_signal::qrs::QrsDetector;
+use cardio_signal::qrs::{FusedDetector, QrsDetector};
 
 use crate::data::{Truth, seconds};
 
@@ -140,6 +140,15 @@ pub(crate) fn errors(
 pub(crate) fn detect(row: &[i32], rate: SamplingRate, gain: f64) -> Vec<f64> {
     let mut detector = QrsDetector::new(rate, gain);
     let mut found = detector.push(row);
+    found.extend(detector.finish());
+    found.iter().map(|at| seconds(at.0, rate.as_hz())).collect()
+}
+
+/// The beats of rows that were recorded together, in seconds.
+pub(crate) fn detect_fused(rows: &[Vec<i32>], rate: SamplingRate, gains: &[f64]) -> Vec<f64> {
+    let mut detector = FusedDetector::new(rate, gains);
+    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
+    let mut found = detector.push(&rows);
     found.extend(detector.finish());
     found.iter().map(|at| seconds(at.0, rate.as_hz())).collect()
 }

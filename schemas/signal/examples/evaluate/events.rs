@@ -9,18 +9,19 @@ use cardio_signal::rhythm::{RhythmEvent, RhythmKind, RhythmTracker};
 
 use crate::beats::{Pair, pair};
 use crate::data::{Data, MITDB, class_of, flutter, seconds, truth};
+use crate::rhythms::{Span, fibrillation};
 
-const KINDS: [RhythmKind; 5] = [
+const KINDS: [RhythmKind; 7] = [
     RhythmKind::Pause,
     RhythmKind::Bradycardia,
     RhythmKind::Tachycardia,
     RhythmKind::VentricularRun,
     RhythmKind::AfSuspected,
+    RhythmKind::VfSuspected,
+    RhythmKind::Asystole,
 ];
 /// An event is found when one of its kind is this near, in seconds.
 const NEAR_S: f64 = 5.0;
-
-type Span = (f64, f64);
 
 #[derive(Default)]
 struct Tally {
@@ -58,12 +59,15 @@ pub(crate) fn mitdb(data: &Data) {
         let all_s = recording.waveforms[0].end().0 as f64 / rate.as_hz();
         for (kind, tally) in KINDS.iter().zip(&mut tallies) {
             let want = spans(&expected, *kind, rate);
-            let want = if *kind == RhythmKind::AfSuspected {
-                fibrillation(&recording, rate)
-            } else {
-                want
+            let want = match kind {
+                RhythmKind::AfSuspected => fibrillation(&recording, rate),
+                RhythmKind::VfSuspected => flutter(&recording, rate.as_hz()),
+                _ => want,
             };
             let got = spans(&told.events, *kind, rate);
+            if std::env::args().any(|arg| arg == "--errors") {
+                differences(name, *kind, &want, &got);
+            }
             compare(&want, &got, all_s, tally);
         }
     }
@@ -160,36 +164,22 @@ fn spans(events: &[RhythmEvent], kind: RhythmKind, rate: SamplingRate) -> Vec<Sp
         .collect()
 }
 
-/// Atrial fibrillation and flutter of 30 s or more, from the rhythm marks.
-fn fibrillation(recording: &Recording, rate: SamplingRate) -> Vec<Span> {
-    let hz = rate.as_hz();
-    let end = recording.waveforms[0].end().0;
-    let mut all: Vec<Span> = Vec::new();
-    let mut open: Option<f64> = None;
-    let marks = recording.annotations.iter().filter(|mark| mark.code == "+");
-    let changes = marks.map(|mark| {
-        (
-            seconds(mark.at.0, hz),
-            mark.text.clone().unwrap_or_default(),
-        )
-    });
-    for (at, text) in changes.chain([(seconds(end, hz), String::new())]) {
-        let is = text.starts_with("(AFIB") || text.starts_with("(AFL");
-        if !is && let Some(from) = open.take() {
-            match all.last_mut() {
-                Some(last) if from - last.1 < 5.0 => last.1 = at,
-                _ => all.push((from, at)),
+fn near(a: &Span, b: &Span) -> bool {
+    a.0 - NEAR_S <= b.1 + NEAR_S && b.0 - NEAR_S <= a.1 + NEAR_S
+}
+
+/// Prints what was not found (-) and what is not there (+).
+fn differences(name: &str, kind: RhythmKind, want: &[Span], got: &[Span]) {
+    for (sign, these, others) in [('-', want, got), ('+', got, want)] {
+        for (from, to) in these {
+            if !others.iter().any(|other| near(&(*from, *to), other)) {
+                println!("{name} {} {sign} {from:.1} to {to:.1}", kind.name());
             }
-        } else if is && open.is_none() {
-            open = Some(at);
         }
     }
-    all.retain(|(from, to)| to - from >= 30.0);
-    all
 }
 
 fn compare(want: &[Span], got: &[Span], all_s: f64, tally: &mut Tally) {
-    let near = |a: &Span, b: &Span| a.0 - NEAR_S <= b.1 + NEAR_S && b.0 - NEAR_S <= a.1 + NEAR_S;
     tally.expected += want.len() as f64;
     tally.told += got.len() as f64;
     tally.found += want

@@ -16,6 +16,7 @@ mod events;
 mod limits;
 mod noise;
 mod quality;
+mod rhythms;
 mod speed;
 mod strips;
 
@@ -62,6 +63,7 @@ fn main() {
 fn mitdb(data: &Data) {
     println!("beats, MIT-BIH, first signal, from minute 5 and whole record");
     let (mut late, mut whole) = (Score::default(), Score::default());
+    let mut fused = Score::default();
     for name in MITDB {
         let Some(recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
             continue;
@@ -80,8 +82,19 @@ fn mitdb(data: &Data) {
             }
         }
         late.add(&score);
+        let rows: Vec<Vec<i32>> = recording.waveforms.iter().map(samples).collect();
+        let gains: Vec<f64> = recording
+            .waveforms
+            .iter()
+            .map(|wave| wave.calibration.gain_adu_per_unit())
+            .collect();
+        let both = beats::detect_fused(&rows, wave.rate, &gains);
+        let score = beats::score(&truth, &both, 300.0, &left_out);
+        println!("{}", score.line("  both"));
+        fused.add(&score);
         whole.add(&beats::score(&truth, &found, 0.0, &left_out));
     }
     println!("{}", late.line("from 5:00"));
     println!("{}", whole.line("whole"));
+    println!("{}", fused.line("both signals"));
 }

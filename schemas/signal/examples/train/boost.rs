@@ -19,6 +19,13 @@ pub(crate) struct Settings {
     pub(crate) ridge: f64,
     /// Weight that a leaf must hold.
     pub(crate) least: f64,
+    /// What is known of each feature beforehand: whether more of it speaks for the class
+    /// (1), against it (-1), or either (0, as for features beyond the end).
+    pub(crate) signs: &'static [i8],
+    /// Share of the features that each tree may look at.
+    pub(crate) seen: f64,
+    /// How many questions a tree asks, at most [`DEPTH`].
+    pub(crate) depth: usize,
 }
 
 /// Examples: rows of features, what they are, and how much they count.
@@ -57,8 +64,8 @@ pub(crate) fn learn(examples: &Examples, settings: Settings, remarks: &[String])
         let _ = writeln!(text, "# {remark}");
     }
     let _ = writeln!(text, "bias {bias:.6}");
-    for _ in 0..settings.trees {
-        let tree = Tree::grow(examples, &bins, &limits, &scores, settings);
+    for turn in 0..settings.trees {
+        let tree = Tree::grow(examples, &bins, &limits, &scores, settings, turn);
         for (row, score) in scores.iter_mut().enumerate() {
             *score += tree.leaves[tree.leaf(&bins, row)];
         }
@@ -108,6 +115,7 @@ impl Tree {
         limits: &[Vec<f64>],
         scores: &[f64],
         settings: Settings,
+        turn: usize,
     ) -> Self {
         let rows = scores.len();
         let slopes: Vec<(f64, f64)> = (0..rows)
@@ -123,14 +131,29 @@ impl Tree {
             leaves: [0.0; LEAVES],
         };
         let mut place = vec![0_usize; rows];
+        // What each node's leaves may say, so that a sign known beforehand holds below it too.
+        let mut bounds = [(f64::NEG_INFINITY, f64::INFINITY); NODES + LEAVES];
         for depth in 0..DEPTH {
             let first = (1 << depth) - 1;
             let width = 1 << depth;
-            let splits = best_splits(&place, first, width, bins, &slopes, settings);
+            let within = &bounds[first..first + width];
+            let splits = if depth >= settings.depth {
+                vec![None; width]
+            } else {
+                best_splits(&place, first, within, bins, &slopes, settings, turn)
+            };
             for (node, split) in splits.into_iter().enumerate() {
-                if let Some((feature, bin)) = split {
-                    tree.nodes[first + node] = (feature, bin, limits[feature][bin]);
+                let at = first + node;
+                let (mut left, mut right) = (bounds[at], bounds[at]);
+                if let Some(split) = split {
+                    tree.nodes[at] = (split.feature, split.bin, limits[split.feature][split.bin]);
+                    match settings.sign(split.feature) {
+                        1 => (left.1, right.0) = (split.middle, split.middle),
+                        -1 => (left.0, right.1) = (split.middle, split.middle),
+                        _ => {}
+                    }
                 }
+                (bounds[2 * at + 1], bounds[2 * at + 2]) = (left, right);
             }
             for (row, at) in place.iter_mut().enumerate() {
                 let (feature, bin, _) = tree.nodes[*at];
@@ -143,8 +166,10 @@ impl Tree {
             sums[at - NODES].0 += slopes[row].0;
             sums[at - NODES].1 += slopes[row].1;
         }
-        for (leaf, (slope, bend)) in tree.leaves.iter_mut().zip(sums) {
-            let value: f64 = settings.shrinkage * slope / (bend + settings.ridge);
+        for ((leaf, (slope, bend)), (low, high)) in
+            tree.leaves.iter_mut().zip(sums).zip(&bounds[NODES..])
+        {
+            let value = settings.shrinkage * (slope / (bend + settings.ridge)).clamp(*low, *high);
             *leaf = (value * 1e5).round() / 1e5;
         }
         tree
@@ -176,27 +201,61 @@ impl Tree {
     }
 }
 
-/// The best split of every node of one depth: feature and last bin of the left side.
+/// Where a node parts its rows: feature, last bin of the left side, and the value halfway
+/// between what the sides say.
+#[derive(Clone, Copy)]
+struct Split {
+    feature: usize,
+    bin: usize,
+    middle: f64,
+}
+
+impl Settings {
+    /// Whether a tree may look at a feature: others look at other ones, so that no few
+    /// features decide alone.
+    fn sees(&self, turn: usize, feature: usize) -> bool {
+        let mixed = (turn * 2_654_435_761 + feature * 40_503 + 7) % 1_000_003;
+        ((mixed * mixed) % 1_009) as f64 <= 1_009.0 * self.seen
+    }
+
+    fn sign(&self, feature: usize) -> i8 {
+        self.signs.get(feature).copied().unwrap_or(0)
+    }
+}
+
+/// The best split of every node of one depth.
 fn best_splits(
     place: &[usize],
     first: usize,
-    width: usize,
+    bounds: &[(f64, f64)],
     bins: &[Vec<u8>],
     slopes: &[(f64, f64)],
     settings: Settings,
-) -> Vec<Option<(usize, usize)>> {
-    let mut best: Vec<(f64, Option<(usize, usize)>)> = vec![(1e-6, None); width];
+    turn: usize,
+) -> Vec<Option<Split>> {
+    let width = bounds.len();
+    let mut best: Vec<(f64, Option<Split>)> = vec![(1e-6, None); width];
     for (feature, column) in bins.iter().enumerate() {
+        if !settings.sees(turn, feature) {
+            continue;
+        }
         let mut sums = vec![(0.0, 0.0); width * BINS];
         for (row, bin) in column.iter().enumerate() {
             let cell = &mut sums[(place[row] - first) * BINS + usize::from(*bin)];
             cell.0 += slopes[row].0;
             cell.1 += slopes[row].1;
         }
-        for (node, best) in best.iter_mut().enumerate() {
+        let sign = f64::from(settings.sign(feature));
+        for ((node, best), (low, high)) in best.iter_mut().enumerate().zip(bounds) {
             let cells = &sums[node * BINS..(node + 1) * BINS];
             let all = cells.iter().fold((0.0, 0.0), |a, c| (a.0 + c.0, a.1 + c.1));
-            let worth = |(slope, bend): (f64, f64)| slope * slope / (bend + settings.ridge);
+            let value =
+                |(slope, bend): (f64, f64)| (slope / (bend + settings.ridge)).clamp(*low, *high);
+            // How much the loss falls when a side says its value.
+            let worth = |side: (f64, f64)| {
+                let value = value(side);
+                2.0 * side.0 * value - (side.1 + settings.ridge) * value * value
+            };
             let mut left = (0.0, 0.0);
             for (bin, cell) in cells.iter().enumerate().take(BINS - 1) {
                 left = (left.0 + cell.0, left.1 + cell.1);
@@ -205,8 +264,17 @@ fn best_splits(
                     continue;
                 }
                 let gain = worth(left) + worth(right) - worth(all);
-                if gain > best.0 {
-                    *best = (gain, Some((feature, bin)));
+                let (here, there) = (value(left), value(right));
+                if gain > best.0 && sign * (there - here) >= 0.0 {
+                    let middle = f64::midpoint(here, there);
+                    *best = (
+                        gain,
+                        Some(Split {
+                            feature,
+                            bin,
+                            middle,
+                        }),
+                    );
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Learns the reviewed trees of this crate from public recordings, and measures them on
 //! records that they did not see.
 //!
-//! `cargo run --release -p cardio-signal --example train -- qrs|beat|quality [--write FOLDER]` with
+//! `cargo run --release -p cardio-signal --example train -- qrs|beat|af|quality [--write FOLDER]` with
 //! `CARDIO_DATA` naming the data folder. Cross-validated figures are printed unless `--quick` is
 //! given; `--write` keeps the trees learnt from all records.
 #![expect(
@@ -11,6 +11,7 @@
     reason = "a learning program: it prints, and its data are checked recordings"
 )]
 // Each example uses its own part of what they share.
+mod af;
 mod beat;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/beats.rs"]
@@ -23,7 +24,8 @@ mod data;
 mod noise;
 mod qrs;
 mod quality;
-#[expect(dead_code, reason = "shared with the evaluation program")]
+#[path = "../evaluate/rhythms.rs"]
+mod rhythms;
 #[path = "../evaluate/strips.rs"]
 mod strips;
 
@@ -49,6 +51,10 @@ fn main() {
     }
     if asked.iter().any(|word| word == "beat") {
         beat::learn(&data, write.as_deref(), validate);
+    }
+    if asked.iter().any(|word| word == "af") {
+        let path = write.as_ref().map(|folder| folder.join("af.txt"));
+        af::learn(&data, path.as_deref(), validate);
     }
     if asked.iter().any(|word| word == "quality") {
         let path = write.as_ref().map(|folder| folder.join("sqi-lead.txt"));

@@ -17,6 +17,9 @@ const LEAD: Settings = Settings {
     shrinkage: 0.08,
     ridge: 3.0,
     least: 4.0,
+    signs: &[],
+    seen: 1.0,
+    depth: 4,
 };
 const FOLDS: usize = 10;
 /// Records with a clean first signal, and factors at 0 dB of em, ma and bw for a QRS of a

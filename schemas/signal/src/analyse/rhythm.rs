@@ -3,8 +3,9 @@
 //! Deliberately absent: the methods, which stream ([`crate::beat`], [`crate::rhythm`]). What
 //! rests on insufficient signal is told apart, not left out.
 
+use cardio_core::annotation::Beat;
 use cardio_core::index::SampleIndex;
-use cardio_core::quality::{QualityVerdict, SignalQuality};
+use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::Waveform;
 
@@ -12,7 +13,9 @@ use super::{BeatTrain, Chosen, gain_adu_per_mv};
 use crate::beat::{self, BeatDetector};
 use crate::num;
 use crate::qrs;
-use crate::rhythm::{HeartRate, RhythmEvent, RhythmTracker, Undetermined, heart_rate};
+use crate::rhythm::{
+    ArrestWatch, HeartRate, RhythmEvent, RhythmKind, RhythmTracker, Undetermined, heart_rate,
+};
 
 pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
     let (waveform, wave) = chosen.first()?;
@@ -47,28 +50,40 @@ pub(super) fn rhythm(
     windows: &[SignalQuality],
     rate: SamplingRate,
 ) -> (Vec<RhythmEvent>, Vec<RhythmEvent>) {
+    let beats = train
+        .map(|train| train.beats.as_slice())
+        .unwrap_or_default();
     let mut tracker = RhythmTracker::new(rate);
     let mut events = Vec::new();
     let mut gaps = wave.gaps().into_iter().peekable();
-    for beat in train
-        .map(|train| train.beats.as_slice())
-        .unwrap_or_default()
-    {
+    for beat in beats {
         while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
             events.extend(tracker.finish());
         }
         events.extend(tracker.push(*beat));
     }
     events.extend(tracker.finish());
+    let mut arrests = arrests(wave);
+    // A line that rests between small beats is not asystole.
+    arrests.retain(|arrest| {
+        let within = |beat: &Beat| beat.at > arrest.from && beat.at < arrest.to;
+        arrest.kind != RhythmKind::Asystole || !beats.iter().any(within)
+    });
+    // What is taken for beats in fibrillation has no rhythm of its own.
+    events.retain(|event| !within_fibrillation(event, &arrests));
+    events.extend(arrests);
     events.sort_by_key(|event| (event.from, event.kind));
     let insufficient = |event: &RhythmEvent| {
         let (mut bad, mut all) = (0, 0);
         for window in windows {
             let end = window.first.after(window.len).min(event.to);
             let shared = end.0.saturating_sub(window.first.max(event.from).0);
-            let first_lead = window.per_lead.first();
             all += shared;
-            if first_lead.is_some_and(|lead| lead.verdict == QualityVerdict::Insufficient) {
+            if window
+                .per_lead
+                .first()
+                .is_some_and(|lead| refutes(lead, event.kind))
+            {
                 bad += shared;
             }
         }
@@ -76,6 +91,53 @@ pub(super) fn rhythm(
         3 * bad > all
     };
     events.into_iter().partition(|event| !insufficient(event))
+}
+
+/// Whether a lead's quality takes the ground from a statement. Fibrillation and asystole
+/// have no beats, which makes quality insufficient by itself: only what is wrong with the
+/// contact speaks against them.
+fn refutes(lead: &LeadQuality, kind: RhythmKind) -> bool {
+    let without_beats = matches!(kind, RhythmKind::VfSuspected | RhythmKind::Asystole);
+    let contact = lead.causes.iter().any(|cause| {
+        matches!(
+            cause,
+            QualityCause::LeadOff | QualityCause::Flat | QualityCause::Saturation
+        )
+    });
+    lead.verdict == QualityVerdict::Insufficient && (contact || !without_beats)
+}
+
+/// Fibrillation and asystole of a lead.
+fn arrests(wave: &Waveform) -> Vec<RhythmEvent> {
+    let mut watch = ArrestWatch::new(wave.rate, gain_adu_per_mv(&wave.calibration));
+    let mut found = Vec::new();
+    for run in &wave.runs {
+        if let Some(len) = run.first.since(watch.end()).filter(|len| !len.is_empty()) {
+            found.extend(watch.gap(len));
+        }
+        for block in run.samples.as_slice().chunks(super::BLOCK) {
+            found.extend(watch.push(&block.to_vec()));
+        }
+    }
+    found.extend(watch.finish());
+    found
+}
+
+/// Whether a run or a fast span lies mostly in fibrillation.
+fn within_fibrillation(event: &RhythmEvent, arrests: &[RhythmEvent]) -> bool {
+    let is_fast = matches!(
+        event.kind,
+        RhythmKind::VentricularRun | RhythmKind::Tachycardia
+    );
+    let shared: u64 = arrests
+        .iter()
+        .filter(|arrest| arrest.kind == RhythmKind::VfSuspected)
+        .map(|vf| {
+            let to = vf.to.min(event.to).0;
+            to.saturating_sub(vf.from.max(event.from).0)
+        })
+        .sum();
+    is_fast && 2 * shared > event.to.0 - event.from.0
 }
 
 pub(super) fn mean_rate(

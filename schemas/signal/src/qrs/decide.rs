@@ -20,7 +20,7 @@ pub(crate) const HORIZON: u64 = 180;
 pub(crate) const LEARNING: u64 = 600;
 
 /// What is looked at, in this order: logarithms of ratios, times in seconds, correlations.
-pub const FEATURES: [&str; 24] = [
+pub const FEATURES: [&str; 28] = [
     "energy over beats",
     "slope over beats",
     "energy over noise",
@@ -45,8 +45,14 @@ pub const FEATURES: [&str; 24] = [
     "likeness of next candidate",
     "largest energy of last half second over this",
     "share of nearest form",
+    "slope of next candidate over this",
+    "steepest of last half second over this",
+    "energy over beats of the last minute",
+    "time since last beat over interval of the last minute",
 ];
 
+/// Place of "likeness to nearest form".
+const NEAREST_FORM: usize = 11;
 /// Beats and noise peaks that make up a level.
 const REMEMBERED: usize = 8;
 /// The heart cannot beat again sooner: 180 ms.
@@ -88,6 +94,29 @@ impl Memory {
     }
 }
 
+/// A memory of about a minute: the middle of the middles of eight.
+#[derive(Clone, Debug, Default)]
+struct LongMemory {
+    newest: Memory,
+    since: usize,
+    middles: Memory,
+}
+
+impl LongMemory {
+    fn push(&mut self, value: f64) {
+        self.newest.push(value);
+        self.since += 1;
+        if self.since == REMEMBERED {
+            self.since = 0;
+            self.middles.push(self.newest.median().unwrap_or(value));
+        }
+    }
+
+    fn median(&self) -> Option<f64> {
+        self.middles.median().or_else(|| self.newest.median())
+    }
+}
+
 /// What is known of the beats so far.
 #[derive(Clone, Debug, Default)]
 struct Levels {
@@ -97,6 +126,8 @@ struct Levels {
     height: Memory,
     noise: Memory,
     intervals: Memory,
+    minute_energy: LongMemory,
+    minute_intervals: LongMemory,
 }
 
 /// A candidate that was judged.
@@ -112,8 +143,7 @@ pub(crate) struct Judged {
 impl Judged {
     /// Likeness to the nearest form that beats have had.
     pub(crate) const fn likeness(&self) -> f64 {
-        let [.., likeness, _, _, _, _, _, _, _, _, _, _, _, _] = self.features;
-        likeness
+        self.features[NEAREST_FORM]
     }
 }
 
@@ -277,6 +307,12 @@ impl Judge {
         let next_energy = next.map_or(0.0, |next| next.energy);
         let ahead = within(&self.waiting, c, HORIZON);
         let behind = within(&self.recent, c, HORIZON / 2 + 35);
+        let steepest = self
+            .recent
+            .iter()
+            .filter(|other| other.at.abs_diff(c.at) <= HORIZON / 2 + 35)
+            .map(|other| other.slope)
+            .fold(0.0, f64::max);
         let before = self.before.map_or(LONGEST, |before| apart(c, &before));
         let strong = self
             .waiting
@@ -310,6 +346,10 @@ impl Judge {
             next_like,
             ratio(behind, c.energy),
             likeness.share,
+            ratio(next.map_or(0.0, |next| next.slope), c.slope),
+            ratio(steepest, c.slope),
+            ratio(c.energy, levels.minute_energy.median().unwrap_or(energy)),
+            since / levels.minute_intervals.median().unwrap_or(usual).max(1.0),
         ]
     }
 
@@ -333,10 +373,13 @@ impl Judge {
         // One artefact must not raise the levels for long.
         self.levels.energy.push(c.energy.min(2.5 * level));
         self.levels.slope.push(c.slope.min(2.5 * slope));
+        self.levels.minute_energy.push(c.energy.min(2.5 * level));
         self.levels.span.push(c.span);
         self.levels.height.push(c.height.abs());
         if let Some(last) = self.last {
-            self.levels.intervals.push(apart(&c, &last).min(LONGEST));
+            let interval = apart(&c, &last).min(LONGEST);
+            self.levels.intervals.push(interval);
+            self.levels.minute_intervals.push(interval);
         }
         self.families.learn(&c.shape);
         self.last = Some(c);

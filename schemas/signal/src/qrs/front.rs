@@ -7,7 +7,7 @@ use crate::filter::RunningMean;
 use crate::num;
 use crate::ring::Ring;
 
-use super::shape::{POINTS, Shape};
+use super::shape::{POINTS, Shape, WIDE, WIDE_BEFORE, WIDE_STEP, Wide};
 
 /// The rate at which the detector works, whatever the source's rate is.
 pub(crate) const WORK_HZ: u32 = 250;
@@ -241,6 +241,18 @@ impl Front {
         Shape::centred(points)
     }
 
+    /// The low-passed signal around a peak on the working grid, P and T waves included.
+    pub(crate) fn wide(&self, peak: f64) -> Wide {
+        let centre = num::round_u64(peak + LOW_DELAY);
+        let last = self.low.end().saturating_sub(1);
+        let mut points = [0.0; WIDE];
+        for (point, n) in points.iter_mut().zip(0_u64..) {
+            let place = (centre + WIDE_STEP * n).saturating_sub(WIDE_STEP * WIDE_BEFORE);
+            *point = self.low.at(place.min(last));
+        }
+        Wide::centred(points)
+    }
+
     /// Middle value of the band without sign from 0.6 s before a place to 0.15 s after it.
     fn level(&self, place: u64) -> f64 {
         let mut sizes = [0.0; LEVEL_POINTS];
@@ -276,7 +288,10 @@ const LEVEL_POINTS: usize = 48;
 const SPAN_REACH: u64 = 37;
 
 /// Delay of the band-passed signal: half the means, and the baseline's centre.
-const LAG: f64 = 2.0 + 1.5 + 16.0;
+const LAG: f64 = LOW_DELAY + 16.0;
+
+/// Delay of the low-passed signal: half the means.
+const LOW_DELAY: f64 = 2.0 + 1.5;
 
 /// Place of the vertex of the parabola through three values, from the middle one.
 fn vertex(left: f64, middle: f64, right: f64) -> f64 {

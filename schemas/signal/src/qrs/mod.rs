@@ -1,4 +1,4 @@
-//! R peaks of one lead, sample by sample.
+//! R peaks of one lead, or of several together, sample by sample.
 //!
 //! Deliberately absent: beat classes (see [`crate::beat`]), rhythm, and whether the signal
 //! is good enough to be believed (see [`crate::sqi`]).
@@ -6,6 +6,7 @@
 mod decide;
 mod forms;
 mod front;
+mod fused;
 mod shape;
 
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use decide::Judge;
 pub(crate) use forms::{Form, Forms};
 pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
-pub(crate) use shape::Shape;
+pub use fused::{FUSED_ALGORITHM, FusedDetector};
+pub(crate) use shape::{Shape, Wide};
 
 /// Who says where the R peaks are.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "qrs",
-    version: 1,
+    version: 2,
 };
 
 /// An R peak and what was measured at it.
@@ -39,8 +41,12 @@ pub(crate) struct Peak {
     pub(crate) span_mv: f64,
     /// Likeness to the nearest form that beats have had.
     pub(crate) likeness: f64,
+    /// What lies above the band of the QRS within 100 ms, in millivolts.
+    pub(crate) fast_mv: f64,
     /// Its form.
     pub(crate) shape: Shape,
+    /// The same with P and T waves.
+    pub(crate) wide: Wide,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -50,6 +56,8 @@ pub struct Explained {
     pub at: SampleIndex,
     /// What it looked like, in the order of [`FEATURES`].
     pub features: [f64; FEATURES.len()],
+    /// Logarithm of the odds of a beat.
+    pub score: f64,
     /// Whether it was taken for a beat.
     pub is_beat: bool,
 }
@@ -198,7 +206,7 @@ impl QrsDetector {
     }
 
     fn tell(&mut self, all: bool, found: &mut Vec<Peak>) {
-        let (base, resampler) = (self.base, &self.resampler);
+        let (base, resampler, front) = (self.base, &self.resampler, &self.front);
         let previous = &mut self.last_peak;
         let explained = &mut self.explained;
         let doubt = &mut self.doubt;
@@ -212,6 +220,7 @@ impl QrsDetector {
                 list.push(Explained {
                     at,
                     features: judged.features,
+                    score: judged.score,
                     is_beat: judged.is_beat,
                 });
             }
@@ -221,7 +230,9 @@ impl QrsDetector {
                     at,
                     span_mv: candidate.span,
                     likeness: judged.likeness(),
+                    fast_mv: candidate.fast,
                     shape: candidate.shape,
+                    wide: front.wide(candidate.peak),
                 });
             }
         });

@@ -70,10 +70,77 @@ impl Shape {
         8.0 * (spread / mass.max(1e-12)).sqrt()
     }
 
+    /// Time between the first and the last slope above a fifth of the steepest, in
+    /// milliseconds: the width of the QRS.
+    pub(crate) fn span_ms(&self) -> f64 {
+        let steep = self.slopes().fold(0.0, |top: f64, s| top.max(s.abs()));
+        let above = |slope: &f64| slope.abs() > 0.2 * steep;
+        let first = self.slopes().position(|slope| above(&slope));
+        let last = self.slopes().enumerate().filter(|(_, s)| above(s)).last();
+        match (first, last) {
+            (Some(first), Some((last, _))) => 8.0 * num::float(last + 1 - first),
+            _ => 0.0,
+        }
+    }
+
     pub(crate) fn blend(&mut self, newer: &Self, share: f64) {
         for (old, new) in self.0.iter_mut().zip(newer.0) {
             *old += share * (new - *old);
         }
+    }
+}
+
+/// Points of a beat with its P and T waves: 16 ms apart, from 256 ms before the peak.
+pub(crate) const WIDE: usize = 40;
+pub(crate) const WIDE_STEP: u64 = 4;
+pub(crate) const WIDE_BEFORE: u64 = 16;
+/// Where the P wave ends among those points, and where the T wave begins.
+const P_END: usize = 11;
+const T_BEGIN: usize = 24;
+
+/// A beat with its P and T waves, in millivolts, mean taken off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wide([f64; WIDE]);
+
+impl Wide {
+    /// Takes the mean off.
+    pub(crate) fn centred(mut points: [f64; WIDE]) -> Self {
+        let mean = points.iter().sum::<f64>() / num::float(WIDE);
+        for point in &mut points {
+            *point -= mean;
+        }
+        Self(points)
+    }
+
+    pub(crate) fn blend(&mut self, newer: &Self, share: f64) {
+        for (old, new) in self.0.iter_mut().zip(newer.0) {
+            *old += share * (new - *old);
+        }
+    }
+
+    /// Correlation with another beat: of the whole, of the P wave, of the T wave.
+    pub(crate) fn likeness(&self, other: &Self) -> [f64; 3] {
+        [0..WIDE, 0..P_END, T_BEGIN..WIDE].map(|part| {
+            correlation(
+                self.0.get(part.clone()).unwrap_or_default(),
+                other.0.get(part).unwrap_or_default(),
+            )
+        })
+    }
+
+    /// Size of the difference from another beat over the other's size.
+    pub(crate) fn difference(&self, other: &Self) -> f64 {
+        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+        let apart = squares(&mut self.0.iter().zip(other.0).map(|(x, y)| x - y));
+        let own = squares(&mut other.0.iter().copied());
+        (apart / own.max(1e-12)).sqrt().min(10.0)
+    }
+
+    /// Spread of the T wave.
+    pub(crate) fn t_size(&self) -> f64 {
+        let part = self.0.get(T_BEGIN..).unwrap_or_default();
+        let top = part.iter().copied().fold(f64::MIN, f64::max);
+        top - part.iter().copied().fold(f64::MAX, f64::min)
     }
 }
 

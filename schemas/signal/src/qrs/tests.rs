@@ -3,7 +3,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
 use proptest::prelude::*;
 
-use super::QrsDetector;
+use super::{FusedDetector, QrsDetector};
 use crate::synth::{EcgSynth, Noise, SynthConfig, to_adu};
 
 const RAILS: (i32, i32) = (-1_000_000, 1_000_000);
@@ -90,6 +90,56 @@ fn one_sample_a_flat_line_and_the_rails_give_no_beat_and_no_panic() {
     let _ = detect(rate, &jumps);
     let mut odd = QrsDetector::new(rate, f64::NAN);
     let _ = odd.push(&jumps);
+}
+
+fn fuse(rate: SamplingRate, rows: &[&[i32]], block: usize) -> Vec<SampleIndex> {
+    let mut detector = FusedDetector::new(rate, &vec![200.0; rows.len()]);
+    let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let mut found = Vec::new();
+    let mut from = 0;
+    while from < length {
+        let to = length.min(from + block);
+        let part: Vec<&[i32]> = rows.iter().map(|row| &row[from..to]).collect();
+        found.extend(detector.push(&part));
+        from = to;
+    }
+    found.extend(detector.finish());
+    found
+}
+
+#[test]
+fn a_lead_without_contact_takes_no_beat_from_the_others() {
+    let rate = SamplingRate::hz(250).unwrap();
+    let (good, truth) = lead_ii(SynthConfig::calm(5, rate), 40.0);
+    let mut state = 3_u32;
+    let noisy: Vec<i32> = good
+        .iter()
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            i32::try_from(state >> 23).unwrap() - 256
+        })
+        .collect();
+    let flat = vec![0; good.len()];
+    let found = fuse(rate, &[&noisy, &good, &flat], 1_000);
+    let late = truth.iter().filter(|at| (2_500.0..9_900.0).contains(*at));
+    for beat in late {
+        let near = |at: &SampleIndex| (crate::num::float_u64(at.0) - beat).abs() < 38.0;
+        assert!(found.iter().any(near), "beat at {beat} is missing");
+    }
+    assert!(found.len() <= truth.len() + 6, "{} beats", found.len());
+}
+
+#[test]
+fn fused_leads_give_the_same_beats_in_blocks_of_any_size_and_one_lead_its_own() {
+    let rate = SamplingRate::hz(360).unwrap();
+    let (row, _) = lead_ii(SynthConfig::calm(6, rate), 20.0);
+    let upside_down: Vec<i32> = row.iter().map(|value| -value).collect();
+    let whole = fuse(rate, &[&row, &upside_down], row.len());
+    for block in [1, 77, 1_000] {
+        assert_eq!(fuse(rate, &[&row, &upside_down], block), whole);
+    }
+    assert_eq!(fuse(rate, &[&row], 500), detect(rate, &row));
+    assert!(FusedDetector::new(rate, &[]).push(&[]).is_empty());
 }
 
 proptest! {

@@ -5,19 +5,21 @@
 //! quality; whoever holds both drops what rests on insufficient signal.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use cardio_core::annotation::{Beat, BeatClass};
 use cardio_core::index::SampleIndex;
 use cardio_core::quality::AlgorithmId;
 use cardio_core::rate::SamplingRate;
 
-use super::irregular::{relative_difference, sample_entropy_coefficient};
+use super::irregular::{WINDOW, irregularity, reviewed_forest};
+use crate::forest::Forest;
 use crate::num;
 
 /// Who names these spans.
 pub const EVENT_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "rhythm",
-    version: 1,
+    version: 2,
 };
 
 /// What happened.
@@ -35,6 +37,12 @@ pub enum RhythmKind {
     /// Irregular intervals, ectopic beats left out, for 30 s or more. The value is the mean
     /// rate, per minute.
     AfSuspected,
+    /// Waves without a resting line, as in ventricular fibrillation or flutter, for 5 s or
+    /// more. The value is their rate, per minute.
+    VfSuspected,
+    /// No beat for 4 s or more on an electrode that is on. The value is how long the line
+    /// rested, in seconds.
+    Asystole,
 }
 
 impl RhythmKind {
@@ -46,6 +54,8 @@ impl RhythmKind {
             Self::Tachycardia => "tachy",
             Self::VentricularRun => "vt",
             Self::AfSuspected => "af",
+            Self::VfSuspected => "vf",
+            Self::Asystole => "asystole",
         }
     }
 }
@@ -71,10 +81,8 @@ const SLOW_S: f64 = 1.5;
 const FAST_S: f64 = 0.4;
 const RUN_BEATS: usize = 3;
 const RUN_MEAN_S: f64 = 0.6;
-/// Intervals over which irregularity is measured.
-const AF_INTERVALS: usize = 30;
-const AF_ENTROPY: f64 = -1.0;
-const AF_DIFFERENCE: f64 = 0.07;
+/// Longer intervals are pauses, not rhythm.
+const LONGEST_S: f64 = 2.5;
 /// A suspicion shorter than this is none; two nearer than [`AF_JOIN_S`] are one.
 const AF_LEAST_S: f64 = 30.0;
 const AF_JOIN_S: f64 = 15.0;
@@ -87,20 +95,29 @@ pub struct RhythmTracker {
     slow: Option<RhythmEvent>,
     fast: Option<RhythmEvent>,
     run: Vec<SampleIndex>,
-    own: VecDeque<(SampleIndex, f64)>,
+    /// The end of each of the last intervals, its length, whether an ectopic beat is beside.
+    intervals: VecDeque<(SampleIndex, f64, bool)>,
+    fibrillation: Arc<Forest>,
     af: Option<RhythmEvent>,
 }
 
 impl RhythmTracker {
     /// A tracker for beats on a time line of this rate.
     pub fn new(rate: SamplingRate) -> Self {
+        Self::with_forest(rate, reviewed_forest())
+    }
+
+    /// A tracker that judges irregularity by other trees than the reviewed ones, to measure
+    /// them.
+    pub fn with_forest(rate: SamplingRate, fibrillation: Arc<Forest>) -> Self {
         Self {
             rate,
             recent: VecDeque::new(),
             slow: None,
             fast: None,
             run: Vec::new(),
-            own: VecDeque::new(),
+            intervals: VecDeque::new(),
+            fibrillation,
             af: None,
         }
     }
@@ -110,7 +127,7 @@ impl RhythmTracker {
         let mut ended = Vec::new();
         self.pause(&beat, &mut ended);
         self.run(&beat, &mut ended);
-        self.own_interval(&beat, &mut ended);
+        self.interval(&beat, &mut ended);
         self.recent.push_back(beat);
         if self.recent.len() > RATE_INTERVALS + 1 {
             self.recent.pop_front();
@@ -127,7 +144,7 @@ impl RhythmTracker {
         ended.extend(self.fast.take());
         self.end_af(&mut ended);
         self.recent.clear();
-        self.own.clear();
+        self.intervals.clear();
         ended
     }
 
@@ -213,44 +230,42 @@ impl RhythmTracker {
         }
     }
 
-    /// Intervals between two of the heart's own beats, ectopic ones and their neighbours
-    /// left out.
-    fn own_interval(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+    fn interval(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
         let Some(last) = self.recent.back().copied() else {
             return;
         };
-        let ectopic = |class: Option<BeatClass>| {
-            matches!(
-                class,
-                Some(BeatClass::Ventricular | BeatClass::Supraventricular)
-            )
-        };
+        let ventricular = |class| class == Some(BeatClass::Ventricular);
         let interval_s = self.apart_s(last.at, beat.at);
-        if ectopic(beat.class) || ectopic(last.class) || interval_s > 2.5 {
+        if interval_s > LONGEST_S {
             return;
         }
-        self.own.push_back((beat.at, interval_s));
-        if self.own.len() > AF_INTERVALS {
-            self.own.pop_front();
+        let ectopic = ventricular(beat.class) || ventricular(last.class);
+        self.intervals.push_back((beat.at, interval_s, ectopic));
+        if self.intervals.len() > WINDOW {
+            self.intervals.pop_front();
         }
-        self.irregular(beat.at, ended);
+        self.irregular(ended);
     }
 
-    fn irregular(&mut self, now: SampleIndex, ended: &mut Vec<RhythmEvent>) {
-        let intervals: Vec<f64> = self.own.iter().map(|(_, interval_s)| *interval_s).collect();
-        let full = intervals.len() == AF_INTERVALS;
-        let is_irregular = full
-            && relative_difference(&intervals) > AF_DIFFERENCE
-            && sample_entropy_coefficient(&intervals).is_some_and(|told| told > AF_ENTROPY);
-        if is_irregular {
-            let from = self.own.front().map_or(now, |(at, _)| *at);
-            let mean_s = intervals.iter().sum::<f64>() / num::float(AF_INTERVALS);
+    /// Judges the window of intervals; what is said holds for its middle.
+    fn irregular(&mut self, ended: &mut Vec<RhythmEvent>) {
+        if self.intervals.len() < WINDOW {
+            return;
+        }
+        let window: Vec<(f64, bool)> = self.intervals.iter().map(|(_, s, e)| (*s, *e)).collect();
+        let Some(seen) = irregularity(&window) else {
+            return;
+        };
+        let middle = self.intervals.get(WINDOW / 2).map(|(at, _, _)| *at);
+        let now = middle.unwrap_or(SampleIndex(0));
+        let [.., mean_s] = seen;
+        if self.fibrillation.score(&seen) > 0.0 {
             let af = self.af.get_or_insert(RhythmEvent {
                 kind: RhythmKind::AfSuspected,
-                from,
+                from: now,
                 to: now,
-                beats: AF_INTERVALS,
-                value: 60.0 / mean_s.max(0.1),
+                beats: 1,
+                value: 60.0 / mean_s,
             });
             af.to = now;
             af.beats += 1;

@@ -1,8 +1,111 @@
-//! How irregular the heart's own intervals are: the coefficient of sample entropy.
+//! How irregular the intervals are, and whether that looks like atrial fibrillation.
 //!
-//! Lake and Moorman 2011. Deliberately absent: P waves; irregularity alone is a suspicion.
+//! Ectopic beats make intervals uneven too, but in patterns: the interval two, three or four
+//! beats earlier was alike, or most intervals are near one value. A sum of small trees over
+//! such measures, learnt by `examples/train`, says how likely fibrillation is. Deliberately
+//! absent: P waves; irregularity alone is a suspicion.
 
+use std::sync::{Arc, OnceLock};
+
+use crate::forest::Forest;
 use crate::num;
+
+/// Intervals over which irregularity is judged.
+pub const WINDOW: usize = 32;
+
+/// What is looked at: shares, ratios to the mean interval, entropies.
+pub const IRREGULARITY: [&str; 9] = [
+    "middle step of own intervals",
+    "coefficient of sample entropy of own intervals",
+    "share of intervals near the middle one",
+    "smallest middle step over one to four intervals",
+    "root mean square step of own intervals",
+    "share of turning points",
+    "share of cells of the map of steps that are taken",
+    "share of intervals beside an ectopic beat",
+    "mean interval",
+];
+
+/// Intervals this near the middle one, as a share, are near it.
+const NEAR: f64 = 0.1;
+/// Side of a cell of the map of interval against step (Lian 2011), in seconds.
+const CELL_S: f64 = 0.025;
+
+/// The trees of the file, read once.
+pub(super) fn reviewed_forest() -> Arc<Forest> {
+    static FOREST: OnceLock<Arc<Forest>> = OnceLock::new();
+    let read = || Forest::parse(include_str!("../../models/af.txt")).unwrap_or_default();
+    Arc::clone(FOREST.get_or_init(|| Arc::new(read())))
+}
+
+/// What intervals look like, in the order of [`IRREGULARITY`]. Each comes with whether it is
+/// beside an ectopic beat. `None` when fewer than twelve are the heart's own.
+pub fn irregularity(intervals_s: &[(f64, bool)]) -> Option<[f64; IRREGULARITY.len()]> {
+    let all: Vec<f64> = intervals_s.iter().map(|(interval, _)| *interval).collect();
+    let own: Vec<f64> = intervals_s
+        .iter()
+        .filter(|(_, ectopic)| !ectopic)
+        .map(|(interval, _)| *interval)
+        .collect();
+    let entropy = sample_entropy_coefficient(&own)?;
+    let count = num::float(all.len().max(1));
+    let mean = (all.iter().sum::<f64>() / count).max(0.1);
+    let middle = num::median(&mut all.clone());
+    let near = all
+        .iter()
+        .filter(|interval| (*interval - middle).abs() < NEAR * middle)
+        .count();
+    let smallest = (1..=4)
+        .map(|lag| middle_step(&all, lag) / mean)
+        .fold(f64::MAX, f64::min);
+    let steps: Vec<f64> = own.windows(2).map(step).collect();
+    let squares: f64 = steps.iter().map(|step| step * step).sum();
+    let turns = steps
+        .windows(2)
+        .filter(|pair| pair.iter().product::<f64>() < 0.0)
+        .count();
+    Some([
+        relative_difference(&own),
+        entropy,
+        num::float(near) / count,
+        smallest,
+        (squares / num::float(steps.len().max(1))).sqrt() / mean,
+        num::float(turns) / num::float(steps.len().max(1)),
+        taken_cells(&own),
+        num::float(all.len() - own.len()) / count,
+        mean,
+    ])
+}
+
+fn step(pair: &[f64]) -> f64 {
+    pair.last().unwrap_or(&0.0) - pair.first().unwrap_or(&0.0)
+}
+
+/// Middle of the differences, without sign, of intervals that are `lag` beats apart.
+fn middle_step(intervals_s: &[f64], lag: usize) -> f64 {
+    let later = intervals_s.iter().skip(lag);
+    let mut steps: Vec<f64> = intervals_s
+        .iter()
+        .zip(later)
+        .map(|(one, two)| (one - two).abs())
+        .collect();
+    num::median(&mut steps)
+}
+
+/// How scattered intervals and their steps are: cells taken on their map, over intervals.
+fn taken_cells(intervals_s: &[f64]) -> f64 {
+    let mut cells: Vec<(i64, i64)> = intervals_s
+        .windows(2)
+        .map(|pair| {
+            let place = pair.last().unwrap_or(&0.0) / CELL_S;
+            (num::round_i64(place), num::round_i64(step(pair) / CELL_S))
+        })
+        .collect();
+    let count = cells.len().max(1);
+    cells.sort_unstable();
+    cells.dedup();
+    num::float(cells.len()) / num::float(count)
+}
 
 /// The tolerance starts here, in seconds, and grows by this until enough pairs agree.
 const TOLERANCE_S: f64 = 0.030;
@@ -63,7 +166,10 @@ pub fn relative_difference(intervals_s: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{relative_difference, sample_entropy_coefficient};
+    use super::{
+        Forest, IRREGULARITY, irregularity, relative_difference, reviewed_forest,
+        sample_entropy_coefficient,
+    };
 
     /// Intervals from a small congruential generator, so that the test repeats.
     fn scattered(mean: f64, spread: f64, count: u32) -> Vec<f64> {
@@ -83,6 +189,25 @@ mod tests {
         assert!(regular < -2.0, "{regular}");
         assert!(scattered_high > -1.4, "{scattered_high}");
         assert!(relative_difference(&scattered(0.7, 0.5, 30)) > 0.08);
+    }
+
+    #[test]
+    fn the_reviewed_file_of_trees_is_read_whole() {
+        let whole = Forest::parse(include_str!("../../models/af.txt")).unwrap();
+        assert!(whole.score(&[0.0; IRREGULARITY.len()]) != 0.0);
+    }
+
+    #[test]
+    fn scattered_intervals_are_suspected_and_patterns_of_ectopic_beats_are_not() {
+        let odds = |intervals: Vec<(f64, bool)>| {
+            let seen = irregularity(&intervals).unwrap();
+            reviewed_forest().score(&seen)
+        };
+        let own = |intervals: Vec<f64>| intervals.into_iter().map(|x| (x, false)).collect();
+        assert!(odds(own(scattered(0.7, 0.5, 32))) > 0.0);
+        assert!(odds(own(scattered(0.8, 0.03, 32))) < 0.0);
+        assert!(odds(own([0.8, 0.5, 1.1].repeat(11))) < 0.0);
+        assert!(odds(own([0.55, 1.05].repeat(16))) < 0.0);
     }
 
     #[test]

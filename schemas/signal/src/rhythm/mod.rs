@@ -3,10 +3,14 @@
 //! Deliberately absent: finding beats, and alert limits, which are data of a patient. A
 //! statement names the beats that it rests on; "cannot tell" is a result.
 
+mod arrest;
 mod events;
 mod irregular;
 mod rate;
 
+pub use arrest::ArrestWatch;
 pub use events::{EVENT_ALGORITHM, RhythmEvent, RhythmKind, RhythmTracker};
-pub use irregular::{relative_difference, sample_entropy_coefficient};
+pub use irregular::{
+    IRREGULARITY, WINDOW, irregularity, relative_difference, sample_entropy_coefficient,
+};
 pub use rate::{HeartRate, RATE_ALGORITHM, Undetermined, heart_rate};
