@@ -13,9 +13,8 @@ use crate::clock::wait_for;
 use crate::judge::ledger::Ledger;
 use crate::programs::Programs;
 
-/// How long a device is recorded; a simulated one plays less, so that all it sent is heard.
-const RECORD_S: u64 = 20;
-const PLAY_S: u64 = 18;
+/// A simulated device plays so much less than is recorded, so that all it sent is heard.
+const LESS_S: u64 = 2;
 /// How long a sensor is looked for.
 const SCAN: &str = "8s";
 /// For a simulator to be ready, and to end.
@@ -94,7 +93,8 @@ impl Bench<'_> {
         command.args(["play", "--device", &self.dut.device]);
         command.arg("--scenario").arg(scenario);
         command.arg("--ledger").arg(ledger);
-        command.args(["--duration", &format!("{PLAY_S}s")]);
+        let seconds = self.dut.seconds.saturating_sub(LESS_S);
+        command.args(["--duration", &format!("{seconds}s")]);
         command.args(["--seed", &seed.to_string()]);
         let (link, bus) = (self.place.join("port"), self.place.join("bus"));
         let is_serial = self.is_serial(sim)?;
@@ -192,7 +192,7 @@ impl Bench<'_> {
         // one that an earlier run kept here is of another recording
         let _ = std::fs::remove_file(&capture);
         let capture = capture.to_string_lossy().into_owned();
-        let span = format!("{RECORD_S}s");
+        let span = format!("{}s", self.dut.seconds);
         self.must(&["sources", "record", "dut", &capture, "--for", &span])?;
         let output = self.must_plain(&["replay", &capture, "--json"])?;
         serde_json::from_slice(&output.stdout).context("a replay that cannot be read")

@@ -16,10 +16,17 @@ pub(crate) struct Dut {
     pub(crate) about: String,
     /// Its profile.
     pub(crate) device: String,
+    /// How long it is recorded.
+    #[serde(default = "usual_seconds")]
+    pub(crate) seconds: u64,
     /// How it is found.
     pub(crate) link: Link,
     /// What is demanded of it.
     pub(crate) expect: Expect,
+}
+
+const fn usual_seconds() -> u64 {
+    20
 }
 
 /// How a device is found.
@@ -57,7 +64,9 @@ pub(crate) enum Link {
 pub(crate) struct Expect {
     /// From the connection to the first sample.
     pub(crate) first_sample_within_s: f64,
-    /// How far its rate, measured over a quarter of a minute, may be from its profile's.
+    /// From the return of a device that was away to its first sample.
+    pub(crate) back_within_s: Option<f64>,
+    /// How far its rate, measured over the recording, may be from its profile's.
     pub(crate) rate_within_ppm: f64,
     /// Which gaps there may be.
     pub(crate) gaps: Gaps,
@@ -105,7 +114,8 @@ fn read(path: &Path) -> anyhow::Result<Dut> {
     let mut dut: Dut = toml::from_str(&text).context("it is no device")?;
     dut.name = name.to_string_lossy().into_owned();
     let is_simulated = matches!(dut.link, Link::Simulated { .. });
-    if dut.expect.gaps == Gaps::Ledger && !is_simulated {
+    let needs_ledger = dut.expect.gaps == Gaps::Ledger || dut.expect.back_within_s.is_some();
+    if needs_ledger && !is_simulated {
         bail!("only a simulated device has a ledger");
     }
     Ok(dut)

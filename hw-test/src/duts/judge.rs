@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::definition::{Dut, Gaps};
-use crate::judge::ledger::Ledger;
+use crate::judge::ledger::{Ledger, Lost};
 
 /// The part of `replay/1` that is judged.
 #[derive(Deserialize)]
@@ -96,6 +96,16 @@ pub(super) fn hold(
         ));
     }
     broken.extend(gaps(dut, acquisition, ledger));
+    let back_s = ledger.map(back_after).unwrap_or_default();
+    if let Some(limit_s) = dut.expect.back_within_s {
+        if back_s.is_empty() {
+            broken.push("it was never away".to_owned());
+        }
+        let late = back_s.iter().filter(|back_s| **back_s > limit_s);
+        broken.extend(
+            late.map(|s| format!("heard {s:.1} s after its return, not within {limit_s} s")),
+        );
+    }
     let word = usual(&found.quality.overall);
     let wanted = &dut.expect.quality;
     if !wanted.is_empty() && !wanted.iter().any(|one| *one == word) {
@@ -114,8 +124,12 @@ pub(super) fn hold(
             "the replay says something else than the box from {at_s:.1} s on"
         ));
     }
+    let back: String = back_s
+        .iter()
+        .map(|back_s| format!("back after {back_s:.2} s, "))
+        .collect();
     let seen = format!(
-        "first sample {first_s:.2} s, {hz:.3} Hz ({ppm:+.0} ppm), {} samples, {} gap(s) of {}, {} repeated, {word}",
+        "first sample {first_s:.2} s, {back}{hz:.3} Hz ({ppm:+.0} ppm), {} samples, {} gap(s) of {}, {} repeated, {word}",
         acquisition.samples,
         acquisition.gaps.len(),
         acquisition.missing,
@@ -222,6 +236,29 @@ fn uncertainty(gaps: &[Gap], count: usize) -> f64 {
     first.map(|gap| as_f64(gap.uncertainty)).sum()
 }
 
+/// For each absence of the device, how long it was back before the box heard a sample, in seconds.
+fn back_after(ledger: &Ledger) -> Vec<f64> {
+    let is_away = |lost: &Lost| matches!(lost.cause.as_str(), "unplug" | "disconnect");
+    let rate_hz = f64::from(ledger.rate_hz);
+    let away = ledger
+        .lost
+        .iter()
+        .enumerate()
+        .filter(|(_, lost)| is_away(lost));
+    away.filter_map(|(place, lost)| {
+        let returned = lost.from + lost.len;
+        let mut heard = returned;
+        for later in ledger.lost.iter().skip(place + 1) {
+            if later.from == heard {
+                heard += later.len;
+            }
+        }
+        let is_heard = ledger.sent.last().is_some_and(|row| row.at >= heard);
+        is_heard.then(|| as_f64(heard - returned) / rate_hz)
+    })
+    .collect()
+}
+
 /// What was lost before `end`, neighbours together, as `(from, len)`.
 fn runs(ledger: &Ledger, end: u64) -> Vec<(u64, u64)> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -241,9 +278,8 @@ fn as_f64(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Acquisition, Gap, beside};
+    use super::{Acquisition, Gap, Ledger, Lost, back_after, beside};
     use crate::judge::compare::SentRow;
-    use crate::judge::ledger::{Ledger, Lost};
 
     fn acquisition(integrity: &str, gaps: &[(u64, u64)]) -> Acquisition {
         let gap = |(from, len): &(u64, u64)| Gap {
@@ -275,6 +311,7 @@ mod tests {
                 at: 999,
                 counts: Vec::new(),
             }],
+            rate_hz: 250,
             ..Ledger::default()
         }
     }
@@ -298,6 +335,20 @@ mod tests {
             let broken = beside(&told, &ledger(&wrong)).join("; ");
             assert!(broken.contains(word), "{broken}");
         }
+    }
+
+    #[test]
+    fn the_return_of_a_device_is_the_end_of_its_absence_and_not_of_the_loss() {
+        let mut told = ledger(&[(100, 400), (500, 100), (600, 25), (700, 5)]);
+        for (lost, cause) in told
+            .lost
+            .iter_mut()
+            .zip(["disconnect", "not-connected", "x", "y"])
+        {
+            cause.clone_into(&mut lost.cause);
+        }
+        assert_eq!(back_after(&told), [0.5]);
+        assert_eq!(back_after(&ledger(&[(100, 400)])), Vec::<f64>::new());
     }
 
     #[test]

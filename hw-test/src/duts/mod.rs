@@ -122,19 +122,19 @@ fn tell(rows: &[Row], seed: u64) -> bool {
     let mut held = true;
     for row in rows {
         match &row.outcome {
-            Outcome::Held(seen) => result(format!("ok    {:<16} {seen}", row.name)),
+            Outcome::Held(seen) => result(format!("ok    {:<21} {seen}", row.name)),
             Outcome::Skipped(why) => {
-                result(format!("skip  {:<16} {}: {why}", row.name, row.about));
+                result(format!("skip  {:<21} {}: {why}", row.name, row.about));
             }
             Outcome::Broken(seen, broken) => {
                 held = false;
-                result(format!("FAIL  {:<16} {seen}", row.name));
+                result(format!("FAIL  {:<21} {seen}", row.name));
                 for one in broken {
-                    result(format!("      {:<16} {one}", ""));
+                    result(format!("      {:<21} {one}", ""));
                 }
                 let name = &row.name;
                 result(format!(
-                    "      {:<16} again: cardio-rig duts --only {name} --seed {seed} --keep FOLDER",
+                    "      {:<21} again: cardio-rig duts --only {name} --seed {seed} --keep FOLDER",
                     ""
                 ));
             }
