@@ -187,6 +187,20 @@ impl Playback {
         first.map(|line| line.status.clone()).unwrap_or_default()
     }
 
+    /// What the conversation wants sent and the log has not said yet: whoever plays a sensor's part
+    /// carries it there, and says so.
+    pub fn wanted(&self) -> Vec<CaptureEvent> {
+        let mut wanted = Vec::new();
+        for wish in &self.wishes.now {
+            match (wish, wanted.last_mut()) {
+                (Wish::Byte(byte), Some(CaptureEvent::Said(bytes))) => bytes.push(*byte),
+                (Wish::Byte(byte), _) => wanted.push(CaptureEvent::Said(vec![*byte])),
+                (Wish::Act(action), _) => wanted.push(CaptureEvent::Asked(action.clone())),
+            }
+        }
+        wanted
+    }
+
     /// When the conversation first wanted something else sent than the box sent then, in
     /// microseconds of the box's clock.
     pub const fn differs_at_us(&self) -> Option<u64> {

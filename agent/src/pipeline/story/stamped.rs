@@ -112,6 +112,23 @@ fn a_sensor_whose_clock_began_anew_is_a_new_time_line_and_no_gap_of_years() {
 }
 
 #[test]
+fn a_sensor_that_starts_anew_seconds_after_its_start_is_not_taken_for_late() {
+    let mut strap = Strap::new();
+    let origin = strap.nanos;
+    strap.sends(4);
+    strap.story.is_lost();
+    strap.measures(2);
+    strap.nanos = origin;
+    strap.sends(6);
+    let gaps = strap.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert!(gaps[0].1.abs_diff(2 * 73) <= 10, "{gaps:?}");
+    let counts = strap.story.pipeline.facts().counts;
+    assert_eq!((counts.samples.0, counts.late_frames), (10 * 73, 0));
+    assert!(strap.tells("source.clock_reset"));
+}
+
+#[test]
 fn a_frame_that_comes_twice_is_dropped_and_counted() {
     let mut strap = Strap::new();
     strap.sends(3).is_heard().sends(1);

@@ -192,8 +192,8 @@ impl Timeline {
         }
     }
 
-    /// Whether a frame whose last sample the device took at `nanos` of its own clock goes on
-    /// with the time line of the frames before it, so that [`Timeline::place_ticks`] can tell
+    /// Whether, after an absence, a frame whose last sample the device took at `nanos` of its own
+    /// clock goes on with the time line of the frames before it, so that [`Timeline::place_ticks`] can tell
     /// what is missing between, however long the source was away.
     pub fn ticks_go_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
         self.ticks.goes_on(nanos, arrival)

@@ -78,11 +78,12 @@ impl Ticks {
         self.follow(as_float(step), samples)
     }
 
-    /// Whether the time stamp of a frame that came at `arrival` belongs to the time line of
-    /// the one before.
+    /// Whether the time stamp of a frame that came at `arrival`, after an absence, belongs to the
+    /// time line of the one before. An earlier time does not: a device that was away brings nothing
+    /// from before, but one that was switched off and on counts from its origin again.
     pub(super) fn goes_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
         self.last.is_some_and(|(last, since)| {
-            is_same_line(i128::from(nanos) - i128::from(last), since, arrival)
+            nanos >= last && is_same_line(i128::from(nanos) - i128::from(last), since, arrival)
         })
     }
 
