@@ -156,10 +156,10 @@ fn look(
     if merge_links(&one.resource) != stored.map(merge_links).unwrap_or_default() {
         return Ok(Err(WriteRefused::Links));
     }
-    if let Some(tag) = &one.if_match {
-        if !current.is_some_and(|current| is_version(tag, current.version)) {
-            return Ok(Err(WriteRefused::Version));
-        }
+    if let Some(tag) = &one.if_match
+        && !current.is_some_and(|current| is_version(tag, current.version))
+    {
+        return Ok(Err(WriteRefused::Version));
     }
     Ok(Ok(None))
 }
