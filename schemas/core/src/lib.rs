@@ -13,6 +13,7 @@
 //! | [`clock`] | instants of the box, of the world, and how they are tied together |
 //! | [`timeline`] | placing frames in time, losses as gaps |
 //! | [`annotation`], [`rr`], [`quality`] | what was found in the signal |
+//! | [`words`] | what a nurse reads of signal quality |
 
 pub mod acquisition;
 pub mod annotation;
@@ -36,3 +37,4 @@ pub mod site;
 pub mod subject;
 pub mod timeline;
 pub mod units;
+pub mod words;

@@ -5,6 +5,7 @@
 mod coverage;
 mod measured;
 mod rhythm;
+mod sounds;
 mod windows;
 
 use cardio_core::acquisition::WaveformKind;
@@ -19,16 +20,24 @@ use self::coverage::coverage;
 pub use self::measured::Measured;
 use self::measured::measured;
 use self::rhythm::{mean_rate, rhythm, train};
+use self::sounds::sounds;
+pub use self::sounds::{AnalysedSounds, SoundsFound};
 use self::windows::windows;
 use crate::beat;
 use crate::delineation;
+use crate::limbs::{self, LimbSwap};
 use crate::num;
+use crate::pcg;
 use crate::qrs;
 use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Undetermined};
 use crate::sqi::{self, LeadSpec};
 
 /// Samples of a lead are handed on in blocks of this length.
 const BLOCK: usize = 4_096;
+
+/// Shares of the time line that a Holter needs to be good, and to be used at all.
+const GOOD_SHARE: f64 = 0.9;
+const LEAST_SHARE: f64 = 0.75;
 
 /// The rates at which an ECG can be analysed, in hertz.
 pub const RATES_HZ: (f64, f64) = (100.0, 2_000.0);
@@ -37,8 +46,8 @@ pub const RATES_HZ: (f64, f64) = (100.0, 2_000.0);
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unanalysed {
-    /// No waveform is an ECG.
-    #[error("cannot analyse: the recording holds no ECG")]
+    /// No waveform is an ECG or a heart sound.
+    #[error("cannot analyse: the recording holds neither ECG nor heart sounds")]
     NoEcg,
     /// The rate is outside of what the methods were made for.
     #[error("cannot analyse {label}: {rate_hz} Hz is outside of 100 to 2000 Hz")]
@@ -106,17 +115,56 @@ pub struct BeatTrain {
     pub class_algorithm: AlgorithmId,
 }
 
-/// What was recorded, and how much of it can be used.
+/// Time in windows that are good or acceptable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysableTime {
+    /// In all, in seconds.
+    pub total_s: f64,
+    /// Of each whole or begun hour, in seconds.
+    pub hours_s: Vec<f64>,
+    /// The longest stretch outside of them, gaps included, in seconds.
+    pub longest_without_s: f64,
+}
+
+/// How much of one lead can be used.
 #[derive(Clone, Debug, PartialEq)]
+pub struct LeadCoverage {
+    /// Its label.
+    pub label: String,
+    /// Time in which it is good or acceptable.
+    pub analysable: AnalysableTime,
+    /// The longest stretch without samples, in seconds.
+    pub longest_gap_s: f64,
+}
+
+/// What was recorded, and how much of it can be used.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Coverage {
     /// Length of the time line, gaps included, in seconds.
     pub planned_s: f64,
-    /// Seconds in windows that are good or acceptable over all leads.
-    pub analysable_s: f64,
-    /// The longest stretch without samples, in seconds.
+    /// Time in which the leads together are good or acceptable.
+    pub analysable: AnalysableTime,
+    /// The longest stretch without samples in any lead, in seconds.
     pub longest_gap_s: f64,
-    /// Analysable seconds of each whole or begun hour.
-    pub hours_s: Vec<f64>,
+    /// The same lead by lead, in the order of [`Analysis::leads`].
+    pub per_lead: Vec<LeadCoverage>,
+}
+
+impl Coverage {
+    /// Share of the time line that can be used; zero for an empty one.
+    pub fn analysable_share(&self) -> f64 {
+        self.analysable.total_s / self.planned_s.max(1e-9)
+    }
+
+    /// Whether that is enough: good from nine tenths on, insufficient below three quarters,
+    /// which laboratories refuse.
+    pub fn verdict(&self) -> QualityVerdict {
+        match self.analysable_share() {
+            share if share >= GOOD_SHARE => QualityVerdict::Good,
+            share if share >= LEAST_SHARE => QualityVerdict::Acceptable,
+            _ => QualityVerdict::Insufficient,
+        }
+    }
 }
 
 /// What was found in a recording.
@@ -130,6 +178,8 @@ pub struct Analysis {
     pub unanalysed: Vec<Unanalysed>,
     /// Quality every ten seconds, and over the rest.
     pub windows: Vec<SignalQuality>,
+    /// Limb electrodes that look swapped.
+    pub limb_swap: Option<LimbSwap>,
     /// Beats of the first lead.
     pub beats: Option<BeatTrain>,
     /// Mean heart rate over all beats.
@@ -142,6 +192,8 @@ pub struct Analysis {
     pub measured: Vec<Measured>,
     /// How much can be used.
     pub coverage: Coverage,
+    /// Heart sounds, if there are any.
+    pub sounds: Vec<AnalysedSounds>,
     /// From 0 to 1: how sure it is that the recording is not good enough.
     pub unacceptable: f64,
     /// Whether the recording as a whole is good enough to be read.
@@ -152,34 +204,34 @@ pub struct Analysis {
 
 /// Analyses a whole recording.
 pub fn analyse(recording: &Recording) -> Analysis {
-    let (chosen, mut unanalysed) = choose(recording);
+    let (chosen, unanalysed) = choose(recording);
     let Some((_, first)) = chosen.first() else {
-        if unanalysed.is_empty() {
-            unanalysed.push(Unanalysed::NoEcg);
-        }
-        return nothing(unanalysed);
+        return sound_only(sounds(recording, None), unanalysed);
     };
     let rate = first.rate;
     let specs: Vec<LeadSpec> = chosen.iter().map(|(_, wave)| lead_spec(wave)).collect();
-    let windows = windows(&chosen, rate, &specs);
+    let (windows, limb_swap) = windows(&chosen, rate, &specs);
     let train = train(&chosen);
     let leads = lead_summaries(&chosen, &windows);
     let heart_rate = mean_rate(train.as_ref(), rate);
     let (events, doubtful_events) = rhythm(train.as_ref(), first, &windows, rate);
     let measured = measured(&chosen, &windows, train.as_ref(), &events, rate);
     let coverage = coverage(&chosen, &windows, rate);
+    let sounds = sounds(recording, train.as_ref().map(|train| (train, rate)));
     let unacceptable = unacceptable(&leads);
     Analysis {
         rate: Some(rate),
         leads,
         unanalysed,
         windows,
+        limb_swap,
         beats: train,
         heart_rate,
         events,
         doubtful_events,
         measured,
         coverage,
+        sounds,
         unacceptable,
         acceptable: unacceptable < 0.5,
         algorithms: vec![
@@ -189,30 +241,42 @@ pub fn analyse(recording: &Recording) -> Analysis {
             RATE_ALGORITHM,
             EVENT_ALGORITHM,
             delineation::ALGORITHM,
+            limbs::ALGORITHM,
         ],
     }
 }
 
-fn nothing(unanalysed: Vec<Unanalysed>) -> Analysis {
+/// Without an ECG: the sounds alone, of which the best one decides.
+fn sound_only(sounds: Vec<AnalysedSounds>, mut unanalysed: Vec<Unanalysed>) -> Analysis {
+    let best = sounds
+        .iter()
+        .filter_map(|sounds| sounds.told.as_ref().ok())
+        .map(|found| found.summary.quality.index.get())
+        .fold(0.0, f64::max);
+    let (unacceptable, algorithms) = if sounds.is_empty() {
+        (1.0, Vec::new())
+    } else {
+        (1.0 - best, vec![pcg::ALGORITHM])
+    };
+    if sounds.is_empty() && unanalysed.is_empty() {
+        unanalysed.push(Unanalysed::NoEcg);
+    }
     Analysis {
         rate: None,
         leads: Vec::new(),
         unanalysed,
         windows: Vec::new(),
+        limb_swap: None,
         beats: None,
         heart_rate: Err(Undetermined::TooFewBeats { have: 0 }),
         events: Vec::new(),
         doubtful_events: Vec::new(),
         measured: Vec::new(),
-        coverage: Coverage {
-            planned_s: 0.0,
-            analysable_s: 0.0,
-            longest_gap_s: 0.0,
-            hours_s: Vec::new(),
-        },
-        unacceptable: 1.0,
-        acceptable: false,
-        algorithms: Vec::new(),
+        coverage: Coverage::default(),
+        sounds,
+        unacceptable,
+        acceptable: unacceptable < 0.5,
+        algorithms,
     }
 }
 
@@ -418,6 +482,28 @@ mod tests {
     }
 
     #[test]
+    fn swapped_arms_are_suspected_and_named_as_a_cause() {
+        let mut swapped = calm();
+        assert_eq!(analyse(&swapped).limb_swap, None);
+        // I is turned round, II and III, and aVR and aVL, change places.
+        let turned = swapped.waveforms[0].runs[0]
+            .samples
+            .iter()
+            .map(|adu| -adu)
+            .collect();
+        swapped.waveforms[0].runs[0].samples = turned;
+        for (one, two) in [(1, 2), (3, 4)] {
+            let runs = std::mem::take(&mut swapped.waveforms[one].runs);
+            let other = std::mem::replace(&mut swapped.waveforms[two].runs, runs);
+            swapped.waveforms[one].runs = other;
+        }
+        let told = analyse(&swapped);
+        assert_eq!(told.limb_swap, Some(crate::limbs::LimbSwap::Arms));
+        let causes = &told.windows[0].per_lead[0].causes;
+        assert!(causes.contains(&cardio_core::quality::QualityCause::LimbSwap));
+    }
+
+    #[test]
     fn two_flat_leads_make_a_strip_unacceptable() {
         let mut flat = calm();
         for wave in flat.waveforms.iter_mut().skip(7).take(2) {
@@ -457,6 +543,58 @@ mod tests {
             end.0 <= 3_000 || window.first.0 >= 3_500
         }));
         assert!(told.windows.len() >= 2);
+    }
+
+    #[test]
+    fn a_holter_tells_usable_time_by_lead_and_hour_and_its_longest_gap() {
+        let mut holter = recording(SynthConfig::calm(5, SamplingRate::hz(100).unwrap()), 60);
+        holter.waveforms.truncate(2);
+        for wave in &mut holter.waveforms {
+            let all = wave.runs[0].samples.as_slice().to_vec();
+            wave.runs[0].samples = all[..3_000].into();
+            // The second half begins ten seconds before the second hour.
+            wave.runs.push(Run {
+                first: SampleIndex(359_000),
+                samples: all[3_000..].into(),
+            });
+        }
+        holter.waveforms[1].runs[1].samples = vec![0; 3_000].into();
+        let told = analyse(&holter).coverage;
+        assert_eq!(told.planned_s, 3_620.0);
+        assert_eq!(told.longest_gap_s, 3_560.0);
+        assert_eq!(told.per_lead[0].analysable.hours_s, [40.0, 20.0]);
+        assert_eq!(told.per_lead[1].analysable.hours_s, [30.0, 0.0]);
+        assert_eq!(told.analysable.longest_without_s, 3_560.0);
+        assert_eq!(
+            told.verdict(),
+            cardio_core::quality::QualityVerdict::Insufficient
+        );
+    }
+
+    #[test]
+    fn a_sound_file_is_analysed_by_its_sound() {
+        use crate::pcg::synth::{SoundSynth, SoundSynthConfig};
+        let rate = SamplingRate::hz(2_000).unwrap();
+        let mut synth = SoundSynth::new(SoundSynthConfig::clean(3, rate));
+        let sound = Recording {
+            format: "wav",
+            waveforms: vec![Waveform {
+                label: "1".to_owned(),
+                kind: WaveformKind::Other("1".to_owned()),
+                rate,
+                calibration: Calibration::millivolts(1.0, 0.0).unwrap(),
+                runs: vec![Run {
+                    first: SampleIndex(0),
+                    samples: synth.seconds(20.0).into(),
+                }],
+            }],
+            ..Recording::default()
+        };
+        let told = analyse(&sound);
+        assert!(told.unanalysed.is_empty() && told.acceptable, "{told:?}");
+        let found = told.sounds[0].told.as_ref().unwrap();
+        assert!(found.summary.rate.is_ok() && found.windows.len() >= 3);
+        assert!(found.sounds.len() > 20);
     }
 
     #[test]

@@ -14,7 +14,9 @@ mod wavelet;
 use cardio_core::quality::AlgorithmId;
 
 pub use marks::{BeatMarks, Limits, delineate, delineate_with};
+pub(crate) use measure::lead_marks;
 pub use measure::{LeadMeasurement, Measurements, StLevel, Unmeasured, measure};
+pub(crate) use median::median_beats;
 pub use median::{BeatLead, MedianBeat, cut_beat};
 
 /// Who says where waves begin and end.

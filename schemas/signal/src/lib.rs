@@ -11,6 +11,7 @@
 //! | [`delineation`] | where waves begin and end: PR, QRS, QT, ST |
 //! | [`rhythm`] | heart rate and rhythm from beats |
 //! | [`sqi`] | how good the signal is, and what to fix first |
+//! | [`limbs`] | whether limb electrodes look swapped |
 //! | [`analyse`] | all of it over a whole recording |
 //! | [`pcg`] | heart sounds: quality, rate, first and second sound |
 //! | [`forest`] | learnt functions as reviewed data |
@@ -20,6 +21,7 @@ pub mod analyse;
 pub mod beat;
 pub mod delineation;
 pub mod forest;
+pub mod limbs;
 pub mod pcg;
 pub mod qrs;
 pub mod rhythm;

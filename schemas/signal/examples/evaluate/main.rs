@@ -13,6 +13,7 @@ mod beats;
 mod data;
 mod delineation;
 mod events;
+mod limbs;
 mod limits;
 mod noise;
 mod quality;
@@ -53,6 +54,10 @@ fn main() {
     }
     if asked.iter().any(|name| name == "delineation-limits") {
         limits::learn(&data);
+    }
+    if wanted("limbs") {
+        println!("limb electrodes swapped on purpose, people that nothing was learnt from");
+        limbs::report(&limbs::people(&data));
     }
     if wanted("quality") {
         quality::labelled(&data);

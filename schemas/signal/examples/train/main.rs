@@ -1,7 +1,7 @@
 //! Learns the reviewed trees of this crate from public recordings, and measures them on
 //! records that they did not see.
 //!
-//! `cargo run --release -p cardio-signal --example train -- qrs|beat|af|quality [--write FOLDER]` with
+//! `cargo run --release -p cardio-signal --example train -- qrs|beat|af|quality|limbs [--write FOLDER]` with
 //! `CARDIO_DATA` naming the data folder. Cross-validated figures are printed unless `--quick` is
 //! given; `--write` keeps the trees learnt from all records.
 #![expect(
@@ -19,6 +19,7 @@ mod beats;
 mod boost;
 #[path = "../evaluate/data.rs"]
 mod data;
+mod limbs;
 #[expect(dead_code, reason = "shared with the evaluation program")]
 #[path = "../evaluate/noise.rs"]
 mod noise;
@@ -28,6 +29,8 @@ mod quality;
 mod rhythms;
 #[path = "../evaluate/strips.rs"]
 mod strips;
+#[path = "../evaluate/limbs.rs"]
+mod swaps;
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +58,10 @@ fn main() {
     if asked.iter().any(|word| word == "af") {
         let path = write.as_ref().map(|folder| folder.join("af.txt"));
         af::learn(&data, path.as_deref(), validate);
+    }
+    if asked.iter().any(|word| word == "limbs") {
+        let path = write.as_ref().map(|folder| folder.join("limb-swap.txt"));
+        limbs::learn(&data, path.as_deref());
     }
     if asked.iter().any(|word| word == "quality") {
         let path = write.as_ref().map(|folder| folder.join("sqi-lead.txt"));

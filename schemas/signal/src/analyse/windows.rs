@@ -9,6 +9,7 @@ use cardio_core::recording::Waveform;
 use cardio_core::samples::SampleSlice;
 
 use super::{BLOCK, Chosen};
+use crate::limbs::LimbSwap;
 use crate::sqi::{EcgQuality, LeadSpec, QualityConfig};
 
 /// Windows are told this far apart, in seconds.
@@ -54,11 +55,12 @@ fn slice(wave: &Waveform, from: u64, to: u64) -> Option<SampleSlice<'_>> {
     run.samples.as_slice().part(start..end)
 }
 
+/// The windows, and the swap of limb electrodes that was suspected first.
 pub(super) fn windows(
     chosen: &Chosen<'_>,
     rate: SamplingRate,
     specs: &[LeadSpec],
-) -> Vec<SignalQuality> {
+) -> (Vec<SignalQuality>, Option<LimbSwap>) {
     let mut quality = EcgQuality::new(
         rate,
         specs,
@@ -69,6 +71,7 @@ pub(super) fn windows(
     );
     let mut told: Vec<SignalQuality> = Vec::new();
     let mut latest: Option<SignalQuality> = None;
+    let mut swap = None;
     for stretch in stretches(chosen) {
         match stretch {
             Stretch::Gap(len) => {
@@ -86,13 +89,14 @@ pub(super) fn windows(
                     for window in quality.push(&block) {
                         keep_window(&mut told, &mut latest, window, rate);
                     }
+                    swap = swap.or(quality.suspect_swap());
                     from = to;
                 }
             }
         }
     }
     told.extend(latest);
-    told
+    (told, swap)
 }
 
 /// Keeps the windows that end a step after the one kept before; the newest waits in case it

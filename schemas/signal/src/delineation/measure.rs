@@ -203,6 +203,15 @@ pub fn measure(
     })
 }
 
+/// Where the waves of all leads begin and end, from their median beats.
+pub(crate) fn lead_marks(medians: &[MedianBeat], rr_s: f64) -> BeatMarks {
+    let each: Vec<BeatMarks> = medians
+        .iter()
+        .map(|beat| delineate(&beat.mv, beat.r, rr_s, rr_s))
+        .collect();
+    together(&each)
+}
+
 /// The class that most of the beats have.
 fn usual_class(beats: &[Beat]) -> Option<BeatClass> {
     let count = |class| beats.iter().filter(|beat| beat.class == class).count();

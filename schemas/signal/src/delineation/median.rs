@@ -115,7 +115,7 @@ pub fn cut_beat(mv: &[f64], rate: SamplingRate, r: f64) -> (Vec<f64>, usize) {
 }
 
 /// The median beats of a stretch, and the beats that they are made of: places in `r`.
-pub(super) fn median_beats(
+pub(crate) fn median_beats(
     leads: &[BeatLead],
     r: &[f64],
     rate: SamplingRate,

@@ -10,15 +10,17 @@ use cardio_core::quality::{
 };
 use cardio_core::rate::SamplingRate;
 
+use super::limbs::LimbWatch;
 use super::second::{Meter, Second};
 use super::verdict::{self, FEATURES, Features};
+use crate::limbs::LimbSwap;
 use crate::num;
 use crate::qrs::{Band, Peak, QrsDetector};
 
 /// Who says how good the signal is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "sqi-ecg",
-    version: 1,
+    version: 2,
 };
 
 /// A value held for this long, in seconds, means no contact now.
@@ -83,6 +85,7 @@ pub struct EcgQuality {
     rate: SamplingRate,
     config: QualityConfig,
     leads: Vec<LeadMonitor>,
+    limbs: LimbWatch,
     standard: Vec<Option<Lead>>,
     end: SampleIndex,
     /// The first sample of the current window's oldest second since the last gap.
@@ -120,6 +123,7 @@ impl EcgQuality {
                 forget_lost_contact: config.forget_lost_contact,
             },
             leads,
+            limbs: LimbWatch::new(rate, specs, config.window_s.clamp(1, 60)),
             standard: specs.iter().map(|spec| spec.lead).collect(),
             end: SampleIndex(0),
             base: SampleIndex(0),
@@ -143,6 +147,7 @@ impl EcgQuality {
             for (lead, row) in self.leads.iter_mut().zip(rows) {
                 lead.push(row.get(from..to).unwrap_or_default());
             }
+            self.limbs.push(rows, from..to);
             self.end = self.end.after(SampleCount(num::count(to - from)));
             from = to;
             if self.end >= self.next_second {
@@ -157,6 +162,7 @@ impl EcgQuality {
         for lead in &mut self.leads {
             lead.restart(len);
         }
+        self.limbs.restart();
         self.end = self.end.after(len);
         self.base = self.end;
         self.whole_seconds = 0;
@@ -195,6 +201,11 @@ impl EcgQuality {
         Electrode::suspect(&failing)
     }
 
+    /// The limb electrodes that look swapped, judged every few seconds over whole windows.
+    pub const fn suspect_swap(&self) -> Option<LimbSwap> {
+        self.limbs.suspected()
+    }
+
     /// The instant after `seconds` since the last gap; exact for every rate.
     fn second_end(&self, seconds: u64) -> SampleIndex {
         self.base
@@ -216,6 +227,13 @@ impl EcgQuality {
                 per_lead.push(lead.judge(rate_hz, self.whole_seconds));
             }
         }
+        if self.limbs.is_due(self.whole_seconds) {
+            self.limbs.look(&per_lead, self.end, |row| {
+                let peaks = self.leads.get(row).map(|lead| &lead.peaks);
+                peaks.into_iter().flatten().map(|peak| peak.at).collect()
+            });
+        }
+        self.limbs.name(&mut per_lead, &self.standard);
         ready.then(|| SignalQuality {
             first,
             len: self.end.since(first).unwrap_or_default(),

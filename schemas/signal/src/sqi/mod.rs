@@ -3,6 +3,7 @@
 //! Deliberately absent: the words that a nurse reads; causes are codes here.
 
 mod ecg;
+mod limbs;
 mod second;
 mod strip;
 mod verdict;
