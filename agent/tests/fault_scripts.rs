@@ -8,8 +8,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
-    reason = "helpers of tests"
+    reason = "helpers of tests stop the test that they cannot serve"
 )]
 
 use std::collections::BTreeMap;
@@ -33,6 +34,15 @@ use cardio_protocol::gatt::{GattAction, Notification};
 use cardio_protocol::profile::WaveKind;
 use cardio_signal::pcg::synth::SoundSynthConfig;
 
+/// How many there are.
+fn count<T>(of: &[T]) -> u64 {
+    number(of.len())
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap()
+}
+
 const START_US: u64 = 1_000_000;
 const TICK_US: u64 = 4_000;
 const SECONDS: u64 = 20;
@@ -41,10 +51,10 @@ const MTU: u16 = 247;
 const BACK_US: u64 = 500_000;
 /// What a box may leave out beside a loss or before its conversation stands, in seconds: a frame
 /// is accepted on evidence, and one frame of a strap is half a second.
-const BESIDE_S: f64 = 1.2;
+const BESIDE_US: u64 = 1_200_000;
 /// Without a counter a loss is noticed by time, so many seconds behind its place, and no better
 /// than this.
-const TIMED_S: f64 = 0.1;
+const TIMED_US: u64 = 100_000;
 
 /// A small source of chance (SplitMix64, Steele and others 2014).
 struct Chance(u64);
@@ -83,7 +93,7 @@ fn script(device: &Device, chance: &mut Chance) -> String {
         if chance.below(4) == 0 {
             continue;
         }
-        let kind = kinds[usize::try_from(chance.below(kinds.len() as u64)).unwrap()];
+        let kind = kinds[usize::try_from(chance.below(count(&kinds))).unwrap()];
         let ms = chance.below(900);
         write!(
             text,
@@ -296,7 +306,7 @@ impl Visit {
                 self.sent.extend((i..).zip(rows[0].iter().copied()));
             }
             Some(Entry::Frame { i, rows, .. }) => {
-                self.away.push((i, rows[0].len() as u64));
+                self.away.push((i, count(&rows[0])));
             }
             Some(Entry::Lost { from, len, cause }) => {
                 let cause = serde_json::to_string(&cause).unwrap();
@@ -347,7 +357,7 @@ fn runs(captured: &[Captured]) -> Vec<Run> {
                 if run.values.is_empty() {
                     run.first = segment.block.first.0;
                 }
-                assert_eq!(run.first + run.values.len() as u64, segment.block.first.0);
+                assert_eq!(run.first + count(&run.values), segment.block.first.0);
                 run.values.extend(&segment.block.leads[0]);
             }
             Captured::Gap { gap, .. } => {
@@ -383,18 +393,14 @@ fn disagreement(visit: &Visit) -> Option<String> {
     }
 }
 
-fn span(visit: &Visit, seconds: f64) -> u64 {
-    visit
-        .device
-        .rate()
-        .count_in_micros((seconds * 1e6) as u64)
-        .0
+fn span(visit: &Visit, micros: u64) -> u64 {
+    visit.device.rate().count_in_micros(micros).0
 }
 
 /// Each run is what was sent at its place; between two runs something was lost, as much and for the
 /// cause that the gap says.
 fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
-    let beside = span(visit, BESIDE_S);
+    let beside = span(visit, BESIDE_US);
     let is_at = |run: &Run, at: u64| {
         (at..)
             .zip(&run.values)
@@ -418,7 +424,7 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
             ));
         };
         if let (Some(end), Some((_, _, says_away))) = (end, run.gap) {
-            let left_out = visit.sent.range(end..at).count() as u64;
+            let left_out = number(visit.sent.range(end..at).count());
             if left_out == at - end {
                 return Some(format!("nothing was lost from {end} to {at}"));
             }
@@ -432,9 +438,9 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
                 return Some(format!("the gap from {end} to {at} has another cause"));
             }
         }
-        end = Some(at + run.values.len() as u64);
+        end = Some(at + count(&run.values));
     }
-    let left_out = visit.sent.range(end?..).count() as u64;
+    let left_out = number(visit.sent.range(end?..).count());
     (left_out > beside).then(|| format!("{left_out} that were heard at the end are not there"))
 }
 
@@ -455,11 +461,11 @@ fn in_order(visit: &Visit, runs: &[Run]) -> Option<String> {
         at += 1;
     }
     let end = sent.get(at.saturating_sub(1))?.0 + 1;
-    let lost = end - first? - runs.iter().map(|run| run.values.len() as u64).sum::<u64>();
+    let lost = end - first? - runs.iter().map(|run| count(&run.values)).sum::<u64>();
     let told: u64 = runs.iter().filter_map(|run| run.gap).map(|gap| gap.0).sum();
     let slack: u64 = runs.iter().filter_map(|run| run.gap).map(|gap| gap.1).sum();
-    let slack = slack + span(visit, TIMED_S);
-    if left_out > span(visit, BESIDE_S) * 3 {
+    let slack = slack + span(visit, TIMED_US);
+    if left_out > span(visit, BESIDE_US) * 3 {
         return Some(format!("{left_out} that were heard are not there"));
     }
     (told.abs_diff(lost) > slack).then(|| format!("gaps of {told}, but {lost} were lost"))
@@ -484,7 +490,7 @@ fn any_script_on_any_device_is_recorded_as_its_ledger_tells_it() {
         visit.play();
         let row = table.entry(device.name).or_default();
         row.0 += 1;
-        row.1 += script.matches("[[fault]]").count() as u64;
+        row.1 += number(script.matches("[[fault]]").count());
         if let Some(why) = disagreement(&visit) {
             row.2 += 1;
             disagreements.push(format!("{} seed {seed}: {why}\n{script}", device.name));
