@@ -36,10 +36,10 @@ use cardio_signal::pcg::synth::SoundSynthConfig;
 
 /// How many there are.
 fn count<T>(of: &[T]) -> u64 {
-    number(of.len())
+    wide(of.len())
 }
 
-fn number(count: usize) -> u64 {
+fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap()
 }
 
@@ -424,7 +424,7 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
             ));
         };
         if let (Some(end), Some((_, _, says_away))) = (end, run.gap) {
-            let left_out = number(visit.sent.range(end..at).count());
+            let left_out = wide(visit.sent.range(end..at).count());
             if left_out == at - end {
                 return Some(format!("nothing was lost from {end} to {at}"));
             }
@@ -440,7 +440,7 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
         }
         end = Some(at + count(&run.values));
     }
-    let left_out = number(visit.sent.range(end?..).count());
+    let left_out = wide(visit.sent.range(end?..).count());
     (left_out > beside).then(|| format!("{left_out} that were heard at the end are not there"))
 }
 
@@ -471,14 +471,14 @@ fn in_order(visit: &Visit, runs: &[Run]) -> Option<String> {
     (told.abs_diff(lost) > slack).then(|| format!("gaps of {told}, but {lost} were lost"))
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
+fn given(name: &str, otherwise: u64) -> u64 {
     let told = std::env::var(name).ok();
     told.map_or(otherwise, |text| text.parse().unwrap())
 }
 
 #[test]
 fn any_script_on_any_device_is_recorded_as_its_ledger_tells_it() {
-    let (count, seed) = (number("FAULT_SCRIPTS", 28), number("FAULT_SEED", 1));
+    let (count, seed) = (given("FAULT_SCRIPTS", 28), given("FAULT_SEED", 1));
     println!("{count} scripts, FAULT_SEED={seed}");
     let devices = Device::all();
     let mut table: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
@@ -490,7 +490,7 @@ fn any_script_on_any_device_is_recorded_as_its_ledger_tells_it() {
         visit.play();
         let row = table.entry(device.name).or_default();
         row.0 += 1;
-        row.1 += number(script.matches("[[fault]]").count());
+        row.1 += wide(script.matches("[[fault]]").count());
         if let Some(why) = disagreement(&visit) {
             row.2 += 1;
             disagreements.push(format!("{} seed {seed}: {why}\n{script}", device.name));
