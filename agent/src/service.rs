@@ -4,6 +4,8 @@
 //! Ending: the sensors end their acquisitions, the recorders finish, the uplink sends what
 //! it can for a limited time, the outbox closes. What is not sent stays in the outbox.
 
+mod given;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +13,6 @@ use std::time::Duration;
 
 use cardio_core::clock::Clock;
 use cardio_core::ids::SourceId;
-use cardio_core::subject::SubjectRef;
-use cardio_protocol::gatt::GattProfile;
 use cardio_protocol::session::SessionTiming;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
 use cardio_wire::record::EndReason;
@@ -21,26 +21,27 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::adapters::ble::Radio;
-use crate::capture::{
-    BleReach, PortName, Reach, SerialReach, SourceTask, Stop, Tape, WAITING_MAX, line_of,
-};
+use crate::capture::{SourceTask, Stop, Tape, WAITING_MAX, line_of};
 use crate::clock::{ClockError, SystemClock};
 use crate::config::device::Device;
-use crate::config::{Config, RecordingsName, SourceConfig, SourceKind, rows};
+use crate::config::{Config, RecordingsName, SourceConfig, SourceKind};
 use crate::control::{self, ControlError};
 use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
 use crate::fetch::{FetchReach, FetchTask};
 use crate::ids::RandomIds;
-use crate::import::{Import, ImportError, ImportPlan, ImportThread, OutboxKeep};
-use crate::pipeline::{Captured, SourcePlan};
+use crate::import::{Import, ImportError, ImportThread, OutboxKeep};
+use crate::pipeline::Captured;
 use crate::recorder::{Kept, Recorder};
 use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
-use crate::status::{Board, SourceLine, SourceStatus};
+use crate::status::Board;
 use crate::tls::TlsError;
 use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
 use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
+
+use given::{ble_reach, fetch_line, import_plan, port_of, subject_of};
+pub(crate) use given::{plan_of, reach_of};
 
 /// Name of the outbox in the state directory.
 pub const OUTBOX: &str = "outbox.sqlite";
@@ -512,108 +513,6 @@ async fn until(limit: Option<Duration>) {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
-}
-
-/// What the import is told; `None` without a folder and without a sensor that gives recordings.
-fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
-    let import = &config.import;
-    let subject = import.subject.as_deref();
-    let mut sources = config.sources.iter();
-    let fetched = |source: &&SourceConfig| source.recordings == RecordingsName::Fetch;
-    let sensors: Vec<SourceId> = sources
-        .by_ref()
-        .filter(fetched)
-        .filter_map(|source| SourceId::new(&source.name).ok())
-        .collect();
-    (import.folder.is_some() || !sensors.is_empty()).then_some(())?;
-    Some(ImportPlan {
-        folder: import.folder.clone(),
-        sensors,
-        state: config.site.state.clone(),
-        quiet_for: import.quiet_for.0,
-        resume_within: config.capture.resume_within.0,
-        device: enrolment.id,
-        source: SourceId::new(&import.name).ok()?,
-        subject: subject.and_then(|subject| SubjectRef::new(subject).ok()),
-    })
-}
-
-/// How the sensor of a source is reached; `None` for a source that the configuration's own
-/// check would have refused.
-pub(crate) fn reach_of(
-    state: &Path,
-    source: &SourceConfig,
-    plan: &SourcePlan,
-    radio: Option<&Radio>,
-) -> Option<Reach> {
-    Some(match plan.device {
-        Device::Serial(profile) => Reach::Serial(SerialReach {
-            port: port_of(source)?,
-            profile,
-        }),
-        Device::Ble(profile) => Reach::Ble(ble_reach(state, &plan.source, profile, radio?)),
-        Device::Console(_) => return None,
-    })
-}
-
-fn ble_reach(
-    state: &Path,
-    source: &SourceId,
-    profile: &'static GattProfile,
-    radio: &Radio,
-) -> BleReach {
-    BleReach {
-        radio: radio.clone(),
-        state: state.to_owned(),
-        source: source.clone(),
-        profile,
-    }
-}
-
-/// The line of a sensor whose recordings are fetched, before anything happened.
-fn fetch_line(source: &SourceConfig, device: Device) -> SourceLine {
-    SourceLine {
-        status: SourceStatus {
-            name: source.name.clone(),
-            device: device.name().to_owned(),
-            link: device.kind().name().to_owned(),
-            stream: "recordings".to_owned(),
-            assigned: source.subject.is_some(),
-            ..SourceStatus::default()
-        },
-        last_frame_us: None,
-    }
-}
-
-fn subject_of(source: &SourceConfig) -> Option<SubjectRef> {
-    let subject = source.subject.as_deref();
-    subject.and_then(|subject| SubjectRef::new(subject).ok())
-}
-
-/// How the port of a serial source is named.
-fn port_of(source: &SourceConfig) -> Option<PortName> {
-    let by_path = source.path.clone().map(PortName::Path);
-    by_path.or_else(|| {
-        source.usb.clone().map(|identity| PortName::Usb {
-            identity,
-            root: PathBuf::from("/"),
-        })
-    })
-}
-
-/// What the pipeline of a source is told; `None` for a source that the configuration's own
-/// check would have refused.
-pub(crate) fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<SourcePlan> {
-    let device = Device::by_name(&source.device)?;
-    Some(SourcePlan {
-        source: SourceId::new(&source.name).ok()?,
-        device,
-        signal: device.signal()?,
-        rows: rows::of(device, source.leads.as_deref()).ok()?,
-        subject: subject_of(source),
-        attendance: source.attendance.into(),
-        resume_within,
-    })
 }
 
 /// Keeps what one sensor captures until its task is done.
