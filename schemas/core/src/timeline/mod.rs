@@ -388,7 +388,10 @@ impl Timeline {
             None => return None,
         };
         let away = self.rate.count_in_micros(away_us);
-        let uncertain_us = self.pace.usual_delay_us().saturating_mul(4).max(20_000);
+        // The one frame that tells when the source was back may be as late as any before it.
+        let usual_us = self.pace.usual_delay_us().saturating_mul(4);
+        let worst_us = self.pace.worst_delay_us().saturating_mul(2);
+        let uncertain_us = usual_us.max(worst_us).max(20_000);
         Some(Gap {
             from: self.next,
             len: SampleCount(away.0.saturating_sub(samples.0).max(1)),

@@ -21,6 +21,8 @@ const RISE_SHARE: u64 = 40;
 /// that stays: one that falls faster is a backlog that is being worked off.
 const STEADY_SHARE: i64 = 4;
 const STEADY_MIN_US: i64 = 30_000;
+/// Share of the greatest lateness that a bucket forgets.
+const WORST_SHARE: i64 = 64;
 /// Buckets needed for a drift estimate: half a minute.
 const DRIFT_BUCKETS: f64 = 60.0;
 
@@ -42,6 +44,8 @@ pub(super) struct Pace {
     floor_us: i64,
     /// Smoothed lateness above the floor.
     usual_us: i64,
+    /// Greatest lateness above the floor of late, forgotten over a minute or so.
+    worst_us: i64,
     bucket: Bucket,
     /// Lowest lateness of the bucket before, if it stayed above the edge as a whole.
     lifted_before: Option<i64>,
@@ -76,6 +80,7 @@ impl Pace {
             last: None,
             floor_us: 0,
             usual_us: 0,
+            worst_us: 0,
             bucket: Bucket::default(),
             lifted_before: None,
             fit: Fit::default(),
@@ -140,6 +145,7 @@ impl Pace {
         self.floor_us = self.floor_us.min(raw);
         let above = raw.saturating_sub(self.floor_us);
         self.usual_us += (above - self.usual_us) / 16;
+        self.worst_us = self.worst_us.max(above);
         risen
     }
 
@@ -155,6 +161,7 @@ impl Pace {
 
     fn close_bucket(&mut self, step_us: i64) -> Option<i64> {
         let bucket = std::mem::take(&mut self.bucket);
+        self.worst_us -= self.worst_us / WORST_SHARE;
         if bucket.frames < BUCKET_FRAMES {
             return None;
         }
@@ -188,11 +195,13 @@ impl Pace {
         std::time::Duration::from_micros(micros).as_secs_f64()
     }
 
-    /// From here on, samples are counted anew against time.
+    /// From here on, samples are counted anew against time. How late a frame can be on this way
+    /// is remembered.
     pub(super) fn restart(&mut self, end: SampleIndex, arrival: BoxInstant) {
         *self = Self {
             origin: Some((end, arrival)),
             last: Some((end, arrival)),
+            worst_us: self.worst_us,
             ..Self::new(self.rate)
         };
     }
@@ -218,6 +227,11 @@ impl Pace {
     /// How far from its due time a frame usually comes.
     pub(super) fn usual_delay_us(&self) -> u64 {
         self.usual_us.unsigned_abs()
+    }
+
+    /// How far from its due time a frame came at worst of late.
+    pub(super) fn worst_delay_us(&self) -> u64 {
+        self.worst_us.unsigned_abs()
     }
 
     pub(super) fn drift(&self) -> Option<Drift> {

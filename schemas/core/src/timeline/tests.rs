@@ -195,6 +195,28 @@ fn repeated_and_late_frames_are_counted_and_not_placed() {
 }
 
 #[test]
+fn the_frame_that_ends_an_absence_may_be_as_late_as_any_before_it() {
+    let mut timeline = counted();
+    play(&mut timeline, 0..400);
+    // One frame of the last second came 45 ms late.
+    timeline.place(
+        Some(400 % 256),
+        SampleCount(1),
+        at(1_000_000 + 400 * FRAME_US + 45_000),
+    );
+    play(&mut timeline, 401..800);
+    let back = at(1_000_000 + 3000 * FRAME_US + 40_000);
+    let gap = timeline
+        .gap_until(GapCause::SourceLost, SampleCount(1), back)
+        .unwrap();
+    assert!(gap.end().0.abs_diff(3000) > 0);
+    assert!(
+        gap.end().0.abs_diff(3000) <= gap.uncertainty.0,
+        "{gap:?} claims more than a late frame allows"
+    );
+}
+
+#[test]
 fn a_source_that_returns_goes_on_behind_its_gap() {
     let mut timeline = counted();
     play(&mut timeline, 0..500);
