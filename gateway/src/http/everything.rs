@@ -3,12 +3,11 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use cardio_fhir::rest::{Searchset, searchset_bundle};
-use cardio_fhir::time::covered;
 use serde_json::Value;
 
 use super::fhir::{Answer, base, check_accept, kind, shortened};
 use super::respond::{Refusal, json as answer};
-use super::{Web, pairs, search};
+use super::{Web, paging, pairs, search};
 use crate::record::{self, EverythingQuery};
 
 pub(super) async fn of_patient(
@@ -74,18 +73,12 @@ fn parameter(
     value: &str,
     page_max: u32,
 ) -> Result<(), Refusal> {
-    let bad = |expected: &str| {
-        Err(Refusal::invalid("invalid", format!("`{name}` needs {expected}")).at(shortened(name)))
-    };
+    let (count, since) = (&mut query.count, &mut query.since);
+    if paging::take(count, since, (name, value), page_max)? {
+        return Ok(());
+    }
+    let bad = |expected: &str| paging::bad(name, expected);
     match name {
-        "_count" => match value.parse::<u32>() {
-            Ok(count) if count > 0 => query.count = count.min(page_max),
-            _ => return bad("a whole number above 0"),
-        },
-        "_since" => match covered(value) {
-            Some((from, _)) => query.since = Some(from),
-            None => return bad("a FHIR instant, as 2026-03-02T09:15:00Z"),
-        },
         "_type" => {
             let kinds: Result<Vec<_>, Refusal> = value.split(',').map(kind).collect();
             query.kinds = kinds.map_err(|refusal| refusal.at("_type"))?;
@@ -97,8 +90,6 @@ fn parameter(
             Some((kind, id)) => query.after = Some((kind.to_owned(), id.to_owned())),
             None => return bad("a mark that this server gave in a link"),
         },
-        "_format" if matches!(value, "json" | "application/json" | "application/fhir+json") => {}
-        "_format" => return bad("json: this server speaks no other format"),
         _ => {
             let why = format!("$everything has no parameter `{}` here", shortened(name));
             return Err(Refusal::invalid("invalid", why).at(shortened(name)));

@@ -7,11 +7,10 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use cardio_fhir::rest::{HistoryPage, Written, history_bundle};
-use cardio_fhir::time::covered;
 
 use super::fhir::{Answer, base, check_accept, kind, shortened};
 use super::respond::{Refusal, json as answer};
-use super::{Web, pairs};
+use super::{Web, paging, pairs};
 use crate::record::{self, ChangesQuery};
 
 pub(super) async fn of_all(
@@ -120,18 +119,12 @@ fn parameter(
     value: &str,
     page_max: u32,
 ) -> Result<(), Refusal> {
-    let bad = |expected: &str| {
-        Err(Refusal::invalid("invalid", format!("`{name}` needs {expected}")).at(shortened(name)))
-    };
+    let (count, since) = (&mut query.count, &mut query.since);
+    if paging::take(count, since, (name, value), page_max)? {
+        return Ok(());
+    }
+    let bad = |expected: &str| paging::bad(name, expected);
     match name {
-        "_count" => match value.parse::<u32>() {
-            Ok(count) if count > 0 => query.count = count.min(page_max),
-            _ => return bad("a whole number above 0"),
-        },
-        "_since" => match covered(value) {
-            Some((from, _)) => query.since = Some(from),
-            None => return bad("a FHIR instant, as 2026-03-02T09:15:00Z"),
-        },
         "_after" => match value.parse() {
             Ok(after) => query.after = Some(after),
             Err(_) => return bad("a mark that this server gave in a link"),
@@ -141,8 +134,6 @@ fn parameter(
             "-_lastUpdated" => query.oldest_first = false,
             _ => return bad("_lastUpdated for oldest first, or -_lastUpdated"),
         },
-        "_format" if matches!(value, "json" | "application/json" | "application/fhir+json") => {}
-        "_format" => return bad("json: this server speaks no other format"),
         _ => {
             let why = format!("a history has no parameter `{}`", shortened(name));
             return Err(Refusal::invalid("invalid", why).at(shortened(name)));

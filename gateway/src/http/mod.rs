@@ -10,6 +10,7 @@ mod fhir;
 mod gzip;
 mod history;
 mod merge;
+mod paging;
 mod pairs;
 mod respond;
 mod search;
