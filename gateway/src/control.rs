@@ -147,6 +147,10 @@ impl Control {
                 let explained = self.read(move |c| alerting::explain(c, &id)).await?;
                 explained.map_err(|error| Refused::of(&error, error.code()))
             }
+            Request::AlertsSeen { id, by } => {
+                let who = person(by)?;
+                self.alert_step(id, Step::Seen { who }).await
+            }
             Request::AlertsAcknowledge { id, by } => {
                 let who = person(by)?;
                 self.alert_step(id, Step::Acknowledged { who }).await

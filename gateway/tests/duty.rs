@@ -130,6 +130,18 @@ impl Stage {
             .unwrap()
     }
 
+    /// Waits until the task says that so many seconds are left to take it.
+    async fn wait_for_time_left(&self, seconds: i64) {
+        until("the end of the task's time", || async {
+            let task = self.task().await;
+            let end = task["restriction"]["period"]["end"].as_str()?;
+            let end = end.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+            let now = self.clock.read().utc.0.div_euclid(1_000);
+            (end - now == seconds * 1_000).then_some(())
+        })
+        .await;
+    }
+
     async fn task(&self) -> Value {
         self.bench.fhir().all("/fhir/Task").await.remove(0)
     }
@@ -154,9 +166,16 @@ async fn an_alert_is_mailed_passed_on_taken_by_a_named_person_and_closed() {
     assert!(told["received"].is_string() && told["status"] == "completed");
     let part_of = format!("Communication/{}", whole["id"].as_str().unwrap());
     assert_eq!(told["partOf"][0]["reference"], part_of);
-    let deadline = &stage.task().await["restriction"]["period"]["end"];
-    assert!(deadline.is_string(), "{deadline}");
+    stage.wait_for_time_left(2 * 3_600).await;
 
+    // Who opens it has the time of its priority again.
+    stage.clock.advance_micros(3_600_000_000);
+    stage.wait_for_time_left(3_600).await;
+    let seen = json!({"verb": "alerts-seen", "id": id, "by": "PractitionerRole/a"});
+    assert_eq!(stage.bench.asked(seen).await["ok"]["id"], json!(id));
+    stage.wait_for_stage("seen").await;
+    stage.wait_for_time_left(2 * 3_600).await;
+    assert!(stage.post.posts().is_empty());
     stage.clock.advance_micros(2 * 3_600_000_000);
     stage.wait_for_stage("escalated").await;
     let posts = until("the webhook", || async {
@@ -215,6 +234,7 @@ async fn an_alert_is_mailed_passed_on_taken_by_a_named_person_and_closed() {
         [
             "told",
             "delivered",
+            "seen",
             "told",
             "delivered",
             "acknowledged",

@@ -14,7 +14,7 @@ use cardio_alert::{Family, Language, Roster};
 use cardio_core::clock::{Clock, UtcMicros};
 use tokio::sync::watch;
 
-use super::{rows, steps};
+use super::{filed, rows, steps};
 use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer, values};
 use crate::delivery::{Channel, Delivery, Notice, Unsent};
@@ -173,7 +173,8 @@ impl Courier {
                 };
             }
         };
-        rows::look_at(tx, id, next)
+        rows::look_at(tx, id, next)?;
+        filed::put(tx, id, &self.recipient, now)
     }
 
     fn write_messages(

@@ -86,7 +86,8 @@ fn put_all(
         recipient,
         taken_by,
         closing: closing(steps),
-        until: stored.look.filter(|_| told && life.waits()),
+        // A turn that is still to be looked at has no end yet.
+        until: stored.look.filter(|end| told && life.waits() && *end > now),
     };
     record::put(connection, &task(&facts, &work), now)?;
     Ok(())

@@ -294,11 +294,15 @@ fn take(
 mod tests {
     use super::{BoxReading, load, save, watch};
     use crate::alerting::rows::list;
+    use crate::alerting::take;
+    use cardio_alert::life::Step;
     use cardio_alert::{Engine, RuleSet};
     use cardio_core::clock::UtcMicros;
     use cardio_core::ids::BoxId;
 
     use crate::db::testing::Fresh;
+
+    const DUTY: &str = "Group/duty";
 
     fn silent(seconds: f64) -> [BoxReading; 1] {
         [BoxReading {
@@ -336,6 +340,53 @@ mod tests {
             watch(record, &silent(0.0), &mut engine, "Group/duty", at(600)).unwrap();
             watch(record, &silent(0.0), &mut engine, "Group/duty", at(1_200)).unwrap();
             assert!(list(record, at(1_300)).unwrap()[0].ended.is_some());
+        });
+    }
+
+    #[test]
+    fn a_message_that_reaches_nobody_is_an_alert_sooner_when_it_is_about_a_high_one() {
+        Fresh::on(crate::record::STEPS, |record| {
+            let mut engine = Engine::new(RuleSet::standard().unwrap());
+            let at = |seconds: i64| UtcMicros(1_790_000_000_000_000 + seconds * 1_000_000);
+            let mut reading = silent(27.0 * 3_600.0);
+            reading[0].chain_breaks = 1.0;
+            assert_eq!(
+                watch(record, &reading, &mut engine, DUTY, at(0)).unwrap(),
+                2
+            );
+            let who = "PractitionerRole/a".to_owned();
+            let told = Step::Told {
+                who: who.clone(),
+                escalated: false,
+            };
+            for alert in list(record, at(0)).unwrap() {
+                take(record, &alert.id, &told, DUTY, at(1))
+                    .unwrap()
+                    .unwrap();
+            }
+            let late = |engine: &mut Engine, seconds| {
+                watch(record, &[], engine, DUTY, at(seconds)).unwrap()
+            };
+            assert_eq!(late(&mut engine, 115), 0);
+            assert_eq!(late(&mut engine, 130), 1, "the high one, after 2 min");
+            assert_eq!(late(&mut engine, 890), 0);
+            assert_eq!(late(&mut engine, 910), 1, "the medium one, after 15 min");
+            let arrived = Step::Delivered {
+                who,
+                channel: "mail".to_owned(),
+            };
+            for alert in list(record, at(911)).unwrap() {
+                if alert.rule != "delivery-unconfirmed" {
+                    take(record, &alert.id, &arrived, DUTY, at(911))
+                        .unwrap()
+                        .unwrap();
+                }
+            }
+            late(&mut engine, 920);
+            late(&mut engine, 1_000);
+            let open = list(record, at(1_000)).unwrap().into_iter();
+            let open = open.filter(|one| one.rule == "delivery-unconfirmed" && one.ended.is_none());
+            assert_eq!(open.count(), 0);
         });
     }
 }

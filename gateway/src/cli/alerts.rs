@@ -1,4 +1,4 @@
-//! `cardio-gateway alerts list|explain|acknowledge|close`.
+//! `cardio-gateway alerts list|explain|seen|acknowledge|close`.
 
 use std::path::Path;
 
@@ -25,6 +25,14 @@ pub(super) enum Verb {
         /// One JSON document.
         #[arg(long)]
         json: bool,
+    },
+    /// A person has opened an alert, and has the time of its priority again.
+    Seen {
+        /// The alert's id, or the beginning of it.
+        id: String,
+        /// The person, such as PractitionerRole/cardio1.
+        #[arg(long, value_name = "REFERENCE")]
+        by: String,
     },
     /// A person takes an alert on; nobody else is told any more.
     Acknowledge {
@@ -75,6 +83,10 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
             } else {
                 out::result(&explanation(&explained));
             }
+        }
+        Verb::Seen { id, by } => {
+            let done = ask(&config, &Request::AlertsSeen { id, by })?;
+            out::result(&format!("{} seen\n", out::text(&done, "id")));
         }
         Verb::Acknowledge { id, by } => {
             let done = ask(&config, &Request::AlertsAcknowledge { id, by })?;

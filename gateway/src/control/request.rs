@@ -71,6 +71,13 @@ pub enum Request {
         /// Its id, or the beginning of it.
         id: String,
     },
+    /// An alert that a person has opened.
+    AlertsSeen {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// The person, as a reference such as `PractitionerRole/cardio1`.
+        by: String,
+    },
     /// An alert that a person takes on.
     AlertsAcknowledge {
         /// Its id, or the beginning of it.

@@ -242,3 +242,22 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, DeliveryError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cardio_alert::duty::EXAMPLE;
+
+    #[test]
+    fn a_roster_whose_people_no_configured_channel_reaches_is_refused() {
+        let nothing = Delivery {
+            mail: None,
+            webhook: None,
+            link: None,
+        };
+        let roster = Roster::from_toml(EXAMPLE).unwrap();
+        let error = nothing.reaches(&roster).unwrap_err();
+        assert_eq!(error.code(), "delivery.unreachable");
+        assert!(error.to_string().contains("`delivery.mail`"), "{error}");
+    }
+}
