@@ -30,7 +30,7 @@ use crate::gateway::RunError;
 use crate::identity::{Corrected, Identities, IdentityError, Reason};
 use crate::inbox::{BoxRow, Inbox};
 use crate::keys::GatewayKeys;
-use crate::{alerting, backup, bulk, clock, enrol, filing, indicators, record};
+use crate::{alerting, backup, bulk, clock, enrol, filing, indicators, push, record};
 
 pub use request::{Answer, Refused, Request};
 
@@ -39,6 +39,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// Frames in quarantine that `status` and `records quarantine` show.
 const QUARANTINE_SHOWN: u64 = 100;
 const QUARANTINE_MAX: u64 = 10_000;
+/// Refused versions of each server that `push list` shows.
+const PUSH_REFUSED_MAX: u64 = 100;
 
 /// What answers need.
 #[derive(Clone)]
@@ -62,6 +64,8 @@ pub struct Control {
     pub(crate) enrol: SocketAddr,
     /// How we stand with the broker, if there is one.
     pub(crate) meets_at: Option<Standing>,
+    /// Names of the servers that the record is pushed to.
+    pub(crate) pushed: Arc<[String]>,
     pub(crate) started: ClockReading,
     pub(crate) state: std::path::PathBuf,
 }
@@ -221,6 +225,17 @@ impl Control {
                 let reason = Reason { by, why };
                 corrected(self.identities.merge(patient, into, reason).await)
             }
+            Request::PushList => {
+                let pushed = self.pushed(PUSH_REFUSED_MAX).await?;
+                Ok(json!({"schema": "push/1", "push": pushed}))
+            }
+            Request::PushRetry { name } => {
+                let retrying = self.record.write(move |tx| push::retry(tx, &name));
+                let known = retrying
+                    .await
+                    .map_err(|error| Refused::of(&error, error.code()))?;
+                Ok(json!({"schema": "push-retry/1", "known": known}))
+            }
             Request::RecordsExport { root } => {
                 let resources = self.read(move |c| record::export(c, &root)).await?;
                 Ok(json!({"resources": resources}))
@@ -243,6 +258,11 @@ impl Control {
             to,
         };
         Ok(measure_report(&reporting, &figures))
+    }
+
+    async fn pushed(&self, shown: u64) -> Result<Vec<push::Standing>, Refused> {
+        let names = Arc::clone(&self.pushed);
+        self.read(move |c| push::standings(c, &names, shown)).await
     }
 
     async fn alert_step(&self, id: String, step: Step) -> Result<Value, Refused> {
@@ -275,11 +295,13 @@ impl Control {
         let quarantine = self
             .read(|c| filing::quarantined(c, QUARANTINE_SHOWN))
             .await?;
+        let pushed = self.pushed(0).await?;
         let healthy = inbox.conflicts == 0
             && inbox.missing == inbox.named_in_gaps
             && inbox.broken_lanes == 0
             && inbox.forked_lanes == 0
             && record.quarantined == 0
+            && pushed.iter().all(push::Standing::is_well)
             && self.meets_at.as_ref().is_none_or(Standing::is_connected);
         let now = self.clock.read();
         let broker = self.meets_at.as_ref();
@@ -307,6 +329,7 @@ impl Control {
             "inbox": inbox,
             "record": record,
             "quarantine": quarantine,
+            "push": pushed,
             "disk": self.disk(),
             "counters": counters,
         }))

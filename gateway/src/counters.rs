@@ -80,6 +80,10 @@ counters! {
     alert_messages_arrived,
     /// Messages about alerts that cannot arrive.
     alert_messages_lost,
+    /// Versions of resources that other servers took.
+    versions_pushed,
+    /// Versions of resources that other servers would not take.
+    versions_push_refused,
     /// Requests answered on the HTTPS listener.
     https_requests,
     /// Files of recordings taken.

@@ -35,6 +35,7 @@ use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::keys::GatewayKeys;
 use crate::mqtt;
+use crate::push::Push;
 use crate::record;
 use crate::tls;
 use crate::upload::Uploads;
@@ -205,6 +206,9 @@ impl Gateway {
             counters: Arc::clone(&counters),
             recipient: Arc::clone(&filer.recipient),
         });
+        let stores_of_record = (&stores.record, &stores.readers);
+        let pushes = Push::all(&config.push, stores_of_record, &clock, &counters);
+        let pushes = pushes.map_err(RunError::Push)?;
         let desk = open_desk(
             &config,
             DeskParts {
@@ -247,6 +251,7 @@ impl Gateway {
             https,
             enrol,
             meets_at: broker.as_ref().map(Broker::standing),
+            pushed: config.push.iter().map(|one| one.name.clone()).collect(),
             started: clock.read(),
             state: config.state.clone(),
         };
@@ -271,6 +276,9 @@ impl Gateway {
             tokio::spawn(uploads.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped.clone())),
         ];
+        for (of, push) in pushes {
+            tasks.push(tokio::spawn(push.run(of, stopped.clone())));
+        }
         tasks.extend(courier.map(|courier| tokio::spawn(courier.run(stopped))));
         tasks.extend(from_boxes.map(tokio::spawn));
         tasks.extend(from_broker.map(tokio::spawn));

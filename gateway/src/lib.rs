@@ -52,6 +52,8 @@ mod indicators;
 pub mod keys;
 pub mod mqtt;
 pub mod orders;
+mod outgoing;
+mod push;
 pub mod record;
 pub mod tls;
 pub mod upload;

@@ -12,6 +12,7 @@ mod files;
 mod indicators;
 mod keys;
 mod out;
+mod push;
 mod records;
 mod rules;
 mod run;
@@ -83,6 +84,9 @@ enum Verb {
     /// What was filed.
     #[command(subcommand)]
     Records(records::Verb),
+    /// Other FHIR servers that hold the record too.
+    #[command(subcommand)]
+    Push(push::Verb),
     /// Figures of the team over some days, from what is filed.
     Indicators(indicators::Arguments),
     /// What the file of a recording says of itself.
@@ -131,6 +135,7 @@ impl Verb {
             Self::Duty(verb) => duty::run(&verb, config),
             Self::Rules(verb) => rules::run(&verb, config),
             Self::Records(verb) => records::run(verb, config),
+            Self::Push(verb) => push::run(verb, config),
             Self::Indicators(arguments) => indicators::run(&arguments, config),
             Self::Inspect(arguments) => files::inspect(&arguments),
             Self::Convert(arguments) => files::convert(&arguments),

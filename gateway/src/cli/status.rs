@@ -82,6 +82,9 @@ fn told(status: &Value) -> String {
         out::text(record, "quarantined"),
         out::text(record, "alerts_open"),
     ));
+    for one in out::list(status, "push") {
+        text.push_str(&format!("PUSH    {}\n", super::push::line(one)));
+    }
     if let Some(disk) = status.get("disk") {
         let mib = |name: &str| disk.get(name).and_then(Value::as_u64).unwrap_or(0) >> 20;
         text.push_str(&format!(

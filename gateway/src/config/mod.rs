@@ -6,6 +6,7 @@
 mod broker;
 mod delivery;
 mod listen;
+mod push;
 mod store;
 mod units;
 
@@ -22,6 +23,7 @@ use crate::db::Place;
 pub use broker::{Address, AddressError, BrokerConfig};
 pub use delivery::{DeliveryConfig, MailConfig, WebhookConfig};
 pub use listen::{Listen, ListenError};
+pub use push::PushConfig;
 pub use store::{RetentionConfig, StoreConfig};
 pub use units::{Size, Span, UnitError};
 
@@ -53,6 +55,9 @@ pub struct Config {
     /// How alerts travel to people.
     #[serde(default)]
     pub delivery: DeliveryConfig,
+    /// Other FHIR servers that hold the record too.
+    #[serde(default)]
+    pub push: Vec<PushConfig>,
     /// Log output.
     pub log: LogConfig,
 }
@@ -270,7 +275,9 @@ impl Config {
                 why: "at least 1 is needed",
             });
         }
-        if let Some((key, value, why)) = self.broker.as_ref().and_then(BrokerConfig::impossible) {
+        let broker = self.broker.as_ref().and_then(BrokerConfig::impossible);
+        let impossible = broker.or_else(|| PushConfig::impossible_together(&self.push));
+        if let Some((key, value, why)) = impossible {
             return Err(ConfigError::Impossible { key, value, why });
         }
         if self.mqtt.listen == Listen::Off && self.broker.is_none() {

@@ -144,6 +144,13 @@ pub enum Request {
         /// Why.
         why: String,
     },
+    /// The other servers that hold the record too.
+    PushList,
+    /// A server that is to be tried at once.
+    PushRetry {
+        /// What it is called.
+        name: String,
+    },
     /// Resources of one patient or acquisition.
     RecordsExport {
         /// A reference such as `Patient/p1` or `DiagnosticReport/…`.

@@ -13,8 +13,9 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::{DeliveryError, LIMIT, Notice, Unsent, read};
+use super::{DeliveryError, LIMIT, Notice, Unsent};
 use crate::config::MailConfig;
+use crate::outgoing::{OutgoingError, read};
 
 /// A mail server, and who we are there.
 pub(super) struct Mail {
@@ -30,7 +31,7 @@ impl std::fmt::Debug for Mail {
 
 impl Mail {
     pub(super) fn new(config: &MailConfig) -> Result<Self, DeliveryError> {
-        let impossible = |key, why: String| DeliveryError::Impossible { key, why };
+        let impossible = |key, why: String| OutgoingError::impossible(key, why);
         let from = Mailbox::from_str(&config.from)
             .map_err(|error| impossible("delivery.mail.from", error.to_string()))?;
         let (host, port) = (config.server.host.as_str(), config.server.port);

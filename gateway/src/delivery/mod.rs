@@ -9,7 +9,6 @@ mod mail;
 mod notice;
 mod webhook;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use cardio_alert::duty::Person;
 use cardio_core::clock::Clock;
 
 use crate::config::DeliveryConfig;
+use crate::outgoing::OutgoingError;
 
 use mail::Mail;
 pub(crate) use notice::Notice;
@@ -104,24 +104,9 @@ impl Unsent {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// A file cannot be read.
-    #[error("cannot read {}, which `{key}` names", path.display())]
-    Unreadable {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A value cannot be used.
-    #[error("`{key}` cannot be used: {why}")]
-    Impossible {
-        /// The key of the configuration.
-        key: &'static str,
-        /// What is wrong.
-        why: String,
-    },
+    /// What the configuration says of another machine cannot be used.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
     /// A person of the roster cannot be reached.
     #[error("the duty roster gives {who} only {channel}, but `{key}` is not configured")]
     Unreachable {
@@ -138,8 +123,7 @@ impl DeliveryError {
     /// Stable identifier for logs and `--json`.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "delivery.unreadable",
-            Self::Impossible { .. } => "delivery.impossible",
+            Self::Outgoing(error) => error.code(),
             Self::Unreachable { .. } => "delivery.unreachable",
         }
     }
@@ -232,15 +216,6 @@ impl Delivery {
             )),
         }
     }
-}
-
-/// Reads a file that a key of the configuration names.
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, DeliveryError> {
-    std::fs::read(path).map_err(|source| DeliveryError::Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

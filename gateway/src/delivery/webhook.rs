@@ -13,10 +13,10 @@ use cardio_alert::duty::Person;
 use cardio_core::clock::Clock;
 use ring::hmac;
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::{DeliveryError, LIMIT, Notice, Unsent, read};
+use super::{DeliveryError, LIMIT, Notice, Unsent};
 use crate::config::WebhookConfig;
+use crate::outgoing::{OutgoingError, agent, read};
 
 /// Least length of a secret, in bytes.
 const SECRET_MIN: usize = 32;
@@ -39,41 +39,14 @@ impl Webhook {
         config: &WebhookConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DeliveryError> {
-        let impossible = |key, why: &str| DeliveryError::Impossible {
-            key,
-            why: why.to_owned(),
-        };
         let secret = read("delivery.webhook.secret_file", &config.secret_file)?;
         let secret = secret.trim_ascii();
         if secret.len() < SECRET_MIN {
-            return Err(impossible(
-                "delivery.webhook.secret_file",
-                "the secret needs at least 32 bytes",
-            ));
+            let why = "the secret needs at least 32 bytes";
+            return Err(OutgoingError::impossible("delivery.webhook.secret_file", why).into());
         }
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = &config.ca {
-            let pem = read("delivery.webhook.ca", path)?;
-            let roots: Vec<Certificate<'static>> = parse_pem(&pem)
-                .filter_map(|item| match item {
-                    Ok(PemItem::Certificate(one)) => Some(one),
-                    _ => None,
-                })
-                .collect();
-            if roots.is_empty() {
-                let why = "the file holds no certificate (PEM)";
-                return Err(impossible("delivery.webhook.ca", why));
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
-        }
-        let agent = Agent::config_builder()
-            .tls_config(tls.build())
-            .https_only(true)
-            .max_redirects(0)
-            .timeout_global(Some(LIMIT.saturating_sub(Duration::from_secs(1))))
-            .http_status_as_error(false)
-            .build()
-            .new_agent();
+        let limit = LIMIT.saturating_sub(Duration::from_secs(1));
+        let agent = agent(("delivery.webhook.ca", config.ca.as_deref()), false, limit)?;
         Ok(Self {
             agent,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),

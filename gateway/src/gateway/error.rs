@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::db::DbError;
 use crate::delivery::DeliveryError;
 use crate::keys::KeyError;
+use crate::outgoing::OutgoingError;
 use crate::tls::TlsError;
 
 /// Why the program cannot run.
@@ -85,6 +86,9 @@ pub enum RunError {
     /// Alerts cannot be delivered.
     #[error("alerts cannot be delivered")]
     Delivery(#[source] DeliveryError),
+    /// Another FHIR server cannot be pushed to.
+    #[error("another FHIR server cannot be pushed to")]
+    Push(#[source] OutgoingError),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}", path.display())]
     Ready {
@@ -115,6 +119,7 @@ impl RunError {
             Self::Rules { .. } => "alerts.rules",
             Self::Duty { .. } => "alerts.duty",
             Self::Delivery(error) => error.code(),
+            Self::Push(error) => error.code(),
             Self::Ready { .. } => "ready.unwritable",
         }
     }

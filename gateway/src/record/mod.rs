@@ -40,6 +40,7 @@ pub const STEPS: &[&str] = &[
     include_str!("changes.sql"),
     include_str!("alert_life.sql"),
     include_str!("merges.sql"),
+    include_str!("pushed.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

@@ -9,6 +9,7 @@
 
 mod following;
 mod odd;
+mod pushing;
 #[path = "../support/mod.rs"]
 mod support;
 mod writing;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod fhir;
+pub(crate) mod other;
 mod server;
 
 use std::io::{BufRead as _, BufReader, Write as _};
