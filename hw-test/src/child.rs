@@ -80,6 +80,11 @@ impl Program {
         self.signal(Signal::STOP)
     }
 
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
         let ended = self.child.try_wait().context("cannot ask for the child")?;

@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod mosquitto;
 mod out;
+mod peers;
 mod postgres;
 mod programs;
 mod proxy;
@@ -73,6 +74,9 @@ enum Rig {
     /// Kills boxes, gateways, broker and database server while boxes send through mosquitto, and
     /// tries another box's topics and name.
     Broker(broker::Options),
+    /// Files a visit while the record is pushed to a server that others wrote, and lets clients
+    /// that others wrote see it; `judges/peers.sh` installs them and runs this.
+    Peers(peers::Options),
     /// Runs a command with a PostgreSQL server of its own, named in `CARDIO_TEST_POSTGRES`.
     Postgres {
         /// The command and what it is told.
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Rig::Demo(args) => visit::play(&args),
         Rig::Soak(options) => soak::run(&options),
         Rig::Broker(options) => broker::run(&options),
+        Rig::Peers(options) => peers::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
@@ -126,9 +131,12 @@ impl Rig {
             Self::Postgres { .. } => postgres::obstacle(),
             Self::Week(_) => week::obstacle(),
             Self::BleMachine(_) => machine::obstacle(),
-            Self::Demo(_) | Self::Soak(_) | Self::Hostile(_) | Self::Load(_) | Self::Duts(_) => {
-                None
-            }
+            Self::Peers(_)
+            | Self::Demo(_)
+            | Self::Soak(_)
+            | Self::Hostile(_)
+            | Self::Load(_)
+            | Self::Duts(_) => None,
         }
     }
 }

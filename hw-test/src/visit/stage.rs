@@ -241,6 +241,13 @@ impl Stage {
         self.write("gateway.toml", &self.gateway_config())
     }
 
+    /// Lets the gateway push the record to another server, from its next start on.
+    pub(crate) fn push_to(&mut self, base: &str) -> anyhow::Result<()> {
+        self.further_of_gateway =
+            format!("[[push]]\nname = \"peer\"\nbase = \"{base}\"\nplain = true\n");
+        self.write("gateway.toml", &self.gateway_config())
+    }
+
     /// Gives this gateway the keys of another: the two are one to every box.
     pub(crate) fn share_keys(&self, with: &Self) -> anyhow::Result<()> {
         let (from, to) = (
@@ -512,7 +519,8 @@ fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// A loopback port that nobody holds at this moment.
-fn free_port() -> anyhow::Result<u16> {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let probe = TcpListener::bind("127.0.0.1:0").context("no loopback port can be had")?;
     Ok(probe
         .local_addr()
