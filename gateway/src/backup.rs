@@ -1,4 +1,4 @@
-//! A copy of inbox, record and invitations as they are, while the program goes on.
+//! A copy of inbox, record, invitations and accounts as they are, while the program goes on.
 //!
 //! The inbox is copied first. A record that is older than its inbox files again what it lacks,
 //! an inbox that is older than its boxes asks them to send again. Deliberately absent: keys,
@@ -42,16 +42,24 @@ impl BackupError {
     }
 }
 
+/// Where to copy from.
+#[derive(Debug)]
+pub struct Originals {
+    /// The inbox.
+    pub inbox: Readers,
+    /// The patient record.
+    pub record: Readers,
+    /// The invitations of boxes.
+    pub invitations: Readers,
+    /// The accounts.
+    pub access: Readers,
+}
+
 /// Copies all into a new folder that only its owner may enter.
 ///
 /// # Errors
 /// [`BackupError`]; a folder that was made stays, with what was copied into it.
-pub fn copy(
-    inbox: &Readers,
-    record: &Readers,
-    invitations: &Readers,
-    folder: &Path,
-) -> Result<(), BackupError> {
+pub fn copy(from: &Originals, folder: &Path) -> Result<(), BackupError> {
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(folder)
@@ -60,9 +68,10 @@ pub fn copy(
             source,
         })?;
     for (what, readers, file) in [
-        ("inbox", inbox, "inbox.sqlite"),
-        ("record", record, "record.sqlite"),
-        ("desk of invitations", invitations, "enrol.sqlite"),
+        ("inbox", &from.inbox, "inbox.sqlite"),
+        ("record", &from.record, "record.sqlite"),
+        ("desk of invitations", &from.invitations, "enrol.sqlite"),
+        ("store of accounts", &from.access, "access.sqlite"),
     ] {
         readers
             .copy_to(&folder.join(file))

@@ -3,6 +3,7 @@
 //! One line of JSON asks, one line answers. The socket's file has mode 0600: who may open it
 //! may do what the command line can. Deliberately absent: anything for another machine.
 
+mod accounts;
 mod letting_in;
 mod request;
 
@@ -21,6 +22,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::boxes::Boxes;
 use crate::broker::Standing;
 use crate::counters::Counters;
@@ -51,6 +53,7 @@ pub struct Control {
     /// The duty as a whole, as a reference.
     pub(crate) recipient: Arc<str>,
     pub(crate) identities: Identities,
+    pub(crate) access: Access,
     pub(crate) boxes: Arc<Boxes>,
     pub(crate) keys: Arc<GatewayKeys>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -142,6 +145,20 @@ impl Control {
             Request::KeysList => self.keys_list(),
             Request::KeysRotate { purpose } => self.rotate(purpose),
             Request::KeysRetire { id, anyway } => self.retire(&id, anyway),
+            Request::AccountsAdd { account, password } => self.account_add(account, password).await,
+            Request::AccountsList => self.accounts_list().await,
+            Request::AccountsDisable { name } => self.account_shut(&name, true).await,
+            Request::AccountsEnable { name } => self.account_shut(&name, false).await,
+            Request::AccountsPassword { name, password } => {
+                self.account_password(&name, password).await
+            }
+            Request::AccountsToken {
+                name,
+                label,
+                role,
+                days,
+            } => self.account_token(&name, &label, role, days).await,
+            Request::AccountsRevoke { name, label } => self.account_revoke(&name, &label).await,
             Request::AlertsList => {
                 let now = self.clock.read().utc;
                 let alerts = self.read(move |c| alerting::list(c, now)).await?;
@@ -170,9 +187,13 @@ impl Control {
                     .await
             }
             Request::Backup { folder } => {
-                let (inbox, record) = (self.inbox.readers().clone(), self.readers.clone());
-                let invitations = self.desk.readers().clone();
-                let work = move || backup::copy(&inbox, &record, &invitations, &folder);
+                let from = backup::Originals {
+                    inbox: self.inbox.readers().clone(),
+                    record: self.readers.clone(),
+                    invitations: self.desk.readers().clone(),
+                    access: self.access.readers().clone(),
+                };
+                let work = move || backup::copy(&from, &folder);
                 let copied = tokio::task::spawn_blocking(work).await;
                 let copied = copied.map_err(|error| Refused::of(&error, "backup.stopped"))?;
                 copied.map_err(|error| Refused::of(&error, error.code()))?;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
 use crate::alerting::courier::Courier;
 use crate::boxes::Boxes;
 use crate::broker::{self, Broker};
@@ -172,6 +173,7 @@ impl Gateway {
             inbox: stores.inbox.clone(),
             clock: Arc::clone(&clock),
         };
+        let access = open_access(&config, &keys, &clock).await?;
         let web = Web {
             uploads: uploads.clone(),
             upload_places: Arc::new(Semaphore::new(config.https.uploads)),
@@ -179,7 +181,7 @@ impl Gateway {
             writer: stores.record.clone(),
             identities: identities.clone(),
             inbox: stores.inbox.clone(),
-            token: Arc::new(keys.api_token.clone()),
+            access: access.clone(),
             config: config.https.clone(),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
@@ -243,6 +245,7 @@ impl Gateway {
             record: stores.record,
             recipient: Arc::clone(&filer.recipient),
             identities,
+            access,
             boxes: Arc::clone(&boxes),
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
@@ -350,6 +353,26 @@ async fn open_desk(config: &Config, parts: DeskParts) -> Result<Desk, RunError> 
         source,
     };
     opening.unwrap_or(Err(DbError::Closed)).map_err(failed)
+}
+
+async fn open_access(
+    config: &Config,
+    keys: &Arc<GatewayKeys>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Access, RunError> {
+    let place = config.access_place().map_err(RunError::Config)?;
+    let (settings, keys, clock) = (config.access.clone(), Arc::clone(keys), Arc::clone(clock));
+    let opening = tokio::task::spawn_blocking(move || {
+        Access::open(&place, &settings, &keys.api_token, clock)
+    });
+    let failed = |source| RunError::Store {
+        what: "store of accounts",
+        source,
+    };
+    opening
+        .await
+        .unwrap_or(Err(DbError::Closed))
+        .map_err(failed)
 }
 
 struct Stores {

@@ -17,6 +17,7 @@
 //! | `delivery` | messages about alerts to people |
 //! | [`record`], [`http`] | resources with versions, searched and served as FHIR R4 |
 //! | `indicators`, [`bulk`] | figures of the team, the record for a data warehouse |
+//! | [`access`] | who may use the record, and for what |
 //! | [`identity`] | exams filed for the wrong patient, patients filed twice |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
@@ -27,6 +28,7 @@
 //! | [`db`], `follow` | SQLite or PostgreSQL, and what other programs changed there |
 //! | [`clock`], [`counters`] | the clocks, what is counted |
 
+pub mod access;
 pub mod alerting;
 pub mod backup;
 pub mod boxes;

@@ -254,7 +254,12 @@ async fn a_gateway_from_an_old_backup_gets_again_what_it_lost() {
     let backup = dir.path().join("backup");
     let verb = ["backup", backup.to_str().unwrap()];
     assert!(program.command(&verb).status().unwrap().success());
-    for file in ["inbox.sqlite", "record.sqlite", "enrol.sqlite"] {
+    for file in [
+        "inbox.sqlite",
+        "record.sqlite",
+        "enrol.sqlite",
+        "access.sqlite",
+    ] {
         assert!(backup.join(file).is_file(), "{file}");
     }
     for frame in &frames[5..] {
@@ -265,7 +270,12 @@ async fn a_gateway_from_an_old_backup_gets_again_what_it_lost() {
     client.acked(&of, Lane::Routine, 20).await;
     program.kill();
     let state = program.dir.join("state");
-    for file in ["inbox.sqlite", "record.sqlite", "enrol.sqlite"] {
+    for file in [
+        "inbox.sqlite",
+        "record.sqlite",
+        "enrol.sqlite",
+        "access.sqlite",
+    ] {
         for rest in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(state.join(format!("{file}{rest}")));
         }

@@ -103,6 +103,7 @@ const PATIENT_PARAMS: &[Param] = &[
     token("active", &["active"]),
     date("birthdate", &["birthDate"]),
     to("link", &["link.other"]),
+    to("organization", &["managingOrganization"]),
 ];
 const REQUEST_PARAMS: &[Param] = &[
     ID,

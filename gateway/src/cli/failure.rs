@@ -82,6 +82,16 @@ const HINTS: &[(&str, &str)] = &[
         "boxes.endpoint",
         "give --endpoint HOST:PORT, or set `mqtt.endpoint`",
     ),
+    (
+        "access.password",
+        "choose a longer one: some words that belong together only for you",
+    ),
+    (
+        "access.scope",
+        "nurses and cardiologists need --team Organization/ID or --all-patients; others neither",
+    ),
+    ("access.unknown", "see `cardio-gateway accounts list`"),
+    ("access.no-token", "see `cardio-gateway accounts list`"),
     ("export.exists", "choose another --out"),
     ("records.nothing", "see `cardio-gateway records find`"),
     (

@@ -1,5 +1,6 @@
 //! The command line: one file per verb, results on stdout, narration on stderr.
 
+mod accounts;
 mod alerts;
 mod ask;
 mod backup;
@@ -72,6 +73,9 @@ enum Verb {
     /// The chains of frames, as they are stored.
     #[command(subcommand)]
     Chain(chain::Verb),
+    /// Who may use the record.
+    #[command(subcommand)]
+    Accounts(accounts::Verb),
     /// Alerts that were raised.
     #[command(subcommand)]
     Alerts(alerts::Verb),
@@ -131,6 +135,7 @@ impl Verb {
             Self::Boxes(verb) => boxes::run(verb, config),
             Self::Keys(verb) => keys::run(verb, config),
             Self::Chain(verb) => chain::run(&verb, config),
+            Self::Accounts(verb) => accounts::run(verb, config),
             Self::Alerts(verb) => alerts::run(verb, config),
             Self::Duty(verb) => duty::run(&verb, config),
             Self::Rules(verb) => rules::run(&verb, config),

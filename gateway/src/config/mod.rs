@@ -3,6 +3,7 @@
 //! Unknown keys are errors that name the nearest known key. Deliberately absent: secrets;
 //! they live in the key folder below the state directory and are never written here.
 
+mod access;
 mod broker;
 mod delivery;
 mod listen;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 use crate::db::Place;
 
+pub use access::AccessConfig;
 pub use broker::{Address, AddressError, BrokerConfig};
 pub use delivery::{DeliveryConfig, MailConfig, WebhookConfig};
 pub use listen::{Listen, ListenError};
@@ -48,6 +50,8 @@ pub struct Config {
     pub broker: Option<BrokerConfig>,
     /// The listener for readers of the record.
     pub https: HttpsConfig,
+    /// Accounts of people and programs.
+    pub access: AccessConfig,
     /// Enrolment and renewal of certificates over the network.
     pub enrol: EnrolConfig,
     /// Alert rules.
@@ -265,6 +269,7 @@ impl Config {
             ("https.connections", self.https.connections == 0),
             ("https.page", self.https.page == 0),
             ("https.page_max", self.https.page_max == 0),
+            ("access.requests_per_s", self.access.requests_per_s == 0),
             ("enrol.connections", self.enrol.connections == 0),
             ("enrol.requests_per_min", self.enrol.requests_per_min == 0),
         ];
@@ -307,6 +312,8 @@ impl Config {
             }
         }
         for (key, span) in [
+            ("access.idle", self.access.idle),
+            ("access.longest", self.access.longest),
             ("enrol.invitation", self.enrol.invitation),
             ("enrol.certificate", self.enrol.certificate),
         ] {
@@ -340,6 +347,14 @@ impl Config {
     /// [`ConfigError`] when a server is named that cannot be used.
     pub fn desk_place(&self) -> Result<Place, ConfigError> {
         self.store.place(&self.state.join("enrol.sqlite"))
+    }
+
+    /// Where accounts and the trace of who did what are.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a server is named that cannot be used.
+    pub fn access_place(&self) -> Result<Place, ConfigError> {
+        self.store.place(&self.state.join("access.sqlite"))
     }
 
     /// Where the patient record is.

@@ -4,6 +4,7 @@ use cardio_alert::life::CloseReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::{NewAccount, Role, Secret};
 use crate::keys::ring::Purpose;
 
 /// What the command line asks.
@@ -63,6 +64,50 @@ pub enum Request {
         id: String,
         /// Even if boxes may still need it.
         anyway: bool,
+    },
+    /// A new account.
+    AccountsAdd {
+        /// The account.
+        account: NewAccount,
+        /// Its password, if people log in with it.
+        password: Option<Secret>,
+    },
+    /// The accounts.
+    AccountsList,
+    /// An account that is shut.
+    AccountsDisable {
+        /// Its name.
+        name: String,
+    },
+    /// An account that is opened again.
+    AccountsEnable {
+        /// Its name.
+        name: String,
+    },
+    /// Another password.
+    AccountsPassword {
+        /// The account.
+        name: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token for a program.
+    AccountsToken {
+        /// The account.
+        name: String,
+        /// What the token is for.
+        label: String,
+        /// What it may do at most, if less than the account.
+        role: Option<Role>,
+        /// How many days it holds.
+        days: u32,
+    },
+    /// A token that holds no longer.
+    AccountsRevoke {
+        /// The account.
+        name: String,
+        /// What the token was for.
+        label: String,
     },
     /// The alerts.
     AlertsList,

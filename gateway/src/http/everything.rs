@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::fhir::{Answer, base, check_accept, kind, shortened};
 use super::respond::{Refusal, json as answer};
+use super::visit::Visit;
 use super::{Web, paging, pairs, search};
 use crate::record::{self, EverythingQuery};
 
 pub(super) async fn of_patient(
     State(web): State<Web>,
+    visit: Visit,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -28,13 +30,15 @@ pub(super) async fn of_patient(
     for (name, value) in &given {
         parameter(&mut query, name, value, web.config.page_max)?;
     }
-    let asked = query.clone();
+    let (asked, scope) = (query.clone(), visit.scope());
     let found = web
         .readers
-        .read_async(move |c| match record::read(c, "Patient", &asked.patient)? {
-            Some(_) => record::everything(c, &asked).map(Some),
-            None => Ok(None),
-        })
+        .read_async(
+            move |c| match record::read_for(c, &scope, "Patient", &asked.patient)? {
+                Some(_) => record::everything(c, &asked, &scope).map(Some),
+                None => Ok(None),
+            },
+        )
         .await?;
     let Some((page, more)) = found else {
         return Err(Refusal::not_found("there is no such patient"));

@@ -7,15 +7,18 @@ use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::MethodFilter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cardio_fhir::rest::{CapabilityFacts, Served, capability_statement};
 use cardio_fhir::shape::WRITTEN;
 use serde_json::json;
 
+use super::doors::Doors;
 use super::respond::{Refusal, json as answer, versioned};
+use super::visit::{Needs, Visit};
 use super::{Web, everything, history, merge, search, write};
+use crate::access::Permission;
 use crate::record::{self, Versioned};
 
 /// Largest document that is given as base64 within JSON.
@@ -42,20 +45,48 @@ const READ_AND_WRITE: [&str; 7] = [
 
 pub(super) type Answer = Result<Response, Refusal>;
 
-pub(super) fn routes() -> Router<Web> {
-    Router::new()
-        .route("/", axum::routing::post(write::bundle))
-        .route("/metadata", get(metadata))
-        .route("/_history", get(history::of_all))
-        .route("/Binary", get(search::binaries).post(super::upload::create))
-        .route("/Patient/$merge", axum::routing::post(merge::merge))
-        .route("/Patient/{id}/$everything", get(everything::of_patient))
-        .route("/{kind}", get(search::by_address).post(write::create))
-        .route("/{kind}/_search", axum::routing::post(search::by_form))
-        .route("/{kind}/_history", get(history::of_kind))
-        .route("/{kind}/{id}", get(read).put(write::update))
-        .route("/{kind}/{id}/_history", get(history::of_one))
-        .route("/{kind}/{id}/_history/{version}", get(vread))
+pub(super) fn routes() -> Doors {
+    use Permission::{Administer, ReadDirectory, ReadRecord, WriteRecord};
+    const GET: MethodFilter = MethodFilter::GET;
+    const POST: MethodFilter = MethodFilter::POST;
+    const PUT: MethodFilter = MethodFilter::PUT;
+    let (to_read, to_write) = (Needs::ToRead, Needs::ToWrite);
+    Doors::new()
+        .door(POST, "/", Needs::EachEntry, write::bundle)
+        .door(GET, "/metadata", Needs::This(ReadDirectory), metadata)
+        .door(GET, "/_history", Needs::This(ReadRecord), history::of_all)
+        .door(GET, "/Binary", Needs::This(ReadRecord), search::binaries)
+        .door(
+            POST,
+            "/Binary",
+            Needs::This(WriteRecord),
+            super::upload::create,
+        )
+        .door(
+            POST,
+            "/Patient/$merge",
+            Needs::This(Administer),
+            merge::merge,
+        )
+        .door(
+            GET,
+            "/Patient/{id}/$everything",
+            to_read,
+            everything::of_patient,
+        )
+        .door(GET, "/{kind}", to_read, search::by_address)
+        .door(POST, "/{kind}", to_write, write::create)
+        .door(POST, "/{kind}/_search", to_read, search::by_form)
+        .door(GET, "/{kind}/_history", to_read, history::of_kind)
+        .door(GET, "/{kind}/{id}", to_read, read)
+        .door(PUT, "/{kind}/{id}", to_write, write::update)
+        .door(GET, "/{kind}/{id}/_history", to_read, history::of_one)
+        .door(GET, "/{kind}/{id}/_history/{version}", to_read, vread)
+}
+
+/// What is said of addresses and methods that there are not.
+pub(super) fn with_fallbacks(router: Router<Web>) -> Router<Web> {
+    router
         .fallback(|| async { Refusal::not_found("no such address in this FHIR interface") })
         .method_not_allowed_fallback(|| async {
             Refusal::new(
@@ -67,8 +98,13 @@ pub(super) fn routes() -> Router<Web> {
 }
 
 /// The base with a slash at its end, where some clients send their bundles.
-pub(super) fn root() -> Router<Web> {
-    Router::new().route("/fhir/", axum::routing::post(write::bundle))
+pub(super) fn root() -> Doors {
+    Doors::new().door(
+        MethodFilter::POST,
+        "/fhir/",
+        Needs::EachEntry,
+        write::bundle,
+    )
 }
 
 pub(super) fn kind(name: &str) -> Result<&'static str, Refusal> {
@@ -166,15 +202,16 @@ async fn metadata(State(web): State<Web>, headers: HeaderMap) -> Answer {
 
 async fn read(
     State(web): State<Web>,
+    visit: Visit,
     Path((name, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
     let kind = kind(&name)?;
     if kind == "Binary" {
-        return read_binary(&web, id, &headers).await;
+        return read_binary(&web, &visit, id, &headers).await;
     }
     check_accept(&headers)?;
-    let found = find(&web, kind, id).await?;
+    let found = find(&web, &visit, kind, id).await?;
     let tag = format!("W/\"{}\"", found.version);
     if headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str()) {
         let mut response = Response::new(Body::empty());
@@ -187,17 +224,24 @@ async fn read(
     Ok(versioned(StatusCode::OK, &found))
 }
 
-pub(super) async fn find(web: &Web, kind: &'static str, id: String) -> Result<Versioned, Refusal> {
-    let wanted = id.clone();
+/// A resource that the visitor sees; one out of scope is not to be told apart from one that does
+/// not exist.
+pub(super) async fn find(
+    web: &Web,
+    visit: &Visit,
+    kind: &'static str,
+    id: String,
+) -> Result<Versioned, Refusal> {
+    let (wanted, scope) = (id.clone(), visit.scope());
     web.readers
-        .read_async(move |c| record::read(c, kind, &wanted))
+        .read_async(move |c| record::read_for(c, &scope, kind, &wanted))
         .await?
         .ok_or_else(|| Refusal::not_found(format!("there is no {kind}/{}", shortened(&id))))
 }
 
 /// A Binary as its own bytes when the reader asks for its type, else as a resource.
-async fn read_binary(web: &Web, id: String, headers: &HeaderMap) -> Answer {
-    let mut found = find(web, "Binary", id.clone()).await?;
+async fn read_binary(web: &Web, visit: &Visit, id: String, headers: &HeaderMap) -> Answer {
+    let mut found = find(web, visit, "Binary", id.clone()).await?;
     let wanted = id.clone();
     let content = web
         .readers
@@ -234,6 +278,7 @@ async fn read_binary(web: &Web, id: String, headers: &HeaderMap) -> Answer {
 
 async fn vread(
     State(web): State<Web>,
+    visit: Visit,
     Path((name, id, version)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Answer {
@@ -242,9 +287,10 @@ async fn vread(
     let number: u64 = version
         .parse()
         .map_err(|_| Refusal::not_found("a version is a whole number"))?;
+    let scope = visit.scope();
     let found = web
         .readers
-        .read_async(move |c| record::read_version(c, kind, &id, number))
+        .read_async(move |c| record::read_version(c, &scope, kind, &id, number))
         .await?
         .ok_or_else(|| Refusal::not_found("there is no such version"))?;
     Ok(versioned(StatusCode::OK, &found))

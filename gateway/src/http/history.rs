@@ -10,37 +10,47 @@ use cardio_fhir::rest::{HistoryPage, Written, history_bundle};
 
 use super::fhir::{Answer, base, check_accept, kind, shortened};
 use super::respond::{Refusal, json as answer};
+use super::visit::Visit;
 use super::{Web, paging, pairs};
 use crate::record::{self, ChangesQuery};
 
 pub(super) async fn of_all(
     State(web): State<Web>,
+    visit: Visit,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    run(&web, (None, None), query, &headers).await
+    run((&web, &visit), (None, None), query, &headers).await
 }
 
 pub(super) async fn of_kind(
     State(web): State<Web>,
+    visit: Visit,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    run(&web, (Some(kind(&name)?), None), query, &headers).await
+    run((&web, &visit), (Some(kind(&name)?), None), query, &headers).await
 }
 
 pub(super) async fn of_one(
     State(web): State<Web>,
+    visit: Visit,
     Path((name, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    run(&web, (Some(kind(&name)?), Some(id)), query, &headers).await
+    run(
+        (&web, &visit),
+        (Some(kind(&name)?), Some(id)),
+        query,
+        &headers,
+    )
+    .await
 }
 
 async fn run(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     (kind, id): (Option<&'static str>, Option<String>),
     query: Option<String>,
     headers: &HeaderMap,
@@ -58,14 +68,14 @@ async fn run(
     for (name, value) in &given {
         parameter(&mut query, name, value, web.config.page_max)?;
     }
-    let asked = query.clone();
+    let (asked, scope) = (query.clone(), visit.scope());
     let (told, exists) = web
         .readers
         .read_async(move |c| {
-            let told = record::changes(c, &asked)?;
+            let told = record::changes(c, &asked, &scope)?;
             let exists = match (&asked.kind, &asked.id) {
                 (Some(kind), Some(id)) if told.page.is_empty() => {
-                    record::read(c, kind, id)?.is_some()
+                    record::read_for(c, &scope, kind, id)?.is_some()
                 }
                 _ => true,
             };

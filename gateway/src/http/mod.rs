@@ -1,12 +1,15 @@
-//! The listener for readers: FHIR R4 over HTTPS at `/fhir`, and `/health`.
+//! The listener for readers: FHIR R4 over HTTPS at `/fhir`, `/session`, and `/health`.
 //!
-//! A reader presents the token of the key folder; without it the answer is 401 whatever was
-//! asked. Every answer under `/fhir` is `application/fhir+json`, errors included. Deliberately
-//! absent: pages for people, and writing of what the gateway files itself.
+//! Every request is somebody's ([`gate`]); without a token or session the answer is 401 whatever
+//! was asked. Each address says what it asks of whoever uses it ([`doors`]), and every reading is
+//! within the caller's scope. Every answer under `/fhir` is `application/fhir+json`, errors
+//! included. Deliberately absent: pages for people, and writing of what the gateway files itself.
 
 mod body;
+mod doors;
 mod everything;
 mod fhir;
+mod gate;
 mod gzip;
 mod history;
 mod merge;
@@ -14,41 +17,47 @@ mod paging;
 mod pairs;
 mod respond;
 mod search;
+mod session;
 mod upload;
+mod visit;
 mod write;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::MethodFilter;
 use cardio_core::clock::Clock;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ring::digest::{SHA256, digest};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
 
+use crate::access::{Access, Permission};
 use crate::config::HttpsConfig;
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::upload::Uploads;
+use doors::Doors;
 use respond::Refusal;
+use visit::Needs;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to end when the program stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+const LOG_IN_BYTES_MAX: usize = 4 * 1024;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// What every request needs.
@@ -66,8 +75,8 @@ pub struct Web {
     pub uploads: Uploads,
     /// Places for uploads at once.
     pub upload_places: Arc<Semaphore>,
-    /// What a reader must present.
-    pub token: Arc<Zeroizing<String>>,
+    /// Who may ask, and for what.
+    pub access: Access,
     /// Limits.
     pub config: HttpsConfig,
     /// Where time comes from.
@@ -78,6 +87,10 @@ pub struct Web {
     pub authority: Arc<str>,
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
 impl std::fmt::Debug for Web {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Web").finish_non_exhaustive()
@@ -86,68 +99,27 @@ impl std::fmt::Debug for Web {
 
 fn router(web: Web) -> Router {
     let limit = usize::try_from(web.config.body_limit.0).unwrap_or(usize::MAX);
-    let admitted = |routes: Router<Web>| {
-        routes
+    let admitted = |doors: Doors| {
+        doors
+            .into_router()
             .layer(DefaultBodyLimit::max(limit))
-            .layer(middleware::from_fn_with_state(web.clone(), admit))
+            .layer(middleware::from_fn_with_state(web.clone(), gate::admit))
             .layer(middleware::from_fn(gzip::compress))
     };
+    let open = Router::new().layer(DefaultBodyLimit::max(LOG_IN_BYTES_MAX));
+    let open = doors::public(open, MethodFilter::POST, "/session", session::begin);
+    let open = doors::public(open, MethodFilter::GET, "/health", health);
+    let known = Needs::This(Permission::ReadDirectory);
+    let sessions = Doors::new()
+        .door(MethodFilter::GET, "/session", known, session::show)
+        .door(MethodFilter::DELETE, "/session", known, session::end);
     Router::new()
-        .nest("/fhir", admitted(fhir::routes()))
+        .nest("/fhir", fhir::with_fallbacks(admitted(fhir::routes())))
         .merge(admitted(fhir::root()))
-        .route("/health", get(health))
+        .merge(admitted(sessions))
+        .merge(open)
         .fallback(|| async { Refusal::not_found("no such address; the record is at /fhir") })
         .with_state(web)
-}
-
-/// Token first, then the request, within its time.
-async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
-    web.counters.https_requests.add_one();
-    let presented = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    let hash = |text: &str| digest(&SHA256, text.as_bytes());
-    let good =
-        presented.is_some_and(|token| hash(token.trim()).as_ref() == hash(&web.token).as_ref());
-    if !good {
-        web.counters.https_unauthorised.add_one();
-        return Refusal::unauthorised().into_response();
-    }
-    if !is_text(request.uri().path()) {
-        return Refusal::invalid("invalid", "the address is not UTF-8").into_response();
-    }
-    let limit = match upload::is_upload(&request) {
-        true => web.config.upload_timeout.0,
-        false => web.config.timeout.0,
-    };
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "timeout",
-            "the answer took too long; ask for less",
-        )
-        .into_response(),
-    }
-}
-
-/// Whether a path is text once its percent signs are undone.
-fn is_text(path: &str) -> bool {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut rest, mut plain) = (path.as_bytes(), Vec::with_capacity(path.len()));
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let pair = (digit(after.first()), digit(after.get(1)));
-        if let (b'%', (Some(high), Some(low))) = (first, pair) {
-            plain.push(u8::try_from(high * 16 + low).unwrap_or(u8::MAX));
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            plain.push(*first);
-        }
-    }
-    std::str::from_utf8(&plain).is_ok()
 }
 
 async fn health(State(web): State<Web>) -> Response {
@@ -184,8 +156,8 @@ pub async fn listen(
             Some(_) = connections.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(event = "HttpsAcceptError", code = "https.accept", "{error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -206,6 +178,10 @@ pub async fn listen(
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_LIMIT)
                 .max_buf_size(HEADER_BYTES_MAX);
+            let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer.ip()));
+                service.call(request)
+            });
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             tokio::select! {

@@ -1,7 +1,9 @@
 //! Answers: resources with their version, and refusals as OperationOutcome.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cardio_fhir::rest::{Issue, Severity, operation_outcome};
@@ -18,6 +20,7 @@ const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 pub(super) struct Refusal {
     status: StatusCode,
     issue: Issue,
+    wait: Option<Duration>,
 }
 
 impl Refusal {
@@ -30,7 +33,14 @@ impl Refusal {
                 diagnostics: why.into(),
                 expression: None,
             },
+            wait: None,
         }
+    }
+
+    /// Says when asking again makes sense.
+    pub(super) const fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
     }
 
     /// Names the element or parameter at fault.
@@ -63,12 +73,8 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "not-found", why)
     }
 
-    pub(super) fn unauthorised() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "login",
-            "present the reader token of the gateway's key folder as `Authorization: Bearer`",
-        )
+    pub(super) fn unauthorised(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "login", why)
     }
 
     pub(super) fn invalid(code: &'static str, why: impl Into<String>) -> Self {
@@ -106,6 +112,10 @@ impl IntoResponse for Refusal {
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.wait {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
         }
         response
     }

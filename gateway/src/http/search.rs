@@ -9,28 +9,38 @@ use serde_json::Value;
 
 use super::fhir::{Answer, base, check_accept, check_content_type, kind, shortened, too_large};
 use super::respond::{Refusal, json as answer};
+use super::visit::Visit;
 use super::{Web, pairs};
 use crate::record::{self, Query, QueryError, Versioned};
 
 pub(super) async fn by_address(
     State(web): State<Web>,
+    visit: Visit,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    run(&web, &name, query.unwrap_or_default(), &headers).await
+    run((&web, &visit), &name, query.unwrap_or_default(), &headers).await
 }
 
 pub(super) async fn binaries(
     State(web): State<Web>,
+    visit: Visit,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    run(&web, "Binary", query.unwrap_or_default(), &headers).await
+    run(
+        (&web, &visit),
+        "Binary",
+        query.unwrap_or_default(),
+        &headers,
+    )
+    .await
 }
 
 pub(super) async fn by_form(
     State(web): State<Web>,
+    visit: Visit,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -46,13 +56,18 @@ pub(super) async fn by_form(
         .map(String::as_str)
         .filter(|q| !q.is_empty())
         .collect();
-    run(&web, &name, parts.join("&"), &headers).await
+    run((&web, &visit), &name, parts.join("&"), &headers).await
 }
 
-async fn run(web: &Web, name: &str, query: String, headers: &HeaderMap) -> Answer {
+async fn run(
+    (web, visit): (&Web, &Visit),
+    name: &str,
+    query: String,
+    headers: &HeaderMap,
+) -> Answer {
     check_accept(headers)?;
     let kind = kind(name)?;
-    let bundle = bundle(web, kind, &query, &base(web, headers)).await?;
+    let bundle = bundle((web, visit), kind, &query, &base(web, headers)).await?;
     Ok(answer(StatusCode::OK, &bundle))
 }
 
@@ -73,16 +88,17 @@ fn refusal(error: &QueryError) -> Refusal {
 
 /// The answer to a search.
 pub(super) async fn bundle(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     kind: &'static str,
     query: &str,
     base: &str,
 ) -> Result<Value, Refusal> {
     let query = parsed(web, kind, query)?;
     let (understood, elements) = (query.understood.clone(), query.elements.clone());
+    let scope = visit.scope();
     let page = web
         .readers
-        .read_async(move |c| record::search(c, &query))
+        .read_async(move |c| record::search(c, &query, &scope))
         .await?;
     if page.along.too_many {
         return Err(Refusal::new(

@@ -1,9 +1,11 @@
 //! `POST /fhir/Binary`: a recording as its own bytes (FHIR R4, Binary, "Serving Binary
 //! Resources using the RESTful API"). `X-Security-Context: Patient/<id>` says whose it is.
 
+use std::time::Duration;
+
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use cardio_core::subject::SubjectRef;
@@ -14,9 +16,13 @@ use cardio_formats::parts::PartError;
 use super::Web;
 use super::fhir::{Answer, base, check_accept};
 use super::respond::{Refusal, json as answer};
+use super::visit::Visit;
+use crate::record::Scope;
 use crate::upload::{Taken, UploadError};
 
 const SECURITY_CONTEXT: &str = "x-security-context";
+/// When asking again makes sense while other files are being uploaded.
+const BUSY_WAIT: Duration = Duration::from_secs(9);
 /// Warnings of a file that are repeated in the answer.
 const WARNINGS_MAX: usize = 32;
 
@@ -32,10 +38,11 @@ pub(super) fn is_upload(request: &Request) -> bool {
 /// Takes a file.
 pub(super) async fn create(
     State(web): State<Web>,
+    visit: Visit,
     headers: HeaderMap,
     request: Request,
 ) -> Response {
-    match take(&web, &headers, request).await {
+    match take(&web, &visit, &headers, request).await {
         Ok(response) => response,
         Err(refusal) => {
             web.counters.uploads_refused.add_one();
@@ -44,9 +51,14 @@ pub(super) async fn create(
     }
 }
 
-async fn take(web: &Web, headers: &HeaderMap, request: Request) -> Answer {
+async fn take(web: &Web, visit: &Visit, headers: &HeaderMap, request: Request) -> Answer {
     let Ok(_place) = web.upload_places.try_acquire() else {
-        return Ok(busy());
+        let busy = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "throttled",
+            "other files are being uploaded; try again in a moment",
+        );
+        return Err(busy.after(BUSY_WAIT));
     };
     // The whole body first: who is refused while still sending may never read why.
     let limit = web.config.upload_limit.0;
@@ -60,26 +72,47 @@ async fn take(web: &Web, headers: &HeaderMap, request: Request) -> Answer {
     })?;
     check_accept(headers)?;
     let (media_type, subject) = (media_type(headers)?, subject(headers)?);
-    let taken = web.uploads.take(bytes.into(), media_type, subject).await;
-    let taken = taken.map_err(|error| {
-        tracing::warn!(event = "UploadRefused", code = error.code());
-        refusal(&error)
-    })?;
+    let scope = visit.scope();
+    check_seen(web, &scope, subject.as_str()).await?;
+    let taken = match web.uploads.take(bytes.into(), media_type, subject).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::warn!(event = "UploadRefused", code = error.code());
+            let hidden = match &error {
+                UploadError::OtherPatient { subject } => {
+                    !is_seen(web, &scope, subject.clone()).await?
+                }
+                _ => false,
+            };
+            return Err(if hidden { elsewhere() } else { refusal(&error) });
+        }
+    };
     tracing::info!(event = "UploadTaken", is_new = taken.is_new);
     web.counters.uploads_taken.add_one();
     Ok(told(&base(web, headers), &taken))
 }
 
-fn busy() -> Response {
-    let busy = Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "throttled",
-        "other files are being uploaded; try again in a moment",
-    );
-    let mut response = busy.into_response();
-    let soon = HeaderValue::from_static("10");
-    response.headers_mut().insert(RETRY_AFTER, soon);
-    response
+async fn is_seen(web: &Web, scope: &Scope, patient: String) -> Result<bool, Refusal> {
+    let scope = scope.clone();
+    let looking = web
+        .readers
+        .read_async(move |c| scope.holds(c, "Patient", &patient));
+    Ok(looking.await?)
+}
+
+/// A patient out of scope is not to be told apart from one that does not exist.
+async fn check_seen(web: &Web, scope: &Scope, patient: &str) -> Result<(), Refusal> {
+    let subject = patient.to_owned();
+    match *scope == Scope::Everything || is_seen(web, scope, subject.clone()).await? {
+        true => Ok(()),
+        false => Err(refusal(&UploadError::NoPatient { subject })),
+    }
+}
+
+/// The same content was filed for somebody whom the visitor does not see.
+fn elsewhere() -> Refusal {
+    let why = "this very file cannot be filed for this patient";
+    Refusal::new(StatusCode::CONFLICT, "duplicate", why)
 }
 
 fn media_type(headers: &HeaderMap) -> Result<String, Refusal> {

@@ -20,6 +20,7 @@ use super::fhir::{
     Answer, base, check_accept, check_content_type, find, kind, shortened, too_large,
 };
 use super::respond::{Refusal, json as answer, versioned};
+use super::visit::{Needs, Visit};
 use super::{Web, body, search};
 use crate::db::DbError;
 use crate::filing;
@@ -73,20 +74,22 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
 
 pub(super) async fn create(
     State(web): State<Web>,
+    visit: Visit,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    one(&web, &name, None, &headers, body).await
+    one((&web, &visit), &name, None, &headers, body).await
 }
 
 pub(super) async fn update(
     State(web): State<Web>,
+    visit: Visit,
     Path((name, id)): Path<(String, String)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    one(&web, &name, Some(id), &headers, body).await
+    one((&web, &visit), &name, Some(id), &headers, body).await
 }
 
 /// The type, if others may write it.
@@ -106,7 +109,7 @@ fn written_kind(name: &str) -> Result<&'static str, Refusal> {
 }
 
 async fn one(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     name: &str,
     asked: Option<String>,
     headers: &HeaderMap,
@@ -126,7 +129,7 @@ async fn one(
         if_match: text(headers, &IF_MATCH)?.map(str::to_owned),
     };
     let wanted = request.wanted(web)?;
-    let written = write(web, vec![wanted]).await?;
+    let written = write((web, visit), vec![wanted]).await?;
     let written = written.map_err(|(_, refused)| refusal(&refused))?;
     let Some(written) = written.into_iter().next() else {
         return Err(Refusal::from_store(&DbError::Damaged { what: "resource" }));
@@ -186,6 +189,8 @@ fn refusal(refused: &WriteRefused) -> Refusal {
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "business-rule", why).at("Patient.link")
         }
         WriteRefused::Twice { .. } => Refusal::invalid("invariant", why),
+        WriteRefused::Unseen { .. } => Refusal::not_found(why),
+        WriteRefused::OutOfScope => Refusal::new(StatusCode::FORBIDDEN, "forbidden", why),
         WriteRefused::Unresolved { .. } => Refusal::invalid("not-found", why),
     }
 }
@@ -219,6 +224,7 @@ impl Request {
         Ok(Wanted {
             kind: self.kind,
             id,
+            is_named: !is_new,
             resource,
             full_url: self.full_url,
             unless,
@@ -244,10 +250,10 @@ fn condition(web: &Web, kind: &'static str, query: &str) -> Result<record::Query
 
 /// Writes all or none; patients that changed have what is filed of them brought up to date.
 async fn write(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     wanted: Vec<Wanted>,
 ) -> Result<Result<Vec<Written>, (usize, WriteRefused)>, Refusal> {
-    let now = web.clock.read().utc;
+    let (now, scope) = (web.clock.read().utc, visit.scope());
     let of_patients = wanted.iter().filter(|one| one.kind == "Patient");
     let patients: Vec<String> = of_patients.map(|one| one.id.clone()).collect();
     let boxes = web
@@ -262,7 +268,7 @@ async fn write(
         .await?;
     let lore = web.inbox.lore_async(boxes.clone()).await?;
     let written = web.writer.write(move |tx| {
-        let written = record::write(tx, wanted, now)?;
+        let written = record::write(tx, wanted, &scope, now)?;
         let changed = written
             .iter()
             .flatten()
@@ -282,6 +288,7 @@ async fn write(
 /// `POST /fhir`: a transaction or a batch.
 pub(super) async fn bundle(
     State(web): State<Web>,
+    visit: Visit,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
@@ -316,9 +323,12 @@ pub(super) async fn bundle(
     let (kind, entries) = match is_transaction {
         true => (
             "transaction-response",
-            transaction(&web, &base, entries, told).await?,
+            transaction((&web, &visit), &base, entries, told).await?,
         ),
-        false => ("batch-response", batch(&web, &base, entries, told).await),
+        false => (
+            "batch-response",
+            batch((&web, &visit), &base, entries, told).await,
+        ),
     };
     let mut response = json!({"resourceType": "Bundle", "type": kind});
     if let (false, Some(map)) = (entries.is_empty(), response.as_object_mut()) {
@@ -328,7 +338,7 @@ pub(super) async fn bundle(
 }
 
 async fn transaction(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     base: &str,
     entries: Vec<Value>,
     told: Told,
@@ -337,7 +347,9 @@ async fn transaction(
     let mut wanted = Vec::with_capacity(entries.len());
     for (at, entry) in entries.into_iter().enumerate() {
         let one = match asked(entry) {
-            Ok(Asked::Write(request)) => request.wanted(web),
+            Ok(Asked::Write(request)) => visit
+                .check(Needs::ToWrite, request.kind)
+                .and_then(|()| request.wanted(web)),
             Ok(Asked::Read(_)) => Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "not-supported",
@@ -347,18 +359,23 @@ async fn transaction(
         };
         wanted.push(one.map_err(|refusal| place(at, refusal))?);
     }
-    let written = write(web, wanted).await?;
+    let written = write((web, visit), wanted).await?;
     let written = written.map_err(|(at, refused)| place(at, refusal(&refused)))?;
     tracing::info!(event = "TransactionWritten", resources = written.len());
     Ok(written.iter().map(|one| done(base, one, told)).collect())
 }
 
-async fn batch(web: &Web, base: &str, entries: Vec<Value>, told: Told) -> Vec<Value> {
+async fn batch(
+    (web, visit): (&Web, &Visit),
+    base: &str,
+    entries: Vec<Value>,
+    told: Told,
+) -> Vec<Value> {
     let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
         let one = match asked(entry) {
-            Ok(Asked::Write(request)) => write_alone(web, base, request, told).await,
-            Ok(Asked::Read(address)) => read_alone(web, base, &address).await,
+            Ok(Asked::Write(request)) => write_alone((web, visit), base, request, told).await,
+            Ok(Asked::Read(address)) => read_alone((web, visit), base, &address).await,
             Err(refusal) => Err(refusal),
         };
         answers.push(one.unwrap_or_else(|refusal| {
@@ -370,12 +387,13 @@ async fn batch(web: &Web, base: &str, entries: Vec<Value>, told: Told) -> Vec<Va
 }
 
 async fn write_alone(
-    web: &Web,
+    (web, visit): (&Web, &Visit),
     base: &str,
     request: Request,
     told: Told,
 ) -> Result<Value, Refusal> {
-    let written = write(web, vec![request.wanted(web)?]).await?;
+    visit.check(Needs::ToWrite, request.kind)?;
+    let written = write((web, visit), vec![request.wanted(web)?]).await?;
     let written = written.map_err(|(_, refused)| refusal(&refused))?;
     let one = written
         .first()
@@ -383,19 +401,25 @@ async fn write_alone(
     Ok(done(base, one, told))
 }
 
-async fn read_alone(web: &Web, base: &str, address: &str) -> Result<Value, Refusal> {
+async fn read_alone(
+    (web, visit): (&Web, &Visit),
+    base: &str,
+    address: &str,
+) -> Result<Value, Refusal> {
     let (path, query) = match address.split_once('?') {
         Some((path, query)) => (path, query),
         None => (address, ""),
     };
     if let Some((name, id)) = path.split_once('/') {
-        let found = find(web, kind(name)?, id.to_owned()).await?;
+        visit.check(Needs::ToRead, name)?;
+        let found = find(web, visit, kind(name)?, id.to_owned()).await?;
         let response = response(StatusCode::OK, found.version, found.updated);
         return Ok(
             json!({"fullUrl": format!("{base}/{path}"), "resource": found.resource, "response": response}),
         );
     }
-    let bundle = search::bundle(web, kind(path)?, query, base).await?;
+    visit.check(Needs::ToRead, path)?;
+    let bundle = search::bundle((web, visit), kind(path)?, query, base).await?;
     Ok(json!({"resource": bundle, "response": {"status": "200"}}))
 }
 

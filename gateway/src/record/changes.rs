@@ -6,6 +6,7 @@
 
 use cardio_core::clock::UtcMicros;
 
+use super::scope::Scope;
 use super::store::{Versioned, dressed};
 use crate::db::{AsValue as _, Connection, DbError, Value};
 
@@ -49,21 +50,27 @@ pub struct Changes {
     /// Where a follower goes on: the number of the last version of this page, or of the one
     /// before the place where the page would begin.
     pub reached: u64,
-    /// How many versions one resource has, when only its versions were asked for.
+    /// How many versions one resource has, when only its versions were asked for and all of them
+    /// are in scope.
     pub total: Option<u64>,
 }
 
-/// Reads a page of changes.
+/// Reads a page of changes of what is in scope; a version that is not in scope itself leaves its
+/// place on the page empty.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
-pub fn changes(connection: &Connection, query: &ChangesQuery) -> Result<Changes, DbError> {
+pub fn changes(
+    connection: &Connection,
+    query: &ChangesQuery,
+    scope: &Scope,
+) -> Result<Changes, DbError> {
     let act = "read what changed";
     let begin = begin(connection, query)?;
     let mut values = vec![begin.value()];
     let mut bind = |value| {
         values.push(value);
-        values.len()
+        format!("?{}", values.len())
     };
     let mut sql = String::from(
         "SELECT c.seq, c.kind, c.id, c.version, c.updated_us, coalesce(r.body, h.body)
@@ -73,37 +80,48 @@ pub fn changes(connection: &Connection, query: &ChangesQuery) -> Result<Changes,
          WHERE c.seq > ?1",
     );
     if let (false, Some(after)) = (query.oldest_first, &query.after) {
-        sql.push_str(&format!(" AND c.seq < ?{}", bind(after.value())));
+        sql.push_str(&format!(" AND c.seq < {}", bind(after.value())));
     }
     if let Some(kind) = &query.kind {
-        sql.push_str(&format!(" AND c.kind = ?{}", bind(kind.value())));
+        sql.push_str(&format!(" AND c.kind = {}", bind(kind.value())));
     }
     if let Some(id) = &query.id {
-        sql.push_str(&format!(" AND c.id = ?{}", bind(id.value())));
+        sql.push_str(&format!(" AND c.id = {}", bind(id.value())));
+    }
+    if *scope != Scope::Everything {
+        let within = scope.condition(("c.kind", "c.id"), &mut bind);
+        sql.push_str(&format!(" AND {within}"));
     }
     let order = if query.oldest_first { "ASC" } else { "DESC" };
     let limit = bind(Value::Integer(i64::from(query.count) + 1));
-    sql.push_str(&format!(" ORDER BY c.seq {order} LIMIT ?{limit}"));
+    sql.push_str(&format!(" ORDER BY c.seq {order} LIMIT {limit}"));
     let mut rows = connection.rows(act, &sql, &values)?;
     let room = usize::try_from(query.count).unwrap_or(usize::MAX);
     let more = rows.len() > room;
     rows.truncate(room);
     let mut page = Vec::with_capacity(rows.len());
+    let mut reached = begin;
     for mut row in rows {
         let body: String = row.take(5)?;
-        page.push(Change {
+        let change = Change {
             seq: row.take(0)?,
             kind: row.take(1)?,
             id: row.take(2)?,
             versioned: dressed(row.take(3)?, row.take(4)?, &body)?,
-        });
+        };
+        reached = change.seq;
+        if scope.tells(connection, &change.kind, &change.versioned.resource)? {
+            page.push(change);
+        }
     }
-    let reached = page.last().map_or(begin, |last| last.seq);
     Ok(Changes {
         page,
         more,
         reached,
-        total: total(connection, query)?,
+        total: match scope {
+            Scope::Everything => total(connection, query)?,
+            _ => None,
+        },
     })
 }
 
@@ -154,7 +172,7 @@ pub fn newest(connection: &Connection) -> Result<u64, DbError> {
 #[cfg(test)]
 mod tests {
     use super::super::{STEPS, put};
-    use super::{ChangesQuery, changes};
+    use super::{ChangesQuery, Scope, changes};
     use crate::db::testing::Fresh;
     use crate::db::{Connection, Schema, Writer};
     use cardio_core::clock::UtcMicros;
@@ -183,7 +201,10 @@ mod tests {
             write(c, "Task", "a", 2, 20);
             write(c, "Task", "a", 2, 40);
             let told = |query: &ChangesQuery| {
-                let page = changes(c, query).unwrap().page.into_iter();
+                let page = changes(c, query, &Scope::Everything)
+                    .unwrap()
+                    .page
+                    .into_iter();
                 page.map(|one| (one.seq, one.id, one.versioned.version))
                     .collect::<Vec<_>>()
             };
@@ -203,7 +224,10 @@ mod tests {
             };
             assert_eq!(told(&since(25)).len(), 3);
             assert!(told(&since(31)).is_empty());
-            assert_eq!(changes(c, &since(31)).unwrap().reached, 3);
+            assert_eq!(
+                changes(c, &since(31), &Scope::Everything).unwrap().reached,
+                3
+            );
         });
     }
 
@@ -230,7 +254,10 @@ mod tests {
         older.write_blocking(rows).unwrap();
         drop(older);
         let newer = Writer::start(schema(STEPS), 1).unwrap();
-        let told = newer.readers().read(|c| changes(c, &FEED)).unwrap();
+        let told = newer
+            .readers()
+            .read(|c| changes(c, &FEED, &Scope::Everything))
+            .unwrap();
         let told: Vec<_> = told.page.into_iter().map(|one| (one.seq, one.id)).collect();
         let of = |id: &str| id.to_owned();
         assert_eq!(told, [(1, of("a")), (2, of("b")), (3, of("a"))]);
@@ -272,7 +299,10 @@ mod tests {
             let mut feed = FEED;
             while told.len() < WRITERS * EACH {
                 let query = feed.clone();
-                let read = first.readers().read(move |c| changes(c, &query)).unwrap();
+                let read = first
+                    .readers()
+                    .read(move |c| changes(c, &query, &Scope::Everything))
+                    .unwrap();
                 feed.after = Some(read.reached);
                 told.extend(
                     read.page

@@ -3,6 +3,7 @@
 
 use cardio_core::clock::UtcMicros;
 
+use super::scope::Scope;
 use super::store::{Versioned, dressed};
 use crate::db::{AsValue as _, Connection, DbError, Value};
 
@@ -31,6 +32,7 @@ pub struct EverythingQuery {
 pub fn everything(
     connection: &Connection,
     query: &EverythingQuery,
+    scope: &Scope,
 ) -> Result<(Vec<Versioned>, bool), DbError> {
     let patient = format!("Patient/{}", query.patient);
     let mut values = vec![patient.value(), query.patient.value()];
@@ -50,6 +52,7 @@ pub fn everything(
         let kinds: Vec<String> = query.kinds.iter().map(|kind| bind(kind.value())).collect();
         conditions.push(format!("r.kind IN ({})", kinds.join(", ")));
     }
+    conditions.push(scope.condition(("r.kind", "r.id"), &mut bind));
     let limit = bind(Value::Integer(i64::from(query.count) + 1));
     // Names of types are our own, never the reader's text.
     let beside: String = BESIDE
@@ -91,7 +94,7 @@ pub fn everything(
 #[cfg(test)]
 mod tests {
     use super::super::{STEPS, put};
-    use super::{EverythingQuery, everything};
+    use super::{EverythingQuery, Scope, everything};
     use crate::db::testing::Fresh;
     use cardio_core::clock::UtcMicros;
     use serde_json::json;
@@ -119,7 +122,7 @@ mod tests {
             };
             let mut told = Vec::new();
             loop {
-                let (page, more) = everything(c, &query).unwrap();
+                let (page, more) = everything(c, &query, &Scope::Everything).unwrap();
                 for one in page {
                     let text = |name: &str| one.resource[name].as_str().unwrap().to_owned();
                     query.after = Some((text("resourceType"), text("id")));
@@ -138,12 +141,18 @@ mod tests {
                 kinds: vec!["Observation"],
                 ..query
             };
-            assert_eq!(everything(c, &query).unwrap().0.len(), 1);
+            assert_eq!(
+                everything(c, &query, &Scope::Everything).unwrap().0.len(),
+                1
+            );
             let query = EverythingQuery {
                 since: Some(UtcMicros(6)),
                 ..query
             };
-            assert_eq!(everything(c, &query).unwrap().0.len(), 0);
+            assert_eq!(
+                everything(c, &query, &Scope::Everything).unwrap().0.len(),
+                0
+            );
         });
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::query::{Include, Query};
+use super::scope::Scope;
 use super::store::{Versioned, dressed};
 use crate::db::{AsValue as _, Connection, DbError, Value};
 
@@ -22,6 +23,7 @@ pub struct Along {
 pub(super) fn along(
     connection: &Connection,
     query: &Query,
+    scope: &Scope,
     ids: &[String],
 ) -> Result<Along, DbError> {
     let mut wanted: BTreeSet<(String, String)> = BTreeSet::new();
@@ -54,7 +56,7 @@ pub(super) fn along(
     }
     let mut resources = Vec::new();
     for (kind, ids) in by_kind {
-        resources.extend(read_all(connection, &kind, &ids)?);
+        resources.extend(read_all(connection, scope, &kind, &ids)?);
     }
     Ok(Along {
         resources,
@@ -116,14 +118,19 @@ fn places<'v>(values: &mut Vec<Value<'v>>, texts: &'v [String]) -> String {
 
 fn read_all(
     connection: &Connection,
+    scope: &Scope,
     kind: &str,
     ids: &[String],
 ) -> Result<Vec<Versioned>, DbError> {
     let mut values = vec![kind.value()];
+    let places = places(&mut values, ids);
+    let within = scope.condition(("r.kind", "r.id"), &mut |value| {
+        values.push(value);
+        format!("?{}", values.len())
+    });
     let sql = format!(
-        "SELECT version, updated_us, body FROM resources WHERE kind = ?1 AND id IN ({})
-         ORDER BY id",
-        places(&mut values, ids)
+        "SELECT r.version, r.updated_us, r.body FROM resources r
+         WHERE r.kind = ?1 AND r.id IN ({places}) AND {within} ORDER BY r.id"
     );
     let rows = connection.rows("read what comes along", &sql, &values)?;
     rows.into_iter()
@@ -136,7 +143,7 @@ fn read_all(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{STEPS, parse, put, search};
+    use super::super::{STEPS, Scope, parse, put, search};
     use crate::db::Connection;
     use crate::db::testing::Fresh;
     use cardio_core::clock::UtcMicros;
@@ -147,7 +154,12 @@ mod tests {
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
             .collect();
-        let page = search(connection, &parse(kind, &pairs, 50, 500).unwrap()).unwrap();
+        let page = search(
+            connection,
+            &parse(kind, &pairs, 50, 500).unwrap(),
+            &Scope::Everything,
+        )
+        .unwrap();
         assert!(!page.along.too_many);
         let all = page.along.resources.iter();
         all.map(|one| {

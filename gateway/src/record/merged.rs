@@ -47,7 +47,7 @@ pub(super) fn continued<'r>(
     Ok(resource)
 }
 
-fn patients_in(value: &Value, found: &mut BTreeSet<String>) {
+pub(super) fn patients_in(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| patients_in(item, found)),
         Value::Object(map) => {

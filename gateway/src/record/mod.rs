@@ -15,6 +15,7 @@ mod export;
 mod include;
 mod merged;
 mod query;
+mod scope;
 mod search;
 mod store;
 mod write;
@@ -25,8 +26,9 @@ pub use export::export;
 pub use include::Along;
 pub use merged::{filed_for, repoint, survivor, undressed};
 pub use query::{Clause, Comparison, Include, Query, QueryError, Sort, parse};
+pub use scope::{DIRECTORY, Scope, named};
 pub use search::{Page, search};
-pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_version};
+pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_for, read_version};
 pub use write::{Wanted, WriteRefused, Written, write};
 
 /// Statements of each schema version.
@@ -41,6 +43,7 @@ pub const STEPS: &[&str] = &[
     include_str!("alert_life.sql"),
     include_str!("merges.sql"),
     include_str!("pushed.sql"),
+    include_str!("scope.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

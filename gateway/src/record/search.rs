@@ -6,6 +6,7 @@ use cardio_fhir::index::ParamKind;
 
 use super::include::{self, Along};
 use super::query::{Clause, Comparison, Query};
+use super::scope::Scope;
 use super::store::{Versioned, dressed};
 use crate::db::{AsValue as _, Connection, DbError, Value};
 
@@ -28,13 +29,13 @@ struct Built<'q> {
     values: Vec<Value<'q>>,
 }
 
-/// Runs a search.
+/// Runs a search among what is in scope.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
-pub fn search(connection: &Connection, query: &Query) -> Result<Page, DbError> {
+pub fn search(connection: &Connection, query: &Query, scope: &Scope) -> Result<Page, DbError> {
     let act = "search";
-    let built = conditions(query);
+    let built = conditions(query, scope);
     let mut total: Option<u64> = None;
     if query.total || query.count_only {
         let sql = format!(
@@ -66,7 +67,7 @@ pub fn search(connection: &Connection, query: &Query) -> Result<Page, DbError> {
         ids.push(id);
     }
     page.next = last.filter(|_| more);
-    page.along = include::along(connection, query, &ids)?;
+    page.along = include::along(connection, query, scope, &ids)?;
     Ok(page)
 }
 
@@ -97,7 +98,7 @@ fn paged<'q>(query: &'q Query, mut built: Built<'q>) -> (String, Vec<Value<'q>>)
     (sql, built.values)
 }
 
-fn conditions(query: &Query) -> Built<'_> {
+fn conditions<'q>(query: &'q Query, scope: &'q Scope) -> Built<'q> {
     let mut built = Built {
         conditions: String::new(),
         values: Vec::new(),
@@ -107,6 +108,10 @@ fn conditions(query: &Query) -> Built<'_> {
     for clause in &query.clauses {
         built.conditions.push_str(" AND ");
         built.clause(clause);
+    }
+    if *scope != Scope::Everything {
+        let within = scope.condition(("r.kind", "r.id"), &mut |value| built.bind(value));
+        built.conditions.push_str(&format!(" AND {within}"));
     }
     built
 }
@@ -210,7 +215,7 @@ impl<'q> Built<'q> {
 #[cfg(test)]
 mod tests {
     use super::super::{parse, put};
-    use super::{UtcMicros, search};
+    use super::{Scope, UtcMicros, search};
     use crate::db::Connection;
     use crate::db::testing::Fresh;
     use serde_json::json;
@@ -239,7 +244,12 @@ mod tests {
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
             .collect();
-        let page = search(connection, &parse("Observation", &pairs, 50, 500).unwrap()).unwrap();
+        let page = search(
+            connection,
+            &parse("Observation", &pairs, 50, 500).unwrap(),
+            &Scope::Everything,
+        )
+        .unwrap();
         let ids = page
             .found
             .iter()
@@ -328,9 +338,15 @@ mod tests {
             let newest = read(c, "Task", "t").unwrap().unwrap();
             assert_eq!(newest.version, 2);
             assert_eq!(newest.resource["meta"]["versionId"], "2");
-            let first = read_version(c, "Task", "t", 1).unwrap().unwrap();
+            let first = read_version(c, &Scope::Everything, "Task", "t", 1)
+                .unwrap()
+                .unwrap();
             assert_eq!(first.resource["status"], "requested");
-            assert!(read_version(c, "Task", "t", 3).unwrap().is_none());
+            assert!(
+                read_version(c, &Scope::Everything, "Task", "t", 3)
+                    .unwrap()
+                    .is_none()
+            );
         });
     }
 }

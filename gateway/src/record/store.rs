@@ -5,6 +5,7 @@ use cardio_fhir::index::{IndexValue, index_of};
 use serde_json::{Value, json};
 
 use super::merged::continued;
+use super::scope::{self, Scope};
 use crate::db::{Connection, DbError, Row, values};
 
 /// What writing a resource did.
@@ -61,7 +62,13 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
         .map(Stored::of)
         .transpose()?;
     let (put, version) = match old {
-        Some(old) if old.body == body => return Ok(Put::Unchanged),
+        Some(old) if old.body == body => {
+            // Its targets may have become somebody else's.
+            if kind == "Provenance" {
+                scope::note(connection, kind, id, resource)?;
+            }
+            return Ok(Put::Unchanged);
+        }
         Some(old) => {
             keep(connection, kind, id, &old)?;
             (Put::Updated, old.version.saturating_add(1))
@@ -82,6 +89,7 @@ pub fn put(connection: &Connection, resource: &Value, now: UtcMicros) -> Result<
         values![kind, id, version, now],
     )?;
     index(connection, kind, id, resource, now)?;
+    scope::note(connection, kind, id, resource)?;
     Ok(put)
 }
 
@@ -189,16 +197,36 @@ pub fn read(connection: &Connection, kind: &str, id: &str) -> Result<Option<Vers
     row.map(|row| Stored::of(row)?.versioned()).transpose()
 }
 
-/// Reads one version.
+/// Reads the newest version, if it is in scope.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub fn read_for(
+    connection: &Connection,
+    scope: &Scope,
+    kind: &str,
+    id: &str,
+) -> Result<Option<Versioned>, DbError> {
+    match scope.holds(connection, kind, id)? {
+        true => read(connection, kind, id),
+        false => Ok(None),
+    }
+}
+
+/// Reads one version, if it is in scope.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn read_version(
     connection: &Connection,
+    scope: &Scope,
     kind: &str,
     id: &str,
     version: u64,
 ) -> Result<Option<Versioned>, DbError> {
+    if !scope.holds(connection, kind, id)? {
+        return Ok(None);
+    }
     let row = connection.row(
         "read a version of a resource",
         "SELECT version, updated_us, body FROM resources
@@ -208,7 +236,11 @@ pub fn read_version(
          WHERE kind = ?1 AND id = ?2 AND version = ?3",
         values![kind, id, version],
     )?;
-    row.map(|row| Stored::of(row)?.versioned()).transpose()
+    let found = row.map(|row| Stored::of(row)?.versioned()).transpose()?;
+    match found {
+        Some(found) if scope.tells(connection, kind, &found.resource)? => Ok(Some(found)),
+        _ => Ok(None),
+    }
 }
 
 /// Writes version and time into the resource's `meta`.

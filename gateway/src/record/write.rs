@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::merged::survivor;
 use super::query::Query;
+use super::scope::Scope;
 use super::search;
 use super::store::{Put, Versioned, put, read};
 use crate::db::{Connection, DbError};
@@ -24,6 +25,8 @@ pub struct Wanted {
     pub kind: &'static str,
     /// The logical id that it has, or is given.
     pub id: String,
+    /// Whether the writer chose the id; else it was drawn just now.
+    pub is_named: bool,
     /// The resource.
     pub resource: Value,
     /// How others of the same request refer to it.
@@ -72,6 +75,18 @@ pub enum WriteRefused {
     /// Links of a merge are not the writer's.
     #[error("links that a merge made stay as they are: use Patient/$merge")]
     Links,
+    /// Nothing of that address is in the writer's scope, and only a drawn id is new for sure.
+    #[error("there is no {address}; create it with POST")]
+    Unseen {
+        /// The resource.
+        address: String,
+    },
+    /// It would be about a patient whom the writer does not see, or about nobody.
+    #[error(
+        "it must be about patients of your teams and about nobody else; a Patient names one \
+             of your teams as managingOrganization"
+    )]
+    OutOfScope,
     /// A reference to something that the request does not hold.
     #[error("the reference {reference} names no entry of this bundle")]
     Unresolved {
@@ -89,29 +104,36 @@ impl WriteRefused {
             Self::Twice { .. } => "write.twice",
             Self::Merged { .. } => "write.merged",
             Self::Links => "write.links",
+            Self::Unseen { .. } => "write.unseen",
+            Self::OutOfScope => "write.scope",
             Self::Unresolved { .. } => "write.unresolved",
         }
     }
 }
 
-/// Writes all of them or, when one is refused, none; says which one and why.
+/// Writes all of them or, when one is refused, none; says which one and why. Whoever has a scope
+/// writes within it, and learns nothing of what lies outside.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
 pub fn write(
     tx: &Connection,
     mut wanted: Vec<Wanted>,
+    scope: &Scope,
     now: UtcMicros,
 ) -> Result<Result<Vec<Written>, (usize, WriteRefused)>, DbError> {
     let mut found = Vec::with_capacity(wanted.len());
     for (at, one) in wanted.iter_mut().enumerate() {
-        match look(tx, one)? {
+        match look(tx, one, scope)? {
             Ok(existing) => found.push(existing),
             Err(refused) => return Ok(Err((at, refused))),
         }
     }
     if let Err(refused) = named(&mut wanted) {
         return Ok(Err(refused));
+    }
+    if let Some(at) = outside(tx, &wanted, &found, scope)? {
+        return Ok(Err((at, WriteRefused::OutOfScope)));
     }
     let mut written = Vec::with_capacity(wanted.len());
     for (one, existing) in wanted.into_iter().zip(found) {
@@ -130,13 +152,31 @@ pub fn write(
     Ok(Ok(written))
 }
 
+/// The first of them that its writer may not write as it is.
+fn outside(
+    tx: &Connection,
+    wanted: &[Wanted],
+    found: &[Option<Versioned>],
+    scope: &Scope,
+) -> Result<Option<usize>, DbError> {
+    let patients = wanted.iter().filter(|one| one.kind == "Patient");
+    let patients: BTreeSet<String> = patients.map(|one| one.id.clone()).collect();
+    for (at, (one, existing)) in wanted.iter().zip(found).enumerate() {
+        if existing.is_none() && !scope.admits(tx, one.kind, &one.resource, &patients)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the conditions hold; a resource that a conditional create finds lends its id.
 fn look(
     tx: &Connection,
     one: &mut Wanted,
+    scope: &Scope,
 ) -> Result<Result<Option<Versioned>, WriteRefused>, DbError> {
     if let Some(query) = &one.unless {
-        let mut matches = search(tx, query)?.found;
+        let mut matches = search(tx, query, scope)?.found;
         if matches.len() > 1 {
             return Ok(Err(WriteRefused::SeveralMatch));
         }
@@ -145,6 +185,10 @@ fn look(
             one.id = id.unwrap_or_default().to_owned();
             return Ok(Ok(Some(found)));
         }
+    }
+    if *scope != Scope::Everything && one.is_named && !scope.holds(tx, one.kind, &one.id)? {
+        let address = format!("{}/{}", one.kind, one.id);
+        return Ok(Err(WriteRefused::Unseen { address }));
     }
     if one.kind == "Patient"
         && let Some(survivor) = survivor(tx, &one.id)?
@@ -232,7 +276,7 @@ pub(super) fn each_reference(value: &mut Value, each: &mut impl FnMut(&mut Strin
 #[cfg(test)]
 mod tests {
     use super::super::{STEPS, newest, parse, read};
-    use super::{Put, Wanted, WriteRefused, write};
+    use super::{Put, Scope, Wanted, WriteRefused, write};
     use crate::db::Connection;
     use crate::db::testing::Fresh;
     use cardio_core::clock::UtcMicros;
@@ -245,6 +289,7 @@ mod tests {
         Wanted {
             kind,
             id: id.to_owned(),
+            is_named: true,
             resource,
             full_url: None,
             unless: None,
@@ -258,7 +303,7 @@ mod tests {
     }
 
     fn run(c: &Connection, all: Vec<Wanted>) -> Result<Vec<super::Written>, (usize, WriteRefused)> {
-        write(c, all, UtcMicros(7)).unwrap()
+        write(c, all, &Scope::Everything, UtcMicros(7)).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@
     reason = "helpers of tests stop the test that they cannot serve"
 )]
 
+mod access;
 mod following;
 mod odd;
 mod pushing;

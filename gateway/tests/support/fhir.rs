@@ -31,6 +31,19 @@ impl Fhir {
         }
     }
 
+    /// The same server, asked with another token; with none when it is empty.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The token that it presents.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.get_with(path, "application/fhir+json", true).await
     }
@@ -98,10 +111,10 @@ impl Fhir {
             true => path.to_owned(),
             false => format!("{}{path}", self.base),
         };
-        let mut request = ureq::http::Request::builder()
-            .method(method)
-            .uri(url)
-            .header("Authorization", format!("Bearer {}", self.token));
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if !self.token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

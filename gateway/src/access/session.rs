@@ -1,0 +1,166 @@
+//! Sessions of people, who log in with a password.
+//!
+//! A session ends when nothing was asked in it for a while, when it has lasted long enough, when
+//! its person logs out, when the password changes and when the account is shut.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use cardio_core::clock::UtcMicros;
+
+use super::limit::counted;
+use super::{Access, AccessError, Caller, Secret, rows, secret};
+use crate::db::DbError;
+
+/// A session is noted as going on at most this often.
+const SEEN_EVERY_US: i64 = 15_000_000;
+
+/// Why somebody was not logged in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotLoggedIn {
+    /// Which of these it is, is not told.
+    #[error("account or password is wrong, or the account is shut")]
+    Wrong,
+    /// Too many attempts that were wrong.
+    #[error("too many attempts; wait {} s", wait.as_secs().max(1))]
+    TooMany {
+        /// When another one makes sense.
+        wait: Duration,
+    },
+    /// The store failed, or there is no randomness.
+    #[error("nobody can log in just now")]
+    Failed(#[source] AccessError),
+}
+
+impl NotLoggedIn {
+    /// Stable identifier for logs and `--json`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Wrong => "access.login",
+            Self::TooMany { .. } => "access.attempts",
+            Self::Failed(error) => error.code(),
+        }
+    }
+}
+
+fn failed(error: impl Into<AccessError>) -> NotLoggedIn {
+    NotLoggedIn::Failed(error.into())
+}
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// What the browser holds.
+    pub token: Secret,
+    /// Who it is.
+    pub caller: Caller,
+}
+
+fn before(now: UtcMicros, span: Duration) -> UtcMicros {
+    let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    UtcMicros(now.0.saturating_sub(span))
+}
+
+impl Access {
+    /// The moments before which a session must not have been seen last, or have begun.
+    fn ended(&self, now: UtcMicros) -> (UtcMicros, UtcMicros) {
+        (
+            before(now, self.config.idle.0),
+            before(now, self.config.longest.0),
+        )
+    }
+
+    /// Begins a session for who knows the password of an account.
+    ///
+    /// # Errors
+    /// [`NotLoggedIn`]; a name that is not known takes as long as a wrong password.
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: Secret,
+        address: IpAddr,
+    ) -> Result<Begun, NotLoggedIn> {
+        let (from, now_us) = (counted(address), self.now_us());
+        let too_many = |wait| NotLoggedIn::TooMany { wait };
+        let name = name.to_owned();
+        self.limits
+            .logins_from
+            .take(&from, now_us)
+            .map_err(too_many)?;
+        self.limits.logins.take(&name, now_us).map_err(too_many)?;
+        let of = name.clone();
+        let found = self
+            .readers()
+            .read_async(move |c| rows::with_password(c, &of));
+        let (account, kept) = match found.await.map_err(failed)? {
+            Some((account, kept)) => (Some(account), kept),
+            None => (None, None),
+        };
+        let checking = self.hashing(move || {
+            let is_right = secret::is_right(&password, kept.as_deref());
+            let outdated = kept.filter(|kept| is_right && secret::is_outdated(kept));
+            (
+                is_right,
+                outdated.and_then(|_| secret::hashed(&password).ok()),
+            )
+        });
+        let (is_right, anew) = checking.await.map_err(failed)?;
+        let Some(account) = account.filter(|_| is_right) else {
+            return Err(NotLoggedIn::Wrong);
+        };
+        self.limits.logins_from.give_back(&from);
+        self.limits.logins.give_back(&name);
+        let (token, hash) = secret::token().map_err(failed)?;
+        let now = self.clock.read().utc;
+        let ended = self.ended(now);
+        let begin = self.writer.write(move |tx| {
+            if let Some(anew) = &anew {
+                rows::hash_anew(tx, &name, anew)?;
+            }
+            rows::begin_session(tx, &name, &hash, (now, ended))
+        });
+        begin.await.map_err(failed)?;
+        let role = account.role;
+        Ok(Begun {
+            token,
+            caller: Caller::of(account, role),
+        })
+    }
+
+    /// Who holds a session that goes on; it goes on from now.
+    ///
+    /// # Errors
+    /// [`DbError`] when the store fails.
+    pub async fn of_session(&self, token: &str) -> Result<Option<Caller>, DbError> {
+        let hash = secret::fingerprint(token);
+        let now = self.clock.read().utc;
+        let ended = self.ended(now);
+        let found = self
+            .readers()
+            .read_async(move |c| rows::of_session(c, &hash, ended));
+        let Some((account, seen)) = found.await? else {
+            return Ok(None);
+        };
+        let step =
+            SEEN_EVERY_US.min(i64::try_from(self.config.idle.0.as_micros() / 4).unwrap_or(0));
+        if now.0.saturating_sub(seen.0) >= step {
+            self.writer
+                .write(move |tx| rows::see_session(tx, &hash, now))
+                .await?;
+        }
+        let role = account.role;
+        Ok(Some(Caller::of(account, role)))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`DbError`] when the store fails.
+    pub async fn log_out(&self, token: &str) -> Result<(), DbError> {
+        let hash = secret::fingerprint(token);
+        self.writer
+            .write(move |tx| rows::end_session(tx, &hash))
+            .await
+    }
+}

@@ -1,0 +1,189 @@
+//! The gate: every request is somebody's before anything else is done with it.
+//!
+//! Somebody is known by `Authorization: Bearer` (the token of the key folder, or one of an
+//! account) or by the cookie of a session. A cookie is sent by browsers on their own accord, so a
+//! request that it vouches for must come from a page of this very address if it does more than
+//! read.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::respond::Refusal;
+use super::visit::Visit;
+use super::{Peer, Web, upload};
+use crate::access::Caller;
+
+/// The cookie of a session: of this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
+pub(super) const COOKIE_NAME: &str = "__Host-cardio";
+
+/// Who asks first, then the request, within its time.
+pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
+    web.counters.https_requests.add_one();
+    let (parts, body) = request.into_parts();
+    let visit = match recognise(&web, &parts).await {
+        Ok(caller) => Visit::new(caller),
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut request = Request::from_parts(parts, body);
+    if !is_text(request.uri().path()) {
+        return Refusal::invalid("invalid", "the address is not UTF-8").into_response();
+    }
+    let limit = match upload::is_upload(&request) {
+        true => web.config.upload_timeout.0,
+        false => web.config.timeout.0,
+    };
+    request.extensions_mut().insert(visit);
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "the answer took too long; ask for less",
+        )
+        .into_response(),
+    }
+}
+
+/// The address that a request comes from.
+fn peer(request: &Parts) -> IpAddr {
+    let peer = request.extensions.get::<Peer>();
+    peer.map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| *address)
+}
+
+async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
+    let headers = &request.headers;
+    let caller = match (bearer(headers), session_token(headers)) {
+        (Some(token), _) => web.access.of_token(token).await?,
+        (None, Some(token)) => {
+            let caller = web.access.of_session(token).await?;
+            if caller.is_some() && !is_safe(&request.method) {
+                check_origin(headers)?;
+            }
+            caller
+        }
+        (None, None) => None,
+    };
+    let Some(caller) = caller else {
+        web.counters.https_unauthorised.add_one();
+        web.access.refuse(peer(request)).map_err(too_often)?;
+        return Err(Refusal::unauthorised(
+            "log in at /session, or present a token as `Authorization: Bearer`",
+        ));
+    };
+    web.access.admit(&caller).map_err(too_often)?;
+    Ok(caller)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = given.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What the cookie of a session holds.
+pub(super) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(COOKIE).into_iter();
+    let cookies = cookies.filter_map(|value| value.to_str().ok());
+    let mut cookies = cookies.flat_map(|text| text.split(';'));
+    cookies.find_map(|cookie| {
+        let (name, value) = cookie.trim().split_once('=')?;
+        (name == COOKIE_NAME).then_some(value)
+    })
+}
+
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// Refuses what a page of another address asks in somebody's name.
+pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = match (text(ORIGIN), text(HOST)) {
+        (Some(origin), Some(host)) => origin
+            .strip_prefix("https://")
+            .is_some_and(|origin| origin.eq_ignore_ascii_case(host)),
+        _ => false,
+    };
+    match own {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "with a session, only pages of this very address may ask for more than to read \
+             (Origin must be that of this host); programs present a token",
+        )),
+    }
+}
+
+/// Too many requests.
+pub(super) fn too_often(wait: Duration) -> Refusal {
+    Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "throttled",
+        "too many requests; wait as long as Retry-After says",
+    )
+    .after(wait)
+}
+
+/// Whether a path is text once its percent signs are undone.
+fn is_text(path: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut rest, mut plain) = (path.as_bytes(), Vec::with_capacity(path.len()));
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let pair = (digit(after.first()), digit(after.get(1)));
+        if let (b'%', (Some(high), Some(low))) = (first, pair) {
+            plain.push(u8::try_from(high * 16 + low).unwrap_or(u8::MAX));
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            plain.push(*first);
+        }
+    }
+    std::str::from_utf8(&plain).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_origin, session_token};
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            let name = HeaderName::from_static(name);
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others_by_its_whole_name() {
+        let of = |text: &str| session_token(&headers(&[("cookie", text)])).map(str::to_owned);
+        assert_eq!(of("a=b; __Host-cardio=x").as_deref(), Some("x"));
+        assert_eq!(of("cardio=x; __Host-cardiology=y"), None);
+        assert_eq!(of(""), None);
+    }
+
+    #[test]
+    fn a_page_of_another_address_is_refused_and_so_is_none() {
+        let host = ("host", "gateway.example:8443");
+        let of = |origin| check_origin(&headers(&[host, ("origin", origin)])).is_ok();
+        assert!(of("https://gateway.example:8443"));
+        for other in [
+            "https://gateway.example",
+            "http://gateway.example:8443",
+            "null",
+            "",
+        ] {
+            assert!(!of(other), "{other}");
+        }
+        assert!(check_origin(&headers(&[host])).is_err());
+    }
+}
