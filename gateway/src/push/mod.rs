@@ -27,7 +27,7 @@ use crate::config::PushConfig;
 use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer};
 use crate::outgoing::OutgoingError;
-use crate::record::{Change, ChangesQuery, binary_bytes, changes, undressed};
+use crate::record::{Change, ChangesQuery, Scope, binary_bytes, changes, undressed};
 
 use rows::{Refusal, Stand};
 pub(crate) use rows::{Standing, standings};
@@ -256,8 +256,8 @@ fn load(
     };
     let again = rows::again(c, name, now)?;
     let page = match again {
-        Some(again) => changes(c, &feed(again.seq.saturating_sub(1), 1))?.page,
-        None => together(changes(c, &feed(seq, count))?.page),
+        Some(again) => changes(c, &feed(again.seq.saturating_sub(1), 1), &Scope::Everything)?.page,
+        None => together(changes(c, &feed(seq, count), &Scope::Everything)?.page),
     };
     let bodies = page
         .iter()

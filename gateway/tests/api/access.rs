@@ -10,7 +10,7 @@ use std::sync::Arc;
 const OCTETS: &str = "application/octet-stream";
 
 /// A request to the operator's socket that must be done.
-async fn done(bench: &Bench, request: Value) -> Value {
+pub(super) async fn done(bench: &Bench, request: Value) -> Value {
     let answer = bench.asked(request).await;
     answer
         .get("ok")
@@ -18,7 +18,13 @@ async fn done(bench: &Bench, request: Value) -> Value {
         .clone()
 }
 
-async fn add(bench: &Bench, name: &str, role: &str, teams: &[&str], password: Option<&str>) {
+pub(super) async fn add(
+    bench: &Bench,
+    name: &str,
+    role: &str,
+    teams: &[&str],
+    password: Option<&str>,
+) {
     let account = json!({
         "name": name, "role": role, "practitioner": null, "all_patients": false,
         "teams": teams,
@@ -27,7 +33,7 @@ async fn add(bench: &Bench, name: &str, role: &str, teams: &[&str], password: Op
     done(bench, request).await;
 }
 
-async fn token(bench: &Bench, name: &str, role: Option<&str>) -> String {
+pub(super) async fn token(bench: &Bench, name: &str, role: Option<&str>) -> String {
     let request = json!({
         "verb": "accounts-token", "name": name, "label": "test", "role": role, "days": 1,
     });
@@ -35,30 +41,41 @@ async fn token(bench: &Bench, name: &str, role: Option<&str>) -> String {
     made["token"].as_str().unwrap().to_owned()
 }
 
-async fn asking(bench: &Bench, name: &str, role: &str, teams: &[&str]) -> Fhir {
+pub(super) async fn asking(bench: &Bench, name: &str, role: &str, teams: &[&str]) -> Fhir {
     add(bench, name, role, teams, None).await;
     bench.fhir().with_token(&token(bench, name, None).await)
 }
 
 /// A clock that the test moves, from now on.
-fn by_hand() -> Arc<ManualClock> {
+pub(super) fn by_hand() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(SystemClock::new().read()))
 }
 
-fn of_team(id: &str, team: &str) -> Value {
+pub(super) fn of_team(id: &str, team: &str) -> Value {
     let mut one = patient(id, &format!("number-{id}"));
     one["managingOrganization"] = json!({"reference": format!("Organization/{team}")});
     one
 }
 
-/// A file of a second and a half of one lead.
+pub(super) async fn log_in(fhir: &Fhir, account: &str, password: &str) -> Told {
+    let body = json!({"account": account, "password": password}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    fhir.send("POST", "/session", &headers, &body).await
+}
+
+pub(super) fn cookie(told: &Told) -> String {
+    let whole = told.header("Set-Cookie");
+    whole.split(';').next().unwrap().to_owned()
+}
+
+/// A file of a second and a half of two leads.
 fn file(first: i64) -> Vec<u8> {
     use cardio_formats::source::MemorySource;
     use cardio_formats::write::{WriteOptions, write};
     use cardio_formats::{ReadOptions, read};
-    let mut text = "# rate_hz: 250\n# gain_adu_per_mv: 200\nI\n".to_owned();
+    let mut text = "# rate_hz: 250\n# gain_adu_per_mv: 200\nI,II\n".to_owned();
     for at in 0..375 {
-        text.push_str(&format!("{}\n", first + at % 100));
+        text.push_str(&format!("{},{}\n", first + at % 100, at));
     }
     let source = MemorySource::new().with("a.csv", text.into_bytes());
     let recording = read::read(Arc::new(source), "a.csv", ReadOptions::default()).unwrap();
@@ -68,7 +85,7 @@ fn file(first: i64) -> Vec<u8> {
 }
 
 /// Two teams with a patient each, an exam and a request of each, and a patient of no team.
-async fn two_teams(bench: &Bench) -> Fhir {
+pub(super) async fn two_teams(bench: &Bench) -> Fhir {
     let fhir = bench.fhir();
     for (id, team) in [("pa", "team-a"), ("pb", "team-b")] {
         let path = format!("/fhir/Patient/{id}");
@@ -491,228 +508,4 @@ async fn each_role_does_what_its_row_says_and_nothing_else() {
         let told = fhir.write("POST", "/fhir", &[], &transaction).await;
         assert_eq!(told.status, 403, "{}", told.body);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_may_less_than_its_account_and_holds_until_it_ends() {
-    let clock = by_hand();
-    let bench = Bench::start_at(clock.clone()).await;
-    add(&bench, "n", "nurse", &["Organization/a"], None).await;
-    let fhir = bench.fhir();
-    let less = fhir.with_token(&token(&bench, "n", Some("technician")).await);
-    assert_eq!(less.get("/fhir/Patient").await.0, 403);
-    assert_eq!(less.get("/fhir/Device").await.0, 200);
-    let more = json!({
-        "verb": "accounts-token", "name": "n", "label": "x", "role": "admin", "days": 1,
-    });
-    assert_eq!(bench.asked(more).await["error"]["code"], "access.role");
-    // A token of the same label takes the place of the one before.
-    let full = fhir.with_token(&token(&bench, "n", None).await);
-    assert_eq!(less.get("/fhir/Device").await.0, 401);
-    assert_eq!(full.get("/fhir/Patient").await.0, 200);
-    done(&bench, json!({"verb": "accounts-disable", "name": "n"})).await;
-    assert_eq!(full.get("/fhir/Patient").await.0, 401);
-    done(&bench, json!({"verb": "accounts-enable", "name": "n"})).await;
-    assert_eq!(full.get("/fhir/Patient").await.0, 200);
-    let bench = bench.restart_at(clock.clone()).await;
-    let full_again = bench.fhir().with_token(full.token());
-    assert_eq!(
-        full_again.get("/fhir/Patient").await.0,
-        200,
-        "it outlasts a restart"
-    );
-    clock.advance_micros(86_401 * 1_000_000);
-    assert_eq!(full_again.get("/fhir/Patient").await.0, 401, "it has ended");
-    let last = bench.fhir().with_token(&token(&bench, "n", None).await);
-    let revoke = json!({"verb": "accounts-revoke", "name": "n", "label": "test"});
-    done(&bench, revoke.clone()).await;
-    assert_eq!(last.get("/fhir/Patient").await.0, 401);
-    assert_eq!(
-        bench.asked(revoke).await["error"]["code"],
-        "access.no-token"
-    );
-}
-
-async fn log_in(fhir: &Fhir, account: &str, password: &str) -> Told {
-    let body = json!({"account": account, "password": password}).to_string();
-    let headers = [("Content-Type", "application/json")];
-    fhir.send("POST", "/session", &headers, &body).await
-}
-
-fn cookie(told: &Told) -> String {
-    let whole = told.header("Set-Cookie");
-    whole.split(';').next().unwrap().to_owned()
-}
-
-const PASSWORD: &str = "a long enough secret";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_logs_in_stays_so_while_they_ask_and_logs_out() {
-    let clock = by_hand();
-    let bench = Bench::start_at(clock.clone()).await;
-    add(&bench, "n", "nurse", &["Organization/a"], Some(PASSWORD)).await;
-    let page = bench.fhir().with_token("");
-    let told = log_in(&page, "n", PASSWORD).await;
-    assert_eq!(told.status, 200, "{}", told.body);
-    assert_eq!(told.body["role"], "nurse");
-    let set = told.header("Set-Cookie").to_owned();
-    for part in [
-        "__Host-cardio=",
-        "Path=/",
-        "Secure",
-        "HttpOnly",
-        "SameSite=Strict",
-    ] {
-        assert!(set.contains(part), "{set}");
-    }
-    let held = cookie(&told);
-    let get = async |held: &str| {
-        let told = page
-            .send("GET", "/fhir/Patient", &[("Cookie", held)], "")
-            .await;
-        told.status
-    };
-    assert_eq!(get(&held).await, 200);
-    assert_eq!(get(&format!("{held}x")).await, 401);
-
-    // What more than reads must come from a page of this address.
-    let body = of_team("x", "a");
-    let port = bench.gateway.https.port();
-    let own = format!("https://localhost:{port}");
-    for (origin, status) in [
-        (Some(own.as_str()), 201),
-        (Some("https://evil.example"), 403),
-        (Some("null"), 403),
-        (None, 403),
-    ] {
-        let mut headers = vec![("Cookie", held.as_str())];
-        headers.extend(origin.map(|origin| ("Origin", origin)));
-        let told = page.write("POST", "/fhir/Patient", &headers, &body).await;
-        assert_eq!(told.status, status, "{origin:?}: {}", told.body);
-    }
-
-    // It goes on while something is asked, and not for ever.
-    for _ in 0..5 {
-        clock.advance_micros(29 * 60 * 1_000_000);
-        assert_eq!(get(&held).await, 200);
-    }
-    clock.advance_micros(31 * 60 * 1_000_000);
-    assert_eq!(get(&held).await, 401, "nothing was asked for too long");
-    let held = cookie(&log_in(&page, "n", PASSWORD).await);
-    for _ in 0..24 {
-        clock.advance_micros(29 * 60 * 1_000_000);
-        assert_eq!(get(&held).await, 200);
-    }
-    clock.advance_micros(29 * 60 * 1_000_000);
-    assert_eq!(get(&held).await, 401, "twelve hours are the most");
-
-    // Logging out ends it, as does another password, and an account that is shut.
-    let held = cookie(&log_in(&page, "n", PASSWORD).await);
-    let headers = [("Cookie", held.as_str()), ("Origin", own.as_str())];
-    let told = page.send("DELETE", "/session", &headers, "").await;
-    assert_eq!(told.status, 200);
-    assert!(told.header("Set-Cookie").contains("Max-Age=0"));
-    assert_eq!(get(&held).await, 401);
-    let held = cookie(&log_in(&page, "n", PASSWORD).await);
-    let other = "another long secret";
-    done(
-        &bench,
-        json!({"verb": "accounts-password", "name": "n", "password": other}),
-    )
-    .await;
-    assert_eq!(get(&held).await, 401);
-    assert_eq!(log_in(&page, "n", PASSWORD).await.status, 401);
-    let held = cookie(&log_in(&page, "n", other).await);
-    assert_eq!(get(&held).await, 200);
-    done(&bench, json!({"verb": "accounts-disable", "name": "n"})).await;
-    assert_eq!(get(&held).await, 401);
-    let shut = log_in(&page, "n", other).await;
-    let unknown = log_in(&page, "nobody", other).await;
-    assert_eq!(
-        (shut.status, &shut.body),
-        (401, &unknown.body),
-        "all the same to who asks"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_guesses_is_slowed_down_and_who_is_right_is_not() {
-    let clock = by_hand();
-    let more = "[access]\nrequests_per_s = 2\n".to_owned();
-    let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::start_in(dir, more, clock.clone()).await;
-    add(&bench, "n", "nurse", &["Organization/a"], Some(PASSWORD)).await;
-    let page = bench.fhir().with_token("");
-    for _ in 0..12 {
-        assert_eq!(log_in(&page, "n", PASSWORD).await.status, 200);
-    }
-    for _ in 0..10 {
-        assert_eq!(log_in(&page, "n", "wrong").await.status, 401);
-    }
-    let told = log_in(&page, "n", PASSWORD).await;
-    assert_eq!(told.status, 429, "{}", told.body);
-    let wait: u64 = told.header("Retry-After").parse().unwrap();
-    assert!((1..=31).contains(&wait), "{wait}");
-    clock.advance_micros(wait * 1_000_000);
-    assert_eq!(log_in(&page, "n", PASSWORD).await.status, 200);
-
-    // Requests of one account, and of whoever presents nothing that is known.
-    let nurse = bench.fhir().with_token(&token(&bench, "n", None).await);
-    let ask = async |fhir: &Fhir| fhir.send("GET", "/fhir/metadata", &[], "").await;
-    for _ in 0..8 {
-        assert_eq!(ask(&nurse).await.status, 200);
-    }
-    let told = ask(&nurse).await;
-    assert_eq!((told.status, told.header("Retry-After")), (429, "1"));
-    assert_eq!(
-        ask(&bench.fhir()).await.status,
-        200,
-        "others are not slowed down"
-    );
-    let stranger = bench.fhir().with_token("guessed");
-    let mut statuses = std::collections::BTreeMap::new();
-    for _ in 0..70 {
-        *statuses.entry(ask(&stranger).await.status).or_insert(0) += 1;
-    }
-    assert_eq!(
-        statuses.into_iter().collect::<Vec<_>>(),
-        [(401, 60), (429, 10)]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_cannot_be_is_not_made() {
-    let bench = Bench::start().await;
-    add(&bench, "n", "nurse", &["Organization/a"], None).await;
-    let of = |name: &str, role: &str, all: bool, teams: Value| {
-        json!({"verb": "accounts-add", "password": null, "account": {
-            "name": name, "role": role, "practitioner": null, "all_patients": all, "teams": teams,
-        }})
-    };
-    for (request, code) in [
-        (of("n", "nurse", true, json!([])), "access.taken"),
-        (of("", "nurse", true, json!([])), "access.name"),
-        (of("a b", "nurse", true, json!([])), "access.name"),
-        (of("m", "nurse", false, json!([])), "access.scope"),
-        (
-            of("m", "nurse", true, json!(["Organization/a"])),
-            "access.scope",
-        ),
-        (of("m", "admin", true, json!([])), "access.scope"),
-        (
-            of("m", "nurse", false, json!(["Patient/a"])),
-            "access.reference",
-        ),
-        (of("m", "gateway", true, json!([])), "access.scope"),
-    ] {
-        let told = bench.asked(request.clone()).await;
-        assert_eq!(told["error"]["code"], code, "{request}");
-    }
-    let mut short = of("m", "nurse", true, json!([]));
-    short["password"] = json!("short");
-    assert_eq!(bench.asked(short).await["error"]["code"], "access.password");
-    let listed = done(&bench, json!({"verb": "accounts-list"})).await;
-    assert_eq!(listed["schema"], "accounts/1");
-    assert_eq!(listed["accounts"].as_array().unwrap().len(), 1);
-    assert!(!listed.to_string().contains("argon2"));
 }

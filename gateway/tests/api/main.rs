@@ -9,6 +9,7 @@
 
 mod access;
 mod following;
+mod logging_in;
 mod odd;
 mod pushing;
 #[path = "../support/mod.rs"]
