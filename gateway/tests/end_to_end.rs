@@ -336,3 +336,79 @@ async fn quality_insufficient_for_a_time_is_an_alert_with_notice_and_task() {
     );
     bench.gateway.stop().await;
 }
+
+async fn explained(bench: &Bench, id: &str) -> Value {
+    let asked = json!({"verb": "alerts-explain", "id": id});
+    bench.asked(asked).await["ok"].take()
+}
+
+fn rules(limit: &str, version: u32) -> String {
+    format!(
+        "schema = \"rules/1\"\nextends = \"default\"\n[[rule]]\nname = \"tachycardia\"\n\
+         version = {version}\n[[patient]]\nsubject = \"{PATIENT}\"\n\
+         set_by = \"PractitionerRole/cardio1\"\nversion = {version}\n\
+         [patient.rule.tachycardia]\nenabled = true\nfor = \"10 s\"\nlimit = \"{limit}\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_is_explained_from_stored_bytes_whatever_holds_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.toml");
+    std::fs::write(&file, rules("120/min", 3)).unwrap();
+    let more = format!("[alerts]\nrules = \"{}\"\n", file.display());
+    let bench = Bench::start_in(dir, more, std::sync::Arc::new(SystemClock::new())).await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut visit = Visit::new();
+    client
+        .send_all(&mut of, Lane::Routine, &[visit.started(Some(PATIENT))])
+        .await;
+    let windows: Vec<Record> = (10..40)
+        .map(|end| visit.assessment((end - 10) * RATE, 10 * RATE, 140.0 + (end % 7) as f64))
+        .collect();
+    client.send_all(&mut of, Lane::Alert, &windows).await;
+    let alert = until("an alert", || async {
+        let listed = bench.asked(json!({"verb": "alerts-list"})).await;
+        let mut alerts = listed["ok"]["alerts"].as_array()?.iter();
+        alerts.find(|one| one["rule"] == "tachycardia").cloned()
+    })
+    .await;
+    let id = alert["id"].as_str().unwrap().to_owned();
+    let then = explained(&bench, &id).await;
+    assert_eq!(then["recomputed"]["same"], true, "{then:#}");
+    assert_eq!(then["rule_version"], 3);
+    assert_eq!(then["recomputed"]["sha256"].as_str().unwrap().len(), 64);
+
+    // A year later: other rules, other algorithms, and the box went on.
+    std::fs::write(&file, rules("200/min", 9)).unwrap();
+    let bench = bench.restart().await;
+    let mut client = Client::connect(&bench, &of).await;
+    let later: Vec<Record> = (40..110)
+        .map(|end| {
+            let mut window = visit.assessment((end - 10) * RATE, 10 * RATE, 70.0);
+            if let Record::Assessment(window) = &mut window {
+                window.heart_rate.algorithm.1 = 99;
+            }
+            window
+        })
+        .collect();
+    client.send_all(&mut of, Lane::Alert, &later).await;
+    let now = until("the end of the condition", || async {
+        Some(explained(&bench, &id).await).filter(|now| now["ended"].is_string())
+    })
+    .await;
+    for told in [
+        "conditions",
+        "rule",
+        "rule_version",
+        "rule_applied",
+        "prescription",
+        "evidence",
+        "algorithms",
+        "recomputed",
+    ] {
+        assert_eq!(now[told], then[told], "{told}");
+    }
+    bench.gateway.stop().await;
+}

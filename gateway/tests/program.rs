@@ -252,3 +252,86 @@ fn a_file_is_inspected_and_converted_without_a_gateway() {
         "{stderr}"
     );
 }
+
+/// A minute at 100 beats per minute, as a WFDB record.
+fn recorded(folder: &Path) -> std::path::PathBuf {
+    use cardio_core::recording::{Recording, Run, Waveform};
+    use cardio_signal::synth::{EcgSynth, SynthConfig, to_adu};
+    let rate = cardio_core::rate::SamplingRate::hz(250).unwrap();
+    let calibration = cardio_core::calibration::Calibration::millivolts(200.0, 0.0).unwrap();
+    let mut synth = EcgSynth::new(SynthConfig {
+        heart_rate_bpm: 100.0,
+        ..SynthConfig::calm(11, rate)
+    });
+    let sample = |row: [f64; 8]| to_adu(row[1], &calibration, (-32_768, 32_767));
+    let samples: Vec<i32> = (0..15_000).map(|_| sample(synth.next_measured())).collect();
+    let recording = Recording {
+        waveforms: vec![Waveform {
+            label: "II".to_owned(),
+            kind: cardio_core::acquisition::WaveformKind::Ecg(cardio_core::lead::Lead::II),
+            rate,
+            calibration,
+            runs: vec![Run {
+                first: cardio_core::index::SampleIndex(0),
+                samples: samples.into(),
+            }],
+        }],
+        ..Recording::default()
+    };
+    let format = cardio_formats::sniff::FormatId::Wfdb;
+    let options = cardio_formats::write::WriteOptions { drop_facts: true };
+    let written = cardio_formats::write::write(&recording, format, "minute", options).unwrap();
+    cardio_formats::fsource::save(folder, &written.files, false).unwrap();
+    folder.join("minute")
+}
+
+#[test]
+fn rules_are_tried_on_a_recorded_file_before_they_hold() {
+    let dir = configured("");
+    let recording = recorded(dir.path());
+    let set = |limit: &str| {
+        let text = format!(
+            "schema = \"rules/1\"\nextends = \"default\"\n[[patient]]\nsubject = \"p1\"\n\
+             set_by = \"PractitionerRole/cardio1\"\nversion = 2\n\
+             [patient.rule.tachycardia]\nenabled = true\nfor = \"20 s\"\nlimit = \"{limit}\""
+        );
+        std::fs::write(dir.path().join("rules.toml"), text).unwrap();
+    };
+    let file = dir.path().join("rules.toml");
+    let (file, recording) = (file.to_str().unwrap(), recording.to_str().unwrap());
+    let tried = |more: &[&str]| {
+        let mut arguments = vec!["rules", "test", recording, "--rules", file];
+        arguments.extend(more);
+        ran(dir.path(), &arguments)
+    };
+
+    set("90/min");
+    let (code, said, _) = tried(&["--patient", "p1"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.starts_with("1 alerts would have been raised") && said.contains("above 90 /min"),
+        "{said}"
+    );
+    let (code, said, _) = tried(&["--patient", "p1", "--json"]);
+    let document: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &document["schema"]), (1, &"rules-tested/1".into()));
+    let alert = &document["alerts"][0];
+    assert_eq!(alert["prescription"]["set_by"], "PractitionerRole/cardio1");
+    assert!(
+        (alert["value"].as_f64().unwrap() - 100.0).abs() < 5.0,
+        "{alert}"
+    );
+
+    set("120/min");
+    let (code, said, _) = tried(&["--patient", "p1"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, _, err) = tried(&["--patient", "p9"]);
+    assert!(code == 64 && err.contains("rules.patient"), "{err}");
+
+    set("900/min");
+    let (code, _, err) = tried(&[]);
+    assert!(
+        code == 2 && err.contains("not within 60/min and 300/min"),
+        "{err}"
+    );
+}

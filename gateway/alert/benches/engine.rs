@@ -14,8 +14,7 @@ fn main() {
 }
 
 fn rules() -> RuleSet {
-    RuleSet::from_toml(&RuleSet::default_toml().replace("enabled = false", "enabled = true"))
-        .unwrap()
+    RuleSet::standard().unwrap().all_on()
 }
 
 fn window(second: u64, bpm: f64) -> Fact {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::Algorithm;
 use crate::kind::{Family, Kind};
-use crate::rule::{Prescription, Priority};
+use crate::rule::{Prescription, Priority, Rule};
 
 /// What the engine tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +104,9 @@ pub struct Alert {
     pub algorithms: Vec<Algorithm>,
     /// Firings of the rule that were held back since its last alert.
     pub held_back: u64,
+    /// The whole rule as it was then; `None` in alerts of programs that did not keep it.
+    #[serde(default)]
+    pub applied: Option<Rule>,
 }
 
 /// The stretch of an acquisition that shows a condition.

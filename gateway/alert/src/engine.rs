@@ -10,19 +10,19 @@
 //!
 //! Deliberately absent: clocks, storage, delivery, people.
 
+mod again;
 mod judge;
 
 use std::collections::BTreeMap;
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::AcquisitionId;
-use cardio_core::quality::QualityVerdict;
 use serde::{Deserialize, Serialize};
 
-use self::judge::{Shown, end_what_is_over, show};
+pub use self::again::Again;
+use self::judge::{Shown, end_what_is_over, measured, show};
 use crate::alert::{Alert, AlertEvent};
 use crate::fact::{Fact, Reading};
-use crate::kind::Measure;
 use crate::rule::RuleSet;
 use crate::state::SubjectState;
 
@@ -107,6 +107,14 @@ impl Engine {
         self.rules = rules;
     }
 
+    /// Whether a window comes again or too late, and will change nothing.
+    pub fn is_late(&self, subject: &str, fact: &Fact) -> bool {
+        let of = self.state.subject(subject);
+        let memory = of.and_then(|one| one.acquisitions.get(&fact.acquisition.to_string()));
+        let seen = memory.and_then(|memory| memory.seen_us);
+        seen.is_some_and(|seen| fact.end_us() <= seen)
+    }
+
     /// Takes one scored window of a subject.
     pub fn step(&mut self, subject: &str, fact: &Fact, now: UtcMicros) -> Vec<AlertEvent> {
         let state = self.state.enter(subject);
@@ -118,42 +126,13 @@ impl Engine {
             return Vec::new();
         }
         memory.seen_us = Some(to_us);
-        let analysed = fact.bpm.is_some() && fact.verdict != QualityVerdict::Insufficient;
-        let percent = memory.minutes.count(to_us, analysed);
-        let measures = self
-            .rules
-            .rules_for(subject)
-            .iter()
+        let percent = memory.minutes.count(to_us, fact.is_analysed());
+        let rules = self.rules.rules_for(subject).iter();
+        let measures = rules
             .filter(|rule| rule.enabled)
-            .filter_map(|rule| {
-                let measure = rule.kind.measure(fact, percent)?;
-                let poor = rule
-                    .minimum_quality
-                    .is_some_and(|least| fact.verdict < least);
-                let measure = if poor {
-                    Measure::CouldNotAnalyse
-                } else {
-                    measure
-                };
-                let limit = rule.limit.map_or(0.0, |limit| limit.get(fact.attendance));
-                Some((rule, limit, rule.hold_us.get(fact.attendance), measure))
-            })
+            .filter_map(|rule| measured(rule, fact, percent))
             .collect();
-        let shown = Shown {
-            subject,
-            stream: &stream,
-            acquisition: Some(stream.clone()),
-            from_us: fact.start_us(),
-            to_us,
-            at: fact.at,
-            now,
-            quality: Some(fact.verdict),
-            electrode: fact
-                .suspect_electrode
-                .map(|electrode| electrode.iec().to_owned()),
-            algorithms: &fact.algorithms,
-            measures,
-        };
+        let shown = Shown::window(subject, &stream, fact, now, measures);
         show(state, self.rules.rules_for(subject), &shown)
     }
 

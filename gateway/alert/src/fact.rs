@@ -62,13 +62,18 @@ impl Fact {
         (UtcMicros(self.at.0.saturating_sub(length)), self.at)
     }
 
+    /// Whether the heart rate of the window is known.
+    pub(crate) fn is_analysed(&self) -> bool {
+        self.bpm.is_some() && self.verdict != QualityVerdict::Insufficient
+    }
+
     /// Start of the window on the recording's own time line.
     pub(crate) fn start_us(&self) -> i64 {
         micros(self.rate, self.first)
     }
 
-    /// End of the window on the recording's own time line.
-    pub(crate) fn end_us(&self) -> i64 {
+    /// End of the window on the recording's own time line, in microseconds.
+    pub fn end_us(&self) -> i64 {
         micros(self.rate, self.first.after(self.len))
     }
 

@@ -167,6 +167,16 @@ pub(crate) fn rule_set(text: &str, default: &str) -> Result<RuleSet, RuleError> 
             most: MAX_RULES,
         });
     }
+    if let Some(rule) = rules
+        .iter()
+        .find(|rule| rule.enabled && rule.kind.judges_signal())
+    {
+        return Err(RuleError::Impossible {
+            place: format!("rule '{}'", rule.name),
+            key: "enabled".to_owned(),
+            why: "a prescriber sets a rule about the patient for one patient".to_owned(),
+        });
+    }
     let sections = set.list("patient")?;
     if sections.len() > MAX_PATIENTS {
         return Err(RuleError::TooMany {
@@ -232,6 +242,15 @@ fn add_rule(
     }
 }
 
+/// Whether a text refers to a person who may prescribe (FHIR R4, `id`: 1 to 64 characters).
+fn is_prescriber(text: &str) -> bool {
+    let id = ["Practitioner/", "PractitionerRole/"]
+        .into_iter()
+        .find_map(|kind| text.strip_prefix(kind));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    id.is_some_and(|id| (1..=64).contains(&id.len()) && id.chars().all(allowed))
+}
+
 fn patient_rules(rules: &[Rule], section: &Section<'_>) -> Result<PatientRules, RuleError> {
     section.only(PATIENT_KEYS.iter())?;
     let subject = section
@@ -240,6 +259,12 @@ fn patient_rules(rules: &[Rule], section: &Section<'_>) -> Result<PatientRules, 
     let set_by = section
         .text("set_by")?
         .ok_or_else(|| section.missing("set_by"))?;
+    if !is_prescriber(set_by) {
+        return Err(section.bad(
+            "set_by",
+            "who prescribed it, such as \"PractitionerRole/cardio1\" or \"Practitioner/ID\"",
+        ));
+    }
     let version = section
         .version()?
         .ok_or_else(|| section.missing("version"))?;

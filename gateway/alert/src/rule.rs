@@ -50,7 +50,7 @@ impl Priority {
 }
 
 /// Something that depends on whether a person attends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PerAttendance<T> {
     /// While a person attends.
     pub attended: T,
@@ -76,8 +76,8 @@ impl<T: Copy> PerAttendance<T> {
     }
 }
 
-/// One rule, complete and possible.
-#[derive(Clone, Debug, PartialEq)]
+/// One rule, complete and possible. Serialisable, so that an alert keeps the rule that raised it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rule {
     /// Its name.
     pub name: String,
@@ -94,6 +94,7 @@ pub struct Rule {
     /// How urgent its alert is.
     pub priority: Priority,
     /// Below this quality it says that it could not analyse.
+    #[serde(with = "verdict")]
     pub minimum_quality: Option<QualityVerdict>,
     /// How far within the limit a value must come back to end the alert.
     pub hysteresis: f64,
@@ -166,6 +167,23 @@ impl RuleSet {
         self.patients.len()
     }
 
+    /// Whether a patient has rules of their own.
+    pub fn has_patient(&self, subject: &str) -> bool {
+        self.patients
+            .iter()
+            .any(|patient| patient.subject == subject)
+    }
+
+    /// The same rules, every one of them on: to try them, never to run them.
+    #[must_use]
+    pub fn all_on(mut self) -> Self {
+        let of_patients = self.patients.iter_mut().flat_map(|one| &mut one.rules);
+        for rule in self.rules.iter_mut().chain(of_patients) {
+            rule.enabled = true;
+        }
+        self
+    }
+
     /// The rules for a patient, or for a box or sensor.
     pub fn rules_for(&self, subject: &str) -> &[Rule] {
         self.patients
@@ -175,10 +193,51 @@ impl RuleSet {
     }
 }
 
+/// A verdict by its stable name.
+mod verdict {
+    use cardio_core::quality::QualityVerdict;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const ALL: [QualityVerdict; 3] = [
+        QualityVerdict::Insufficient,
+        QualityVerdict::Acceptable,
+        QualityVerdict::Good,
+    ];
+
+    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        verdict: &Option<QualityVerdict>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        verdict.map(QualityVerdict::name).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<QualityVerdict>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(from)? else {
+            return Ok(None);
+        };
+        let known = ALL.into_iter().find(|verdict| verdict.name() == name);
+        known
+            .map(Some)
+            .ok_or_else(|| D::Error::custom("no verdict"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kind::Family;
+
+    #[test]
+    fn a_rule_is_read_again_as_it_was_written() {
+        for rule in RuleSet::standard().unwrap().rules() {
+            let written = serde_json::to_string(rule).unwrap();
+            assert_eq!(&serde_json::from_str::<Rule>(&written).unwrap(), rule);
+        }
+    }
 
     #[test]
     fn the_rules_that_come_with_the_product_are_possible() {

@@ -7,7 +7,7 @@
     reason = "helpers of tests; positions in lists are small"
 )]
 
-use cardio_alert::engine::StandingState;
+use cardio_alert::engine::{Again, StandingState};
 use cardio_alert::{
     Alert, AlertEvent, Algorithm, EndReason, Ended, Engine, EngineState, Fact, Language, Quantity,
     Reading, RuleSet,
@@ -527,4 +527,48 @@ proptest! {
             prop_assert!(count <= bound, "{} raised {} of {}", name, count, bound);
         }
     }
+}
+
+#[test]
+fn an_alert_is_made_again_from_its_windows_and_the_rule_that_it_keeps() {
+    let mut engine = Engine::new(rules());
+    let windows: Vec<Fact> = (2..60)
+        .map(|second| Fact {
+            bpm: Some(if second < 20 { 90.0 } else { 150.0 }),
+            ..window(1, second)
+        })
+        .collect();
+    let mut raised = None;
+    for fact in &windows {
+        for event in engine.step("p1", fact, UtcMicros(7)) {
+            if let AlertEvent::Raised(alert) = event {
+                raised = raised.or(Some(alert));
+            }
+        }
+    }
+    let raised = raised.unwrap();
+    let rule = raised.applied.clone().unwrap();
+    let again = |windows: &[Fact]| {
+        let mut again = Again::new(&rule, "p1", raised.raised);
+        let until = raised.evidence.to_us;
+        let within = windows.iter().filter(|fact| fact.end_us() <= until);
+        within.for_each(|fact| again.push(fact));
+        again.end()
+    };
+    assert_eq!(again(&windows), Some(*raised.clone()));
+    let mut faster = windows.clone();
+    faster[25].bpm = Some(151.0);
+    assert_ne!(again(&faster).unwrap().value, raised.value);
+    let mut calm = windows.clone();
+    calm[25].bpm = Some(90.0);
+    assert_eq!(again(&calm), None);
+}
+
+#[test]
+fn a_window_that_ends_before_one_that_was_seen_is_late() {
+    let mut engine = Engine::new(rules());
+    assert!(!engine.is_late("p1", &window(1, 12)));
+    engine.step("p1", &window(1, 12), UtcMicros(0));
+    assert!(engine.is_late("p1", &window(1, 11)) && engine.is_late("p1", &window(1, 12)));
+    assert!(!engine.is_late("p1", &window(1, 13)) && !engine.is_late("p1", &window(2, 11)));
 }

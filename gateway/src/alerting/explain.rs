@@ -8,6 +8,7 @@ use cardio_core::clock::UtcMicros;
 use cardio_fhir::ids;
 use serde_json::{Value, json};
 
+use super::again;
 use super::rows::{self, StoredAlert};
 use super::steps::{Refused, resolve};
 use crate::clock::rfc3339;
@@ -32,7 +33,9 @@ pub(crate) fn explain(
         .map(|(at, step)| json!({"at": rfc3339(*at), "step": step}))
         .collect();
     let mut explained = reasons(&stored);
+    let recomputed = again::recomputed(connection, &stored)?;
     if let Some(map) = explained.as_object_mut() {
+        map.insert("recomputed".to_owned(), recomputed);
         map.insert("stage".to_owned(), json!(life.stage().name()));
         map.insert("life".to_owned(), Value::Array(steps));
     }
@@ -52,6 +55,7 @@ fn reasons(stored: &StoredAlert) -> Value {
         "conditions": alert.conditions(),
         "rule": alert.rule,
         "rule_version": alert.rule_version,
+        "rule_applied": alert.applied,
         "prescription": alert.prescription,
         "subject": stored.patient.as_ref().map(|patient| patient.as_str()),
         "box": stored.device.to_string(),

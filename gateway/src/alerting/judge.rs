@@ -6,16 +6,16 @@
 use cardio_alert::{
     AlertEvent, Algorithm, Engine, EngineState, Fact, Kind, Priority, Quantity, Reading,
 };
-use cardio_core::acquisition::Attendance;
+use cardio_core::acquisition::{Acquisition, Attendance};
 use cardio_core::clock::UtcMicros;
-use cardio_core::ids::BoxId;
+use cardio_core::ids::{BoxId, RecordId};
 use cardio_core::index::SampleIndex;
 use cardio_wire::record::AssessmentV1;
 
 use super::filed;
 use super::rows::{self, Concern};
 use crate::db::{Connection, DbError, values};
-use crate::filing::{Exam, decoded_windows};
+use crate::filing::{Exam, decoded_window};
 
 /// What the engine remembered when it last stopped.
 ///
@@ -198,8 +198,13 @@ pub(crate) fn judge(
     let subject = exam.subject();
     let concern = Concern::of_exam(exam);
     let mut raised = 0;
-    for window in unjudged(connection, exam)? {
-        let fact = fact(exam, &window);
+    for (id, window) in unjudged(connection, exam)? {
+        let end = window.quality.first.after(window.quality.len);
+        let at = exam.time_of(end, &window.window_start).at;
+        let fact = fact(exam.acquisition(), &window, at);
+        if engine.is_late(&subject, &fact) {
+            mark(connection, exam, &id)?;
+        }
         for event in engine.step(&subject, &fact, now) {
             raised += take(connection, &concern, event, recipient, now)?;
         }
@@ -214,14 +219,31 @@ pub(crate) fn judge(
     Ok(raised)
 }
 
-fn unjudged(connection: &Connection, exam: &Exam) -> Result<Vec<AssessmentV1>, DbError> {
-    let rows = connection.cells(
+/// The windows that no rule has seen, with the ids of their records.
+fn unjudged(
+    connection: &Connection,
+    exam: &Exam,
+) -> Result<Vec<(RecordId, AssessmentV1)>, DbError> {
+    let rows = connection.rows(
         "read the windows that no rule has seen",
-        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
+        "SELECT id, bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
          AND box = ?2 AND judged = 0 ORDER BY first + len, seq",
         values![exam.id(), exam.device],
     )?;
-    decoded_windows(rows)
+    rows.into_iter()
+        .map(|mut row| {
+            let id = RecordId(row.take(0)?);
+            Ok((id, decoded_window(&row.take::<Vec<u8>>(1)?)?))
+        })
+        .collect()
+}
+
+/// Notes that a window came too late to count.
+fn mark(connection: &Connection, exam: &Exam, id: &RecordId) -> Result<(), DbError> {
+    let sql = "UPDATE records SET judged = 2 WHERE box = ?1 AND id = ?2";
+    connection
+        .execute("note a late window", sql, values![exam.device, id.0])
+        .map(|_| ())
 }
 
 fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
@@ -235,22 +257,21 @@ fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
         .map(|_| ())
 }
 
-fn fact(exam: &Exam, window: &AssessmentV1) -> Fact {
+/// A window as the rules are shown it; `at` is the wall time of its end.
+pub(super) fn fact(acquisition: &Acquisition, window: &AssessmentV1, at: UtcMicros) -> Fact {
     let (quality, rate) = (&window.quality, &window.heart_rate);
-    let end = quality.first.after(quality.len);
-    let at = exam.time_of(end, &window.window_start).at;
     let beats: Vec<SampleIndex> = rate.beats.iter().map(|beat| beat.at).collect();
     let algorithm = |(name, version): &(String, u32)| Algorithm {
         name: name.clone(),
         version: *version,
     };
     Fact {
-        acquisition: exam.id(),
+        acquisition: acquisition.id,
         first: quality.first,
         len: quality.len,
-        rate: exam.acquisition().rate,
+        rate: acquisition.rate,
         at,
-        attendance: exam.acquisition().attendance,
+        attendance: acquisition.attendance,
         verdict: quality.overall.verdict,
         causes: quality.overall.causes.clone(),
         suspect_electrode: window.suspect_electrode,

@@ -7,18 +7,22 @@
 //! | [`rows`] | alerts and the steps of their lives, as they are stored |
 //! | [`steps`] | a step of a person or of a message: acknowledged, arrived, closed |
 //! | [`explain`] | why an alert was raised, from stored bytes |
+//! | [`again`] | an alert made again from the bytes that are stored |
 //! | [`filed`] | an alert as DetectedIssue, Communication and Task |
+//! | [`trial`] | rules tried on a recorded file |
 //! | [`courier`] | whose turn it is, and what is to be sent |
 //!
 //! Deliberately absent: how a message travels, [`crate::delivery`]; the rules and whose turn it
 //! is, [`cardio_alert`].
 
+mod again;
 pub(crate) mod courier;
 mod explain;
 mod filed;
 mod judge;
 mod rows;
 mod steps;
+pub mod trial;
 
 pub(crate) use explain::explain;
 pub use judge::load;

@@ -152,6 +152,26 @@ fn row(one: &Value) -> Vec<String> {
     ]
 }
 
+/// Whether the stored bytes give the same alert again.
+fn made_again(recomputed: &Value) -> String {
+    match recomputed.get("same").and_then(Value::as_bool) {
+        None => format!("made again  no: {}\n", out::text(recomputed, "why")),
+        Some(true) => format!(
+            "made again  from {} stored windows, SHA-256 {}: the same\n",
+            out::text(recomputed, "windows"),
+            out::text(recomputed, "sha256")
+        ),
+        Some(false) => {
+            let differences = out::list(recomputed, "differences").map(|one| {
+                let [what, then, now] = ["what", "then", "now"].map(|key| out::text(one, key));
+                format!("            {what}: {then} then, {now} now\n")
+            });
+            let head = "made again  from stored windows: NOT the same\n".to_owned();
+            head + &differences.collect::<String>()
+        }
+    }
+}
+
 fn explanation(explained: &Value) -> String {
     let none = Value::Null;
     let evidence = explained.get("evidence").unwrap_or(&none);
@@ -193,6 +213,7 @@ fn explanation(explained: &Value) -> String {
             out::text(one, "version")
         ));
     }
+    text.push_str(&made_again(explained.get("recomputed").unwrap_or(&none)));
     let rows = |name, row: fn(&Value) -> Vec<String>| -> Vec<Vec<String>> {
         out::list(explained, name).map(row).collect()
     };

@@ -157,6 +157,26 @@ pub(crate) fn load(
     }))
 }
 
+/// What an acquisition said of itself when it started, and the box that said it.
+pub(crate) fn said_at_start(
+    connection: &Connection,
+    acquisition: AcquisitionId,
+) -> Result<Option<(Acquisition, BoxId)>, DbError> {
+    let row = connection.row(
+        "read the start of an acquisition",
+        "SELECT bytes, box FROM records WHERE acquisition = ?1 AND kind = 'acquisition-started'
+         ORDER BY received_us, seq LIMIT 1",
+        values![acquisition],
+    )?;
+    let Some(mut row) = row else {
+        return Ok(None);
+    };
+    match Record::decode(&row.take::<Vec<u8>>(0)?) {
+        Ok(Record::AcquisitionStarted(started)) => Ok(Some((started.acquisition, row.take(1)?))),
+        _ => Err(DAMAGED),
+    }
+}
+
 /// Version of the program that made the records: for uploaded files, of this one.
 fn version_of(device: BoxId, lore: &BoxLore) -> String {
     let known = lore.agent_versions.get(&device).cloned();

@@ -55,9 +55,9 @@ use crate::inbox::{
 };
 use crate::keys::GatewayKeys;
 pub use exam::ORIGINAL_MEDIA_TYPE;
-pub(crate) use exam::{Exam, each_record, load as load_exam};
+pub(crate) use exam::{Exam, each_record, load as load_exam, said_at_start};
 pub(crate) use open::{Opened, OpenedRecord};
-pub(crate) use resources::decoded_windows;
+pub(crate) use resources::decoded_window;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
 pub(crate) use rows::{acquisitions_of, boxes_of, cursor};
 use transaction::{How, boxes_in, file, refresh_outdated, unfiled};

@@ -361,13 +361,16 @@ fn assessments(
 }
 
 /// Assessments as they are stored.
-pub(crate) fn decoded_windows(rows: Vec<Vec<u8>>) -> Result<Vec<AssessmentV1>, DbError> {
-    rows.iter()
-        .map(|bytes| match Record::decode(bytes) {
-            Ok(Record::Assessment(window)) => Ok(window),
-            _ => Err(DbError::Damaged { what: "assessment" }),
-        })
-        .collect()
+fn decoded_windows(rows: Vec<Vec<u8>>) -> Result<Vec<AssessmentV1>, DbError> {
+    rows.iter().map(|bytes| decoded_window(bytes)).collect()
+}
+
+/// An assessment as it is stored.
+pub(crate) fn decoded_window(bytes: &[u8]) -> Result<AssessmentV1, DbError> {
+    match Record::decode(bytes) {
+        Ok(Record::Assessment(window)) => Ok(window),
+        _ => Err(DbError::Damaged { what: "assessment" }),
+    }
 }
 
 fn touched_gaps(

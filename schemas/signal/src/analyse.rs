@@ -23,6 +23,7 @@ use self::rhythm::{mean_rate, rhythm, train};
 use self::sounds::sounds;
 pub use self::sounds::{AnalysedSounds, SoundsFound};
 use self::windows::windows;
+pub(crate) use self::windows::{Stretch, stretches};
 use crate::beat;
 use crate::delineation;
 use crate::limbs::{self, LimbSwap};
@@ -33,7 +34,7 @@ use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Und
 use crate::sqi::{self, LeadSpec};
 
 /// Samples of a lead are handed on in blocks of this length.
-const BLOCK: usize = 4_096;
+pub(crate) const BLOCK: usize = 4_096;
 
 /// Shares of the time line that a Holter needs to be good, and to be used at all.
 const GOOD_SHARE: f64 = 0.9;
@@ -280,10 +281,10 @@ fn sound_only(sounds: Vec<AnalysedSounds>, mut unanalysed: Vec<Unanalysed>) -> A
     }
 }
 
-type Chosen<'a> = Vec<(usize, &'a Waveform)>;
+pub(crate) type Chosen<'a> = Vec<(usize, &'a Waveform)>;
 
 /// The ECG leads that share the rate of the first one, and what is left out.
-fn choose(recording: &Recording) -> (Chosen<'_>, Vec<Unanalysed>) {
+pub(crate) fn choose(recording: &Recording) -> (Chosen<'_>, Vec<Unanalysed>) {
     let mut chosen: Chosen<'_> = Vec::new();
     let mut unanalysed = Vec::new();
     for (place, wave) in recording.waveforms.iter().enumerate() {
@@ -320,7 +321,7 @@ fn lead_spec(wave: &Waveform) -> LeadSpec {
 }
 
 /// Counts per millivolt, for the spellings of volts that files use.
-fn gain_adu_per_mv(calibration: &Calibration) -> f64 {
+pub(crate) fn gain_adu_per_mv(calibration: &Calibration) -> f64 {
     let gain = calibration.gain_adu_per_unit();
     match calibration.unit() {
         PhysicalUnit::Other(unit) => match unit.as_str() {
@@ -375,4 +376,4 @@ fn unacceptable(leads: &[AnalysedLead]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

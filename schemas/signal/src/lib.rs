@@ -12,12 +12,14 @@
 //! | [`rhythm`] | heart rate and rhythm from beats |
 //! | [`sqi`] | how good the signal is, and what to fix first |
 //! | [`limbs`] | whether limb electrodes look swapped |
+//! | [`assess`] | quality and heart rate second by second, as a recording comes |
 //! | [`analyse`] | all of it over a whole recording |
 //! | [`pcg`] | heart sounds: quality, rate, first and second sound |
 //! | [`forest`] | learnt functions as reviewed data |
 //! | [`synth`] | a synthetic 12-lead ECG with seeded faults |
 
 pub mod analyse;
+pub mod assess;
 pub mod beat;
 pub mod delineation;
 pub mod forest;

@@ -34,9 +34,11 @@ const ARROWS: [(&str, &[&str]); 14] = [
     (
         // formats: `inspect` and `convert` read files at the gateway, as the upload does.
         // sqlite: as for the store.
+        // signal: `rules test` shows a recorded file to the assessor that a box runs.
         "cardio-gateway",
         &[
             "cardio-core",
+            "cardio-signal",
             "cardio-wire",
             "cardio-sqlite",
             "cardio-formats",

@@ -5,7 +5,7 @@ use cardio_core::quality::QualityVerdict;
 use uuid::Uuid;
 
 use crate::alert::{Alert, AlertEvent, EndReason, Ended, Evidence, seconds};
-use crate::fact::Algorithm;
+use crate::fact::{Algorithm, Fact};
 use crate::kind::{Kind, Measure};
 use crate::rule::Rule;
 use crate::state::{Open, Run, SubjectState, Track};
@@ -47,6 +47,60 @@ pub(super) fn show(state: &mut SubjectState, rules: &[Rule], shown: &Shown<'_>) 
     }
     events.extend(end_what_is_over(state, rules, shown.at));
     events
+}
+
+/// What a rule reads of a window, with the limit and the time that apply to it.
+pub(super) fn measured<'a>(
+    rule: &'a Rule,
+    fact: &Fact,
+    unanalysed_percent: Option<f64>,
+) -> Option<(&'a Rule, f64, i64, Measure)> {
+    let measure = rule.kind.measure(fact, unanalysed_percent)?;
+    let poor = rule
+        .minimum_quality
+        .is_some_and(|least| fact.verdict < least);
+    let measure = if poor {
+        Measure::CouldNotAnalyse
+    } else {
+        measure
+    };
+    let limit = rule.limit.map_or(0.0, |limit| limit.get(fact.attendance));
+    Some((rule, limit, rule.hold_us.get(fact.attendance), measure))
+}
+
+impl<'a> Shown<'a> {
+    /// One window of a subject, measured by some rules.
+    pub(super) fn window(
+        subject: &'a str,
+        stream: &'a str,
+        fact: &'a Fact,
+        now: UtcMicros,
+        measures: Vec<(&'a Rule, f64, i64, Measure)>,
+    ) -> Self {
+        Self {
+            subject,
+            stream,
+            acquisition: Some(stream.to_owned()),
+            from_us: fact.start_us(),
+            to_us: fact.end_us(),
+            at: fact.at,
+            now,
+            quality: Some(fact.verdict),
+            electrode: fact
+                .suspect_electrode
+                .map(|electrode| electrode.iec().to_owned()),
+            algorithms: &fact.algorithms,
+            measures,
+        }
+    }
+}
+
+/// Shows one rule one window; answers the alert that its run makes, if it fires.
+pub(super) fn show_one(track: &mut Track, rule: &Rule, shown: &Shown<'_>) -> Option<Alert> {
+    let (_, limit, hold_us, measure) = shown.measures.first()?;
+    observe(track, rule, *limit, *hold_us, measure, shown);
+    let run = firing(track, measure, rule, *limit)?;
+    Some(alert(rule, *limit, *hold_us, &run, 0, shown))
 }
 
 /// The run of a condition that holds now and has held long enough.
@@ -232,6 +286,7 @@ fn alert(
         },
         algorithms: shown.algorithms.to_vec(),
         held_back,
+        applied: Some(rule.clone()),
     }
 }
 

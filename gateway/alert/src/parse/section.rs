@@ -167,7 +167,8 @@ impl<'a> Section<'a> {
             name,
             kind,
             version,
-            enabled: true,
+            // About the patient: off until a prescriber sets it.
+            enabled: !kind.judges_signal(),
             limit: limited.map(|limited| PerAttendance::both(limited.least)),
             hold_us: PerAttendance::both(0),
             priority,

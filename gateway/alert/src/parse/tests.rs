@@ -75,7 +75,7 @@ fn a_condition_or_a_rule_that_is_none_is_named_with_the_near_one() {
         "{err}"
     );
     let err = refused(
-        "extends = \"default\"\n[[patient]]\nsubject = \"p1\"\nset_by = \"x\"\nversion = 1\n[patient.rule.tachicardia]\nenabled = true",
+        "extends = \"default\"\n[[patient]]\nsubject = \"p1\"\nset_by = \"Practitioner/x\"\nversion = 1\n[patient.rule.tachicardia]\nenabled = true",
     );
     assert!(
         err.to_string().ends_with("did you mean 'tachycardia'?"),
@@ -89,13 +89,45 @@ fn a_condition_or_a_rule_that_is_none_is_named_with_the_near_one() {
 }
 
 #[test]
+fn a_rule_about_the_patient_is_on_for_one_patient_and_never_for_all() {
+    let err = refused(&format!("{TACHYCARDIA}limit = \"130/min\"\nenabled = true"));
+    assert_eq!(
+        err.to_string(),
+        "rule 't': enabled is impossible: a prescriber sets a rule about the patient for one patient"
+    );
+    let set = RuleSet::from_toml(&format!(
+        "schema = \"rules/1\"\n{TACHYCARDIA}limit = \"130/min\""
+    ));
+    assert!(!set.unwrap().rules()[0].enabled);
+}
+
+#[test]
+fn who_prescribes_is_a_person_of_the_record() {
+    let of = |set_by: &str| {
+        format!(
+            "extends = \"default\"\n[[patient]]\nsubject = \"p1\"\nset_by = \"{set_by}\"\nversion = 1\n[patient.rule.pause]\nenabled = true"
+        )
+    };
+    for wrong in [
+        "the cardiologist",
+        "Patient/p1",
+        "Practitioner/",
+        "Practitioner/a b",
+    ] {
+        assert_eq!(refused(&of(wrong)).code(), "rules.bad-value", "{wrong}");
+    }
+    let good = format!("schema = \"rules/1\"\n{}", of("Practitioner/dr-1"));
+    assert!(RuleSet::from_toml(&good).unwrap().has_patient("p1"));
+}
+
+#[test]
 fn nothing_stands_twice() {
     let rule = format!("{TACHYCARDIA}limit = \"130/min\"\n");
     assert_eq!(
         refused(&format!("{rule}{rule}")).to_string(),
         "rule 't' stands twice"
     );
-    let patient = "[[patient]]\nsubject = \"p1\"\nset_by = \"x\"\nversion = 1\n[patient.rule.t]\nenabled = true\n";
+    let patient = "[[patient]]\nsubject = \"p1\"\nset_by = \"Practitioner/x\"\nversion = 1\n[patient.rule.t]\nenabled = true\n";
     let err = refused(&format!("{rule}{patient}{patient}"));
     assert_eq!(err.to_string(), "patient 2 stands twice");
 }

@@ -5,7 +5,7 @@ use cardio_core::index::SampleIndex;
 use cardio_core::lead::Lead;
 use cardio_core::recording::Run;
 
-fn recording(config: SynthConfig, seconds: u32) -> Recording {
+pub(crate) fn recording(config: SynthConfig, seconds: u32) -> Recording {
     let rate = config.rate;
     let calibration = Calibration::millivolts(200.0, 0.0).unwrap();
     let mut synth = EcgSynth::new(config);

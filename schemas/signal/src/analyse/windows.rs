@@ -14,14 +14,15 @@ use crate::sqi::{EcgQuality, LeadSpec, QualityConfig};
 
 /// Windows are told this far apart, in seconds.
 const WINDOW_STEP_S: u64 = 10;
+
 /// A stretch in which every chosen lead has samples, or in which one has none.
-enum Stretch<'a> {
+pub(crate) enum Stretch<'a> {
     Signal(Vec<SampleSlice<'a>>),
     Gap(SampleCount),
 }
 
 /// The common time line of the chosen leads.
-fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
+pub(crate) fn stretches<'a>(chosen: &Chosen<'a>) -> Vec<Stretch<'a>> {
     let mut edges: Vec<u64> = chosen
         .iter()
         .flat_map(|(_, wave)| &wave.runs)
