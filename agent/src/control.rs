@@ -151,7 +151,7 @@ async fn answer(board: &Board, outbox: &Outbox, clock: &dyn Clock) -> Vec<u8> {
 }
 
 /// Writes the outbox's line on the board.
-async fn look_at_store(board: &Board, outbox: &Outbox) {
+pub(crate) async fn look_at_store(board: &Board, outbox: &Outbox) {
     match ask(outbox, Outbox::summary).await {
         Ok(summary) => {
             let sum = |count: fn(&cardio_store::LaneSummary) -> u64| {

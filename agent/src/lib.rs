@@ -19,6 +19,7 @@
 //! | [`pipeline`] | frames to segments, gaps and assessments, without IO |
 //! | [`recorder`], [`missed`], [`sink`] | what comes out as records, each on disk before the next |
 //! | [`renewal`] | the certificate, renewed in time |
+//! | [`telling`], [`power`] | how the box is, told to the gateway now and then |
 //! | [`tls`] | how this box speaks TLS, at which time |
 //! | [`import`] | files of recorders as records |
 //! | [`uplink`] | frames to the gateway, acknowledgements back |
@@ -41,6 +42,7 @@ pub mod import;
 pub mod missed;
 pub mod pairings;
 pub mod pipeline;
+pub mod power;
 pub mod recorder;
 pub mod renewal;
 pub mod replay;
@@ -48,6 +50,7 @@ pub mod service;
 pub mod sink;
 pub mod status;
 pub mod telemetry;
+pub mod telling;
 pub mod tls;
 pub mod uplink;
 

@@ -35,6 +35,7 @@ use crate::recorder::{Kept, Recorder};
 use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
 use crate::status::Board;
+use crate::telling::Telling;
 use crate::tls::TlsError;
 use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
@@ -227,6 +228,14 @@ impl Service<'_> {
             stop: stop_uplink.subscribe(),
         };
         background.spawn(renewal.run());
+        let telling = Telling {
+            board: Arc::clone(&self.board),
+            outbox: self.outbox.clone(),
+            clock: Arc::clone(&self.clock),
+            tell: self.recorder_of_the_box(),
+            stop: stop_uplink.subscribe(),
+        };
+        background.spawn(telling.run());
         let (stop_sources, sources_stop) = watch::channel(None);
         let mut radio = self.start_radio();
         let import = self.start_import()?;

@@ -365,7 +365,13 @@ async fn an_alert_is_explained_from_stored_bytes_whatever_holds_today() {
         .send_all(&mut of, Lane::Routine, &[visit.started(Some(PATIENT))])
         .await;
     let windows: Vec<Record> = (10..40)
-        .map(|end| visit.assessment((end - 10) * RATE, 10 * RATE, 140.0 + (end % 7) as f64))
+        .map(|end| {
+            visit.assessment(
+                (end - 10) * RATE,
+                10 * RATE,
+                140.0 + f64::from(u32::try_from(end % 7).unwrap()),
+            )
+        })
         .collect();
     client.send_all(&mut of, Lane::Alert, &windows).await;
     let alert = until("an alert", || async {

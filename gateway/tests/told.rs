@@ -13,13 +13,15 @@ mod support;
 mod visit;
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cardio_core::clock::{Clock as _, ClockQuality, UtcMicros};
+use cardio_core::clock::{Clock as _, ClockQuality, ManualClock, UtcMicros};
+use cardio_core::ids::{RecordId, SourceId};
 use cardio_gateway::clock::SystemClock;
 use cardio_wire::lane::Lane;
 use cardio_wire::message::{Command, CommandAction, State};
-use cardio_wire::record::Record;
+use cardio_wire::record::{BoxStatusV1, Record, RecordHead, SourceStatusV1};
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::v5::{Packet, PubAckReason};
 use serde_json::Value;
@@ -315,4 +317,106 @@ async fn what_is_stored_is_proved_and_a_byte_that_changed_is_found() {
         fault("UPDATE frames SET bytes = zeroblob(length(bytes)) WHERE seq = 1"),
         "chain.frame"
     );
+}
+
+/// What a box says of itself `seconds` after it booted, when its wall clock is wrong by some.
+fn standing(booted: UtcMicros, seconds: u64, wrong_s: i64, silent_s: u64, charge: u8) -> Record {
+    let mut at = reading(seconds * 1_000_000);
+    at.utc =
+        UtcMicros(booted.0 + i64::try_from(seconds).unwrap() * 1_000_000 + wrong_s * 1_000_000);
+    at.quality = ClockQuality::Unsynchronised;
+    let number = u8::try_from(seconds / 60).unwrap();
+    Record::BoxStatus(BoxStatusV1 {
+        head: RecordHead {
+            id: RecordId([number; 16]),
+            at,
+        },
+        autonomy_s: Some(u64::from(charge) * 3_600),
+        battery_percent: Some(charge.min(70) + 30),
+        sources: vec![SourceStatusV1 {
+            source: SourceId::new("ecg12-a").unwrap(),
+            acquisition: Some(visit::ACQUISITION),
+            silent_s: Some(silent_s),
+            battery_percent: Some(charge),
+        }],
+    })
+}
+
+/// The open technical alerts, by rule and text.
+async fn technical(bench: &Bench) -> Vec<(String, String)> {
+    let listed = bench
+        .asked(serde_json::json!({"verb": "alerts-list"}))
+        .await;
+    let alerts = listed["ok"]["alerts"].as_array().unwrap().iter();
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let mut open: Vec<_> = alerts
+        .filter(|one| one["technical"] == true && one["ended"].is_null())
+        .map(|one| (text(one, "rule"), text(one, "text_en")))
+        .collect();
+    open.sort();
+    open
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_box_tells_of_itself_reaches_the_technical_rules() {
+    let clock = Arc::new(ManualClock::at(SystemClock::new().read()));
+    let booted = clock.read().utc;
+    let bench = Bench::start_at(clock.clone()).await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut at = 0;
+    // A silent sensor, low batteries, little room: told in the first minute, and the wrong
+    // clock once it has been wrong for an hour.
+    let low = vec!["battery-low", "source-silent", "store-filling"];
+    let with_clock = vec!["battery-low", "clock-bad", "source-silent", "store-filling"];
+    let mut turns = vec![(60, (300, 12, 14), low.clone())];
+    turns.extend((1..6).map(|n| (60 + n * 600, (300, 12, 14), low.clone())));
+    turns.push((4_200, (300, 12, 14), with_clock.clone()));
+    turns.push((4_260, (0, 0, 90), with_clock));
+    turns.push((4_320, (0, 0, 90), Vec::new()));
+    for (seconds, (wrong_s, silent_s, charge), expected) in turns {
+        clock.advance_micros((seconds - at) * 1_000_000);
+        at = seconds;
+        let mut now = reading(seconds * 1_000_000);
+        now.quality = ClockQuality::Unsynchronised;
+        let topic = Topic::UpHello(of.id).to_string();
+        client.publish(&topic, of.hello(now, 1, 0)).await;
+        let record = standing(booted, seconds, wrong_s, silent_s, charge);
+        client.send_all(&mut of, Lane::Alert, &[record]).await;
+        let what = format!("{expected:?} at {seconds} s");
+        until(&what, || async {
+            let open = technical(&bench).await;
+            open.iter()
+                .map(|(rule, _)| rule.as_str())
+                .eq(expected.iter().copied())
+                .then_some(())
+        })
+        .await;
+        if seconds == 60 {
+            let told: Vec<String> = technical(&bench)
+                .await
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect();
+            assert_eq!(
+                told,
+                [
+                    "Battery at 14 %, limit 15 %.",
+                    "The sensor has sent nothing for 12 s, limit 10 s.",
+                    "The box can store 14 h more, limit 24 h.",
+                ]
+            );
+        }
+    }
+    // What was said long ago and comes only now calls nobody.
+    clock.advance_micros(3_600_000_000);
+    let late = standing(booted, 4_380, 300, 12, 5);
+    client.send_all(&mut of, Lane::Alert, &[late]).await;
+    until("the late word to be filed", || async {
+        let status = bench.asked(serde_json::json!({"verb": "status"})).await;
+        (status["ok"]["counters"]["records_filed"] == 10).then_some(())
+    })
+    .await;
+    assert_eq!(technical(&bench).await, []);
+    bench.gateway.stop().await;
 }

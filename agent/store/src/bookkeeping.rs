@@ -103,7 +103,8 @@ impl Note {
             Record::Assessment(_)
             | Record::LaneGap(_)
             | Record::BoxEvent(_)
-            | Record::CarriedFrame(_) => Self::Nothing,
+            | Record::CarriedFrame(_)
+            | Record::BoxStatus(_) => Self::Nothing,
         }
     }
 }

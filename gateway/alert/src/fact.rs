@@ -157,7 +157,8 @@ pub struct Reading {
     /// The value, in the quantity's unit.
     pub value: f64,
     /// For sensors: whether a person attends. For boxes: attended while a recording runs. For
-    /// alerts on their way: attended when they are high.
+    /// alerts on their way: attended when they are high. For batteries: attended for those of
+    /// sensors, unattended for the box's own.
     pub attendance: Attendance,
 }
 

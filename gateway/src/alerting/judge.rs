@@ -62,7 +62,7 @@ impl Concern {
         }
     }
 
-    const fn of_box(device: BoxId) -> Self {
+    pub(super) const fn of_box(device: BoxId) -> Self {
         Self {
             patient: None,
             device,
@@ -282,7 +282,7 @@ pub(super) fn fact(acquisition: &Acquisition, window: &AssessmentV1, at: UtcMicr
     }
 }
 
-fn take(
+pub(super) fn take(
     connection: &Connection,
     concern: &Concern,
     event: AlertEvent,

@@ -9,6 +9,7 @@
 //! | [`explain`] | why an alert was raised, from stored bytes |
 //! | [`again`] | an alert made again from the bytes that are stored |
 //! | [`filed`] | an alert as DetectedIssue, Communication and Task |
+//! | [`standing`] | what boxes tell of themselves, shown to the technical rules |
 //! | [`trial`] | rules tried on a recorded file |
 //! | [`courier`] | whose turn it is, and what is to be sent |
 //!
@@ -21,6 +22,7 @@ mod explain;
 mod filed;
 mod judge;
 mod rows;
+mod standing;
 mod steps;
 pub mod trial;
 
@@ -28,4 +30,5 @@ pub(crate) use explain::explain;
 pub use judge::load;
 pub(crate) use judge::{BoxReading, judge, on_their_way, save, watch};
 pub use rows::{ListedAlert, list};
+pub(crate) use standing::{Told, tell};
 pub(crate) use steps::take;

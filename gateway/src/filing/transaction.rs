@@ -9,6 +9,7 @@ use cardio_alert::{Engine, RuleSet};
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_wire::intake::ChainKey;
+use cardio_wire::record::Record;
 
 use super::open::Opened;
 use super::{clocks, exam, exam_report, resources, rows};
@@ -160,11 +161,16 @@ pub(super) fn file(
     }
     let (mut filed, mut quarantined, mut raised) = (0, 0, 0);
     let mut touched: Vec<(AcquisitionId, exam::Touched)> = Vec::new();
+    let mut statuses = Vec::new();
     for frame in group {
         match &frame.outcome {
             Ok(record) => {
-                filed += u64::from(rows::insert(tx, frame, record)?);
+                let is_new = rows::insert(tx, frame, record)?;
+                filed += u64::from(is_new);
                 exam::touch(&mut touched, record);
+                if let (true, Record::BoxStatus(status)) = (is_new, &record.record) {
+                    statuses.push((frame.identity.device, status));
+                }
             }
             Err(refused) => {
                 rows::quarantine(tx, frame, refused.code, &refused.why, how.now)?;
@@ -184,6 +190,14 @@ pub(super) fn file(
             Some(count) => raised += count,
             None => quarantined += 1,
         }
+    }
+    for (device, status) in statuses {
+        let told = alerting::Told {
+            device,
+            status,
+            dated: clocks::times(tx, &how.lore, device)?.date(&status.head.at),
+        };
+        raised += alerting::tell(tx, &told, &mut engine, &how.recipient, how.now)?;
     }
     alerting::save(tx, engine.state())?;
     Ok(Done {

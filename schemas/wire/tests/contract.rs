@@ -35,8 +35,9 @@ use cardio_wire::message::{
     Ack, Command, CommandAction, HeardClock, Hello, LaneState, OtherHistory, State,
 };
 use cardio_wire::record::{
-    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, CarriedFrameV1, EndReason,
-    GapV1, HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record, RecordHead, SegmentV1,
+    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, BoxStatusV1,
+    CarriedFrameV1, EndReason, GapV1, HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record,
+    RecordHead, SegmentV1, SourceStatusV1,
 };
 use coset::TaggedCborSerializable;
 use ring::rand::SystemRandom;
@@ -277,6 +278,33 @@ fn box_events() {
         });
         check_record(&format!("box-event-{name}"), &record);
     }
+}
+
+#[test]
+fn statuses_of_boxes() {
+    let of = |acquisition, silent_s, battery_percent| SourceStatusV1 {
+        source: SourceId::new("ecg12-a").unwrap(),
+        acquisition,
+        silent_s,
+        battery_percent,
+    };
+    let bare = BoxStatusV1 {
+        head: head(),
+        autonomy_s: None,
+        battery_percent: None,
+        sources: Vec::new(),
+    };
+    let full = BoxStatusV1 {
+        autonomy_s: Some(90_000),
+        battery_percent: Some(64),
+        sources: vec![
+            of(Some(AcquisitionId([0xA1; 16])), Some(12), Some(14)),
+            of(None, None, None),
+        ],
+        ..bare.clone()
+    };
+    check_record("box-status-bare", &Record::BoxStatus(bare));
+    check_record("box-status-full", &Record::BoxStatus(full));
 }
 
 #[test]

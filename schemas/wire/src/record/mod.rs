@@ -12,6 +12,7 @@ mod notice;
 mod packed;
 mod samples;
 mod segment;
+mod standing;
 mod vocabulary;
 
 use cardio_core::clock::{ClockReading, UtcMicros};
@@ -23,6 +24,7 @@ pub use assessment::{AssessmentV1, HeartRateFactsV1, QualityFactsV1};
 pub(crate) use notice::read_lane;
 pub use notice::{BoxEventV1, CarriedFrameV1, LaneGapV1};
 pub use segment::{GapV1, SegmentV1};
+pub use standing::{BoxStatusV1, SourceStatusV1};
 pub(crate) use vocabulary::{clock_reading, read_clock_reading};
 
 use crate::cbor::{self, CborError, Field, Fields};
@@ -68,6 +70,8 @@ pub enum Record {
     BoxEvent(BoxEventV1),
     /// A frame of a chain that has ended.
     CarriedFrame(CarriedFrameV1),
+    /// How the box and its sensors are.
+    BoxStatus(BoxStatusV1),
 }
 
 /// Why bytes are not a record.
@@ -182,6 +186,7 @@ macro_rules! for_each_kind {
             Record::LaneGap($body) => $result,
             Record::BoxEvent($body) => $result,
             Record::CarriedFrame($body) => $result,
+            Record::BoxStatus($body) => $result,
         }
     };
 }
@@ -229,6 +234,7 @@ impl Record {
             LaneGapV1::KIND => Body::decode(fields).map(Self::LaneGap),
             BoxEventV1::KIND => Body::decode(fields).map(Self::BoxEvent),
             CarriedFrameV1::KIND => Body::decode(fields).map(Self::CarriedFrame),
+            BoxStatusV1::KIND => Body::decode(fields).map(Self::BoxStatus),
             _ => Err(RecordError::UnknownKind { kind }),
         }
     }

@@ -310,6 +310,34 @@ fn record() -> impl Strategy<Value = Record> {
     );
     let carried = (head(), vec(any::<u8>(), 0..600))
         .prop_map(|(head, frame)| Record::CarriedFrame(CarriedFrameV1 { head, frame }));
+    let of_source = (
+        source(),
+        option::of(any::<[u8; 16]>()),
+        any::<Option<u64>>(),
+        option::of(0..=100_u8),
+    )
+        .prop_map(
+            |(source, acquisition, silent_s, battery_percent)| SourceStatusV1 {
+                source,
+                acquisition: acquisition.map(AcquisitionId),
+                silent_s,
+                battery_percent,
+            },
+        );
+    let status = (
+        head(),
+        any::<Option<u64>>(),
+        option::of(0..=100_u8),
+        vec(of_source, 0..5),
+    )
+        .prop_map(|(head, autonomy_s, battery_percent, sources)| {
+            Record::BoxStatus(BoxStatusV1 {
+                head,
+                autonomy_s,
+                battery_percent,
+                sources,
+            })
+        });
     let started = (head(), acquisition()).prop_map(|(head, acquisition)| {
         Record::AcquisitionStarted(AcquisitionStartedV1 { head, acquisition })
     });
@@ -321,7 +349,8 @@ fn record() -> impl Strategy<Value = Record> {
         ended(),
         lane_gap,
         event,
-        carried
+        carried,
+        status
     ]
 }
 
