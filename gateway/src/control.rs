@@ -6,6 +6,7 @@
 mod accounts;
 mod letting_in;
 mod request;
+mod traced;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -119,7 +120,7 @@ async fn converse(stream: UnixStream, control: &Control) -> std::io::Result<()> 
     let mut reader = BufReader::new(reader.take(REQUEST_MAX_BYTES));
     tokio::time::timeout(REQUEST_LIMIT, reader.read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => match control.answer(request).await {
+        Ok(request) => match control.traced(request).await {
             Ok(value) => Answer::Ok(value),
             Err(refused) => Answer::Error(refused),
         },
@@ -159,6 +160,7 @@ impl Control {
                 days,
             } => self.account_token(&name, &label, role, days).await,
             Request::AccountsRevoke { name, label } => self.account_revoke(&name, &label).await,
+            Request::AuditVerify { noted } => self.audit_verify(noted).await,
             Request::AlertsList => {
                 let now = self.clock.read().utc;
                 let alerts = self.read(move |c| alerting::list(c, now)).await?;
@@ -368,6 +370,7 @@ impl Control {
         json!({
             "inbox_bytes": size("inbox.sqlite"),
             "record_bytes": size("record.sqlite"),
+            "access_bytes": size("access.sqlite"),
             "free_bytes": free,
         })
     }

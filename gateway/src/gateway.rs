@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_core::clock::{Clock, UtcMicros};
+use cardio_fhir::audit::Deed;
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
+use crate::access::audit::Event;
 use crate::alerting::courier::Courier;
 use crate::boxes::Boxes;
 use crate::broker::{self, Broker};
@@ -100,6 +102,7 @@ pub struct Gateway {
     /// What the command line talks to.
     pub control: PathBuf,
     keys: Arc<GatewayKeys>,
+    access: Access,
     boxes: Arc<Boxes>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -245,7 +248,7 @@ impl Gateway {
             record: stores.record,
             recipient: Arc::clone(&filer.recipient),
             identities,
-            access,
+            access: access.clone(),
             boxes: Arc::clone(&boxes),
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
@@ -293,6 +296,7 @@ impl Gateway {
             enrol,
             control: control_path,
             keys,
+            access,
             boxes,
             stop,
             tasks,
@@ -338,6 +342,9 @@ impl Gateway {
                 tracing::warn!(event = "GatewayStopTimedOut", code = "stop.timeout");
             }
         }
+        if let Err(error) = self.access.trace(Event::of_program(Deed::Stop)).await {
+            tracing::warn!(event = "StopNotTraced", code = error.code(), "{error}");
+        }
         // The socket's file is of no use to anybody now; the next start replaces it anyway.
         let _ = std::fs::remove_file(&self.control);
         tracing::info!(event = "GatewayStopped");
@@ -361,18 +368,20 @@ async fn open_access(
     clock: &Arc<dyn Clock>,
 ) -> Result<Access, RunError> {
     let place = config.access_place().map_err(RunError::Config)?;
+    let server = config.names.first().cloned().unwrap_or_default();
     let (settings, keys, clock) = (config.access.clone(), Arc::clone(keys), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
-        Access::open(&place, &settings, &keys.api_token, clock)
+        Access::open(&place, &settings, (keys, &server), clock)
     });
     let failed = |source| RunError::Store {
         what: "store of accounts",
         source,
     };
-    opening
-        .await
-        .unwrap_or(Err(DbError::Closed))
-        .map_err(failed)
+    let access = opening.await.unwrap_or(Err(DbError::Closed));
+    let access = access.map_err(failed)?;
+    let event = Event::of_program(Deed::Start);
+    access.trace(event).await.map_err(failed)?;
+    Ok(access)
 }
 
 struct Stores {

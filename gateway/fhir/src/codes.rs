@@ -116,6 +116,10 @@ pub mod own {
         SID_SENSOR = "sid/sensor";
         /// Names of exams.
         SID_EXAM = "sid/exam";
+        /// Names of accounts.
+        SID_ACCOUNT = "sid/account";
+        /// Names of gateways.
+        SID_SERVER = "sid/server";
         /// Names of alerts.
         SID_ALERT = "sid/alert";
         /// Names of the tasks of alerts.

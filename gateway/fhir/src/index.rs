@@ -275,6 +275,14 @@ const PROVENANCE_PARAMS: &[Param] = &[
     date("date", &["recorded"]),
     date("recorded", &["recorded"]),
 ];
+const AUDIT_PARAMS: &[Param] = &[
+    ID,
+    token("action", &["action"]),
+    token("altid", &["agent.altId"]),
+    token("outcome", &["outcome"]),
+    date("date", &["recorded"]),
+    to("patient", &["entity.what"]),
+];
 const OTHER_PARAMS: &[Param] = &[ID, LAST_UPDATED];
 
 /// The search parameters of a type.
@@ -294,6 +302,7 @@ pub fn params_of(kind: &str) -> &'static [Param] {
         "PractitionerRole" => ROLE_PARAMS,
         "Organization" => ORGANIZATION_PARAMS,
         "Consent" => CONSENT_PARAMS,
+        "AuditEvent" => AUDIT_PARAMS,
         _ => OTHER_PARAMS,
     }
 }

@@ -12,12 +12,14 @@
 //! | [`measure`] | heart rate, quality, gaps |
 //! | [`report`] | the exam, its original file, its origin |
 //! | [`alert`] | what was found, who was told, what is to be done |
+//! | [`audit`] | who did what |
 //! | [`rest`] | bundles, errors, what a server can do |
 //! | [`shape`] | what others may write |
 //! | [`index`] | what a resource is searched by |
 //! | [`ids`], [`codes`], [`time`] | logical ids, addresses, instants |
 
 pub mod alert;
+pub mod audit;
 pub mod codes;
 pub mod device;
 mod element;

@@ -6,9 +6,11 @@
 //!   from its teams ([`Scope`]).
 //! * An account that is shut is refused at its next request, by token or session.
 //! * A name that is not known takes as long to refuse as a wrong password.
+//! * Whatever was done, tried or denied is written down ([`audit`]).
 //!
 //! Deliberately absent: HTTP (`crate::http`) and boxes, which never read the record.
 
+pub mod audit;
 pub mod limit;
 mod role;
 mod rows;
@@ -25,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::AccessConfig;
 use crate::db::{Connection, DbError, Place, Readers, Schema, Writer};
+use crate::keys::GatewayKeys;
 use crate::record::Scope;
 
 pub use role::{Permission, Role};
@@ -32,7 +35,7 @@ pub use rows::{Listed, ListedToken};
 pub use secret::{PASSWORD_MAX, PASSWORD_MIN, Secret, SecretError};
 pub use session::{Begun, NotLoggedIn};
 
-const STEPS: &[&str] = &[include_str!("accounts.sql")];
+const STEPS: &[&str] = &[include_str!("accounts.sql"), include_str!("audit.sql")];
 const QUEUE: usize = 256;
 /// Passwords hashed at once; each takes 19 MiB.
 const HASHING: usize = 2;
@@ -268,6 +271,9 @@ pub struct Access {
     hashing: Arc<Semaphore>,
     config: AccessConfig,
     gateway: [u8; 32],
+    keys: Arc<GatewayKeys>,
+    /// The name of this gateway, for who reads what was done.
+    server: String,
     limits: Arc<limit::Limits>,
 }
 
@@ -278,14 +284,14 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// Opens or creates the store; `gateway` is the token of the key folder.
+    /// Opens or creates the store; `server` is the name of this gateway.
     ///
     /// # Errors
     /// [`DbError`] when the file cannot be used.
     pub fn open(
         place: &Place,
         config: &AccessConfig,
-        gateway: &str,
+        (keys, server): (Arc<GatewayKeys>, &str),
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DbError> {
         let schema = Schema {
@@ -298,7 +304,9 @@ impl Access {
             clock,
             hashing: Arc::new(Semaphore::new(HASHING)),
             config: config.clone(),
-            gateway: secret::fingerprint(gateway),
+            gateway: secret::fingerprint(&keys.api_token),
+            keys,
+            server: server.to_owned(),
             limits: Arc::new(limit::Limits::new(config.requests_per_s)),
         })
     }

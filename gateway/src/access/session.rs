@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cardio_core::clock::UtcMicros;
+use cardio_fhir::audit::{Deed, Outcome};
 
+use super::audit::Event;
 use super::limit::counted;
 use super::{Access, AccessError, Caller, Secret, rows, secret};
 use crate::db::DbError;
@@ -106,7 +108,12 @@ impl Access {
             )
         });
         let (is_right, anew) = checking.await.map_err(failed)?;
-        let Some(account) = account.filter(|_| is_right) else {
+        let Some(account) = account.as_ref().filter(|_| is_right) else {
+            // What was typed is not written down unless it is the name of an account: it may be
+            // a password.
+            let claimed = account.as_ref().map(|account| account.name.as_str());
+            let event = Event::of_stranger(Deed::LogIn, claimed).from(address);
+            self.trace(event).await.map_err(failed)?;
             return Err(NotLoggedIn::Wrong);
         };
         self.limits.logins_from.give_back(&from);
@@ -121,11 +128,10 @@ impl Access {
             rows::begin_session(tx, &name, &hash, (now, ended))
         });
         begin.await.map_err(failed)?;
-        let role = account.role;
-        Ok(Begun {
-            token,
-            caller: Caller::of(account, role),
-        })
+        let caller = Caller::of(account.clone(), account.role);
+        let event = Event::of_caller(Deed::LogIn, Outcome::Done, &caller).from(address);
+        self.trace(event).await.map_err(failed)?;
+        Ok(Begun { token, caller })
     }
 
     /// Who holds a session that goes on; it goes on from now.

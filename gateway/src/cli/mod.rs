@@ -3,6 +3,7 @@
 mod accounts;
 mod alerts;
 mod ask;
+mod audit;
 mod backup;
 mod boxes;
 mod chain;
@@ -76,6 +77,9 @@ enum Verb {
     /// Who may use the record.
     #[command(subcommand)]
     Accounts(accounts::Verb),
+    /// The trace of who did what.
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Alerts that were raised.
     #[command(subcommand)]
     Alerts(alerts::Verb),
@@ -136,6 +140,7 @@ impl Verb {
             Self::Keys(verb) => keys::run(verb, config),
             Self::Chain(verb) => chain::run(&verb, config),
             Self::Accounts(verb) => accounts::run(verb, config),
+            Self::Audit(verb) => audit::run(verb, config),
             Self::Alerts(verb) => alerts::run(verb, config),
             Self::Duty(verb) => duty::run(&verb, config),
             Self::Rules(verb) => rules::run(&verb, config),

@@ -4,6 +4,7 @@ use cardio_alert::life::CloseReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::audit::Head;
 use crate::access::{NewAccount, Role, Secret};
 use crate::keys::ring::Purpose;
 
@@ -108,6 +109,11 @@ pub enum Request {
         name: String,
         /// What the token was for.
         label: String,
+    },
+    /// Whether the trace of who did what is whole.
+    AuditVerify {
+        /// A head that was noted before.
+        noted: Option<Head>,
     },
     /// The alerts.
     AlertsList,

@@ -1,4 +1,5 @@
-//! The addresses of the listener, each with what it asks of whoever uses it.
+//! The addresses of the listener, each with what it asks of whoever uses it, and as what its use is
+//! written down.
 //!
 //! A route can be added in no other way, so there is none that asks nothing by mistake: whoever
 //! may come without being known says so with [`public`].
@@ -9,6 +10,7 @@ use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodFilter, on};
+use cardio_fhir::audit::Deed;
 
 use super::Web;
 use super::visit::{Needs, Visit};
@@ -21,8 +23,14 @@ impl Doors {
         Self(Router::new())
     }
 
-    /// Adds a route for whoever may do what it needs.
-    pub(super) fn door<H, T>(self, method: MethodFilter, path: &str, needs: Needs, to: H) -> Self
+    /// Adds a route for whoever may do what it needs; the deed is written down, if there is one.
+    pub(super) fn door<H, T>(
+        self,
+        method: MethodFilter,
+        path: &str,
+        (needs, deed): (Needs, Option<Deed>),
+        to: H,
+    ) -> Self
     where
         H: Handler<T, Web>,
         T: 'static,
@@ -30,6 +38,9 @@ impl Doors {
         let guard = move |visit: Visit, request: Request, next: Next| async move {
             let path = request.uri().path().trim_start_matches('/');
             let kind = path.split('/').next().unwrap_or_default();
+            if let Some(deed) = deed {
+                visit.does(deed, path);
+            }
             match visit.check(needs, kind) {
                 Ok(()) => next.run(request).await,
                 Err(refusal) => refusal.into_response(),

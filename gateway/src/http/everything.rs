@@ -43,6 +43,7 @@ pub(super) async fn of_patient(
     let Some((page, more)) = found else {
         return Err(Refusal::not_found("there is no such patient"));
     };
+    page.iter().for_each(|one| visit.sees(&one.resource));
     let base = base(&web, &headers);
     let path = format!("{base}/Patient/{}/$everything", query.patient);
     let found: Vec<_> = page

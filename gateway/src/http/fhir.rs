@@ -10,6 +10,7 @@ use axum::response::Response;
 use axum::routing::MethodFilter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cardio_fhir::audit::Deed;
 use cardio_fhir::rest::{CapabilityFacts, Served, capability_statement};
 use cardio_fhir::shape::WRITTEN;
 use serde_json::json;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::doors::Doors;
 use super::respond::{Refusal, json as answer, versioned};
 use super::visit::{Needs, Visit};
-use super::{Web, everything, history, merge, search, write};
+use super::{Web, audit, everything, history, merge, search, write};
 use crate::access::Permission;
 use crate::record::{self, Versioned};
 
@@ -46,42 +47,79 @@ const READ_AND_WRITE: [&str; 7] = [
 pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> Doors {
-    use Permission::{Administer, ReadDirectory, ReadRecord, WriteRecord};
+    use Permission::{Administer, Audit, ReadDirectory, ReadRecord, WriteRecord};
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const PUT: MethodFilter = MethodFilter::PUT;
-    let (to_read, to_write) = (Needs::ToRead, Needs::ToWrite);
+    const BASE: (Needs, Option<Deed>) = (Needs::EachEntry, Some(Deed::Bundle));
+    let read_as = |deed| (Needs::ToRead, Some(deed));
+    let write_as = |deed| (Needs::ToWrite, Some(deed));
+    let may = |permission, deed| (Needs::This(permission), Some(deed));
+    let known = (Needs::This(ReadDirectory), None);
+    let of_patient = may(ReadRecord, Deed::Operation);
     Doors::new()
-        .door(POST, "/", Needs::EachEntry, write::bundle)
-        .door(GET, "/metadata", Needs::This(ReadDirectory), metadata)
-        .door(GET, "/_history", Needs::This(ReadRecord), history::of_all)
-        .door(GET, "/Binary", Needs::This(ReadRecord), search::binaries)
+        .door(POST, "/", BASE, write::bundle)
+        .door(GET, "/metadata", known, metadata)
+        .door(
+            GET,
+            "/_history",
+            may(ReadRecord, Deed::HistoryOfAll),
+            history::of_all,
+        )
+        .door(GET, "/AuditEvent", may(Audit, Deed::Search), audit::find)
+        .door(GET, "/AuditEvent/{id}", may(Audit, Deed::Read), audit::read)
+        .door(
+            GET,
+            "/Binary",
+            may(ReadRecord, Deed::Search),
+            search::binaries,
+        )
         .door(
             POST,
             "/Binary",
-            Needs::This(WriteRecord),
+            may(WriteRecord, Deed::Create),
             super::upload::create,
         )
         .door(
             POST,
             "/Patient/$merge",
-            Needs::This(Administer),
+            may(Administer, Deed::Operation),
             merge::merge,
         )
         .door(
             GET,
             "/Patient/{id}/$everything",
-            to_read,
+            of_patient,
             everything::of_patient,
         )
-        .door(GET, "/{kind}", to_read, search::by_address)
-        .door(POST, "/{kind}", to_write, write::create)
-        .door(POST, "/{kind}/_search", to_read, search::by_form)
-        .door(GET, "/{kind}/_history", to_read, history::of_kind)
-        .door(GET, "/{kind}/{id}", to_read, read)
-        .door(PUT, "/{kind}/{id}", to_write, write::update)
-        .door(GET, "/{kind}/{id}/_history", to_read, history::of_one)
-        .door(GET, "/{kind}/{id}/_history/{version}", to_read, vread)
+        .door(GET, "/{kind}", read_as(Deed::Search), search::by_address)
+        .door(POST, "/{kind}", write_as(Deed::Create), write::create)
+        .door(
+            POST,
+            "/{kind}/_search",
+            read_as(Deed::Search),
+            search::by_form,
+        )
+        .door(
+            GET,
+            "/{kind}/_history",
+            read_as(Deed::HistoryOfKind),
+            history::of_kind,
+        )
+        .door(GET, "/{kind}/{id}", read_as(Deed::Read), read)
+        .door(PUT, "/{kind}/{id}", write_as(Deed::Update), write::update)
+        .door(
+            GET,
+            "/{kind}/{id}/_history",
+            read_as(Deed::HistoryOfOne),
+            history::of_one,
+        )
+        .door(
+            GET,
+            "/{kind}/{id}/_history/{version}",
+            read_as(Deed::ReadVersion),
+            vread,
+        )
 }
 
 /// What is said of addresses and methods that there are not.
@@ -102,7 +140,7 @@ pub(super) fn root() -> Doors {
     Doors::new().door(
         MethodFilter::POST,
         "/fhir/",
-        Needs::EachEntry,
+        (Needs::EachEntry, Some(Deed::Bundle)),
         write::bundle,
     )
 }
@@ -182,10 +220,12 @@ async fn metadata(State(web): State<Web>, headers: HeaderMap) -> Answer {
     check_accept(&headers)?;
     let served: Vec<Served> = record::KINDS
         .into_iter()
+        .chain(["AuditEvent"])
         .map(|kind| Served {
             kind,
             interactions: match kind {
                 "Binary" => &["read", "create"],
+                "AuditEvent" => &["read", "search-type"],
                 _ if WRITTEN.contains(&kind) => &READ_AND_WRITE,
                 _ => &READ,
             },
@@ -233,10 +273,19 @@ pub(super) async fn find(
     id: String,
 ) -> Result<Versioned, Refusal> {
     let (wanted, scope) = (id.clone(), visit.scope());
-    web.readers
-        .read_async(move |c| record::read_for(c, &scope, kind, &wanted))
-        .await?
-        .ok_or_else(|| Refusal::not_found(format!("there is no {kind}/{}", shortened(&id))))
+    let found = web.readers.read_async(move |c| {
+        let Some(found) = record::read_for(c, &scope, kind, &wanted)? else {
+            return Ok(None);
+        };
+        Ok(Some((found, record::about(c, kind, &wanted)?)))
+    });
+    let Some((found, patients)) = found.await? else {
+        let why = format!("there is no {kind}/{}", shortened(&id));
+        return Err(Refusal::not_found(why));
+    };
+    visit.touches(kind, Some(&id));
+    visit.sees_patients(patients);
+    Ok(found)
 }
 
 /// A Binary as its own bytes when the reader asks for its type, else as a resource.
@@ -293,6 +342,7 @@ async fn vread(
         .read_async(move |c| record::read_version(c, &scope, kind, &id, number))
         .await?
         .ok_or_else(|| Refusal::not_found("there is no such version"))?;
+    visit.sees(&found.resource);
     Ok(versioned(StatusCode::OK, &found))
 }
 

@@ -14,11 +14,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use cardio_fhir::audit::{Deed, Outcome};
 
 use super::respond::Refusal;
 use super::visit::Visit;
 use super::{Peer, Web, upload};
 use crate::access::Caller;
+use crate::access::audit::Event;
 
 /// The cookie of a session: of this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
 pub(super) const COOKIE_NAME: &str = "__Host-cardio";
@@ -27,6 +29,7 @@ pub(super) const COOKIE_NAME: &str = "__Host-cardio";
 pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
     web.counters.https_requests.add_one();
     let (parts, body) = request.into_parts();
+    let address = peer(&parts);
     let visit = match recognise(&web, &parts).await {
         Ok(caller) => Visit::new(caller),
         Err(refusal) => return refusal.into_response(),
@@ -35,11 +38,23 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
     if !is_text(request.uri().path()) {
         return Refusal::invalid("invalid", "the address is not UTF-8").into_response();
     }
+    request.extensions_mut().insert(visit.clone());
+    // What is being done is done and written down even if nobody waits for the answer any more.
+    let doing = tokio::spawn(async move {
+        let response = within_time(&web, request, next).await;
+        traced(&web, &visit, address, response).await
+    });
+    doing.await.unwrap_or_else(|_| {
+        let why = "the request stopped halfway";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", why).into_response()
+    })
+}
+
+async fn within_time(web: &Web, request: Request, next: Next) -> Response {
     let limit = match upload::is_upload(&request) {
         true => web.config.upload_timeout.0,
         false => web.config.timeout.0,
     };
-    request.extensions_mut().insert(visit);
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Refusal::new(
@@ -48,6 +63,25 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
             "the answer took too long; ask for less",
         )
         .into_response(),
+    }
+}
+
+/// The answer, once it is on the disk that it was given; what cannot be traced is not answered.
+async fn traced(web: &Web, visit: &Visit, address: IpAddr, response: Response) -> Response {
+    let Some((deed, about)) = visit.outcome() else {
+        return response;
+    };
+    let status = response.status();
+    let outcome = match status {
+        StatusCode::FORBIDDEN => Outcome::Denied,
+        _ if status.is_server_error() => Outcome::Denied,
+        _ if status.is_client_error() => Outcome::Wrong,
+        _ => Outcome::Done,
+    };
+    let event = Event::of_caller(deed, outcome, visit.caller());
+    match web.access.trace(event.from(address).about(about)).await {
+        Ok(()) => response,
+        Err(error) => Refusal::from_store(&error).into_response(),
     }
 }
 
@@ -72,7 +106,10 @@ async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
     };
     let Some(caller) = caller else {
         web.counters.https_unauthorised.add_one();
-        web.access.refuse(peer(request)).map_err(too_often)?;
+        let address = peer(request);
+        web.access.refuse(address).map_err(too_often)?;
+        let event = Event::of_stranger(Deed::Stranger, None).from(address);
+        web.access.trace(event).await?;
         return Err(Refusal::unauthorised(
             "log in at /session, or present a token as `Authorization: Bearer`",
         ));

@@ -106,6 +106,9 @@ async fn run(
         onward.push(("_since".to_owned(), since.clone()));
     }
     let onward = pairs::address(&path, &onward);
+    told.page
+        .iter()
+        .for_each(|change| visit.sees(&change.versioned.resource));
     let written = told.page.into_iter().map(|change| Written {
         full_url: format!("{base}/{}/{}", change.kind, change.id),
         address: format!("{}/{}", change.kind, change.id),

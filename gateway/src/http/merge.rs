@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::fhir::{Answer, check_accept, check_content_type, too_large};
 use super::respond::{Refusal, json as answer};
+use super::visit::Visit;
 use super::{Web, body};
 use crate::identity::{IdentityError, Reason};
 
@@ -19,6 +20,7 @@ const TEXT_MAX: usize = 500;
 
 pub(super) async fn merge(
     State(web): State<Web>,
+    visit: Visit,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
@@ -33,6 +35,7 @@ pub(super) async fn merge(
         patient(&parameters, "source-patient")?,
         patient(&parameters, "target-patient")?,
     );
+    visit.sees_patients([source.as_str().to_owned(), target.as_str().to_owned()]);
     let reason = Reason {
         by: text(&parameters, "by")?,
         why: text(&parameters, "why")?,

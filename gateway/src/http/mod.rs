@@ -5,6 +5,7 @@
 //! within the caller's scope. Every answer under `/fhir` is `application/fhir+json`, errors
 //! included. Deliberately absent: pages for people, and writing of what the gateway files itself.
 
+mod audit;
 mod body;
 mod doors;
 mod everything;
@@ -33,6 +34,7 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodFilter;
 use cardio_core::clock::Clock;
+use cardio_fhir::audit::Deed;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -109,10 +111,15 @@ fn router(web: Web) -> Router {
     let open = Router::new().layer(DefaultBodyLimit::max(LOG_IN_BYTES_MAX));
     let open = doors::public(open, MethodFilter::POST, "/session", session::begin);
     let open = doors::public(open, MethodFilter::GET, "/health", health);
-    let known = Needs::This(Permission::ReadDirectory);
+    let known = |deed| (Needs::This(Permission::ReadDirectory), deed);
     let sessions = Doors::new()
-        .door(MethodFilter::GET, "/session", known, session::show)
-        .door(MethodFilter::DELETE, "/session", known, session::end);
+        .door(MethodFilter::GET, "/session", known(None), session::show)
+        .door(
+            MethodFilter::DELETE,
+            "/session",
+            known(Some(Deed::LogOut)),
+            session::end,
+        );
     Router::new()
         .nest("/fhir", fhir::with_fallbacks(admitted(fhir::routes())))
         .merge(admitted(fhir::root()))

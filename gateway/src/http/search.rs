@@ -94,6 +94,8 @@ pub(super) async fn bundle(
     base: &str,
 ) -> Result<Value, Refusal> {
     let query = parsed(web, kind, query)?;
+    visit.touches(kind, None);
+    visit.asks(&query.understood);
     let (understood, elements) = (query.understood.clone(), query.elements.clone());
     let scope = visit.scope();
     let page = web
@@ -107,6 +109,8 @@ pub(super) async fn bundle(
             "more comes along with this page than one answer holds; ask for a smaller _count",
         ));
     }
+    let resources = page.found.iter().chain(&page.along.resources);
+    resources.for_each(|one| visit.sees(&one.resource));
     let path = format!("{base}/{kind}");
     let next_url = page.next.map(|mark| {
         let mut pairs = understood.clone();

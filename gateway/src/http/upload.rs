@@ -73,6 +73,7 @@ async fn take(web: &Web, visit: &Visit, headers: &HeaderMap, request: Request) -
     check_accept(headers)?;
     let (media_type, subject) = (media_type(headers)?, subject(headers)?);
     let scope = visit.scope();
+    visit.sees_patients([subject.as_str().to_owned()]);
     check_seen(web, &scope, subject.as_str()).await?;
     let taken = match web.uploads.take(bytes.into(), media_type, subject).await {
         Ok(taken) => taken,
@@ -87,6 +88,7 @@ async fn take(web: &Web, visit: &Visit, headers: &HeaderMap, request: Request) -
             return Err(if hidden { elsewhere() } else { refusal(&error) });
         }
     };
+    visit.touches("Binary", Some(&taken.binary));
     tracing::info!(event = "UploadTaken", is_new = taken.is_new);
     web.counters.uploads_taken.add_one();
     Ok(told(&base(web, headers), &taken))

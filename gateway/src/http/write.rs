@@ -21,7 +21,7 @@ use super::fhir::{
 };
 use super::respond::{Refusal, json as answer, versioned};
 use super::visit::{Needs, Visit};
-use super::{Web, body, search};
+use super::{Web, audit, body, search};
 use crate::db::DbError;
 use crate::filing;
 use crate::inbox::lore_within;
@@ -282,7 +282,12 @@ async fn write(
         }
         Ok(written)
     });
-    Ok(written.await?)
+    let written = written.await?;
+    for one in written.iter().flatten() {
+        visit.touches(one.kind, Some(&one.id));
+        visit.sees(&one.versioned.resource);
+    }
+    Ok(written)
 }
 
 /// `POST /fhir`: a transaction or a batch.
@@ -412,6 +417,13 @@ async fn read_alone(
     };
     if let Some((name, id)) = path.split_once('/') {
         visit.check(Needs::ToRead, name)?;
+        if name == audit::KIND {
+            let event = audit::event((web, visit), id).await?;
+            let full_url = format!("{base}/{path}");
+            return Ok(
+                json!({"fullUrl": full_url, "resource": event, "response": {"status": "200"}}),
+            );
+        }
         let found = find(web, visit, kind(name)?, id.to_owned()).await?;
         let response = response(StatusCode::OK, found.version, found.updated);
         return Ok(
@@ -419,7 +431,10 @@ async fn read_alone(
         );
     }
     visit.check(Needs::ToRead, path)?;
-    let bundle = search::bundle((web, visit), kind(path)?, query, base).await?;
+    let bundle = match path {
+        audit::KIND => audit::bundle((web, visit), query, base).await?,
+        _ => search::bundle((web, visit), kind(path)?, query, base).await?,
+    };
     Ok(json!({"resource": bundle, "response": {"status": "200"}}))
 }
 

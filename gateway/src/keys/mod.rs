@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use ::ring::rand::{SecureRandom as _, SystemRandom};
 use cardio_core::clock::UtcMicros;
-use cardio_wire::keys::{KeyId, RecipientSecretKey, SigningKey, TrustedKeyIds, TrustedKeys};
+use cardio_wire::keys::{
+    KeyId, RecipientSecretKey, SigningKey, TrustedKeyIds, TrustedKeys, VerifyingKey,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -236,6 +238,11 @@ impl GatewayKeys {
     /// As [`GatewayKeys::trusted`].
     pub fn control(&self) -> Result<SigningKey, KeyError> {
         self.ring().control()
+    }
+
+    /// The public part of a control key that is held, by its id.
+    pub fn control_of(&self, id: &str) -> Option<VerifyingKey> {
+        self.ring().control_of(id)
     }
 
     /// The key whose word a box with these pins believes; `None` when it must be enrolled anew.

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardio_core::clock::UtcMicros;
-use cardio_wire::keys::{KeyId, RecipientSecretKey, SigningKey, TrustedKeyIds, TrustedKeys};
+use cardio_wire::keys::{
+    KeyId, RecipientSecretKey, SigningKey, TrustedKeyIds, TrustedKeys, VerifyingKey,
+};
 use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +159,12 @@ impl KeyRing {
 
     pub(super) fn control(&self) -> Result<SigningKey, KeyError> {
         self.signer(Role::Current, "current")
+    }
+
+    pub(super) fn control_of(&self, id: &str) -> Option<VerifyingKey> {
+        let mut keys = self.controls.iter();
+        let found = keys.find(|key| key.key_id().to_string() == id);
+        found.map(SigningKey::verifying_key)
     }
 
     pub(super) fn trusted(&self) -> Result<TrustedKeys, KeyError> {

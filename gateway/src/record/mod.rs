@@ -26,7 +26,7 @@ pub use export::export;
 pub use include::Along;
 pub use merged::{filed_for, repoint, survivor, undressed};
 pub use query::{Clause, Comparison, Include, Query, QueryError, Sort, parse};
-pub use scope::{DIRECTORY, Scope, named};
+pub use scope::{DIRECTORY, Scope, about, named};
 pub use search::{Page, search};
 pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_for, read_version};
 pub use write::{Wanted, WriteRefused, Written, write};

@@ -134,6 +134,18 @@ pub fn named(resource: &Json) -> BTreeSet<String> {
     found
 }
 
+/// The patients that a resource is about.
+///
+/// # Errors
+/// [`DbError`] when the store fails.
+pub fn about(connection: &Connection, kind: &str, id: &str) -> Result<Vec<String>, DbError> {
+    connection.cells(
+        "look whom a resource is about",
+        "SELECT patient FROM belongs WHERE kind = ?1 AND id = ?2",
+        values![kind, id],
+    )
+}
+
 /// Writes down which patients a resource is about.
 pub(super) fn note(
     connection: &Connection,
@@ -161,21 +173,16 @@ pub(super) fn note(
 }
 
 fn of_targets(connection: &Connection, provenance: &Json) -> Result<BTreeSet<String>, DbError> {
-    let mut about = named(provenance);
+    let mut found = named(provenance);
     let targets = provenance.get("target").and_then(Json::as_array);
     let targets = targets.into_iter().flatten();
     for target in targets.filter_map(|one| one.get("reference")?.as_str()) {
         let Some((kind, id)) = target.split_once('/') else {
             continue;
         };
-        let of: Vec<String> = connection.cells(
-            "look whom a target is about",
-            "SELECT patient FROM belongs WHERE kind = ?1 AND id = ?2",
-            values![kind, id],
-        )?;
-        about.extend(of);
+        found.extend(about(connection, kind, id)?);
     }
-    Ok(about)
+    Ok(found)
 }
 
 fn set(

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod auditing;
 mod following;
 mod logging_in;
 mod odd;

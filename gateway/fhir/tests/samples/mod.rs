@@ -17,6 +17,7 @@ use cardio_fhir::alert::{
     AlertFacts, AlertPriority, AlertState, Assignment, Closing, Delivery, communication,
     detected_issue, task,
 };
+use cardio_fhir::audit::{AuditFacts, Deed, Outcome, audit_event};
 use cardio_fhir::device::{
     BoxFacts, ClockFacts, SensorFacts, SensorKey, TimeSync, box_device, clock_observation,
     sensor_device,
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<(String, Value)> {
         alerts(&mut all, name, &context);
     }
     indicators(&mut all);
+    audits(&mut all);
     answers(&mut all);
     all
 }
@@ -570,4 +572,36 @@ fn answers(all: &mut Vec<(String, Value)>) {
         .map(|(_, resource)| resource.clone())
         .collect();
     all.push(("filing".to_owned(), filing_bundle(filed).unwrap()));
+}
+
+fn audits(all: &mut Vec<(String, Value)>) {
+    let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&t| t.to_owned()).collect() };
+    let (targets, patients) = (texts(&["Observation/o1", "Task"]), texts(&["p1", "p2"]));
+    let params = texts(&["patient", "date"]);
+    for deed in Deed::all() {
+        let barest = AuditFacts {
+            id: "17",
+            at: START,
+            deed,
+            outcome: Outcome::Done,
+            account: "operator",
+            person: None,
+            address: None,
+            server: "localhost",
+            targets: &[],
+            patients: &[],
+            params: &[],
+        };
+        let fullest = AuditFacts {
+            outcome: Outcome::Denied,
+            person: Some("Practitioner/n1"),
+            address: Some("192.0.2.7"),
+            targets: &targets,
+            patients: &patients,
+            params: &params,
+            ..barest.clone()
+        };
+        all.push((format!("audit-{}", deed.name()), audit_event(&barest)));
+        all.push((format!("audit-{}-full", deed.name()), audit_event(&fullest)));
+    }
 }
