@@ -12,6 +12,7 @@ mod support;
 #[allow(dead_code, reason = "other test files use the rest")]
 mod visit;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -112,6 +113,69 @@ fn what_can_be_asked_without_a_running_gateway_is_answered() {
     assert_eq!(ran(dir.path(), &revoke).0, 0);
     let (code, _, err) = ran(dir.path(), &["boxes", "revoke", "--name", "X", "--yes"]);
     assert!(code == 2 && err.contains("boxes.name.unknown"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_makes_accounts_and_proves_what_was_done_after_a_kill() {
+    let dir = configured(ANY_PORT);
+    let (running, _) = start(dir.path()).await;
+    let told = |arguments: &[&str], typed: &str| {
+        let mut child = program(dir.path(), arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // Who refuses does not read.
+        let _ = stdin.write_all(typed.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let add = [
+        "accounts",
+        "add",
+        "anne",
+        "--role",
+        "nurse",
+        "--team",
+        "Organization/a",
+    ];
+    let (code, _, err) = told(&add, "short\n");
+    assert!(code == 2 && err.contains("access.password"), "{err}");
+    let (code, _, err) = told(&add, "");
+    assert!(code == 64 && err.contains("access.typed"), "{err}");
+    let (code, out, err) = told(&add, "a long enough secret\n");
+    assert_eq!((code, out.as_str()), (0, "anne added\n"), "{err}");
+    let (code, _, err) = told(&["accounts", "add", "b", "--role", "king"], "");
+    assert!(code == 64 && err.contains("cardiologist"), "{err}");
+    let (_, out, _) = told(&["accounts", "token", "anne", "--label", "viewer"], "");
+    assert!(
+        out.starts_with("cardio_") && out.lines().count() == 1,
+        "{out}"
+    );
+    let (_, out, _) = told(&["accounts", "list"], "");
+    assert!(out.contains("anne     nurse  Organization/a"), "{out}");
+    assert!(!out.contains("cardio_") && !out.contains("argon2"), "{out}");
+    let (code, out, _) = told(&["audit", "verify", "--json"], "");
+    let proof: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, proof["schema"].as_str()), (0, Some("audit-proof/1")));
+    let head = &proof["head"];
+    let noted = format!("{}:{}", head["seq"], head["hash"].as_str().unwrap());
+    drop(running);
+    let (_running, _) = start(dir.path()).await;
+    let (code, out, _) = told(&["audit", "verify", "--noted", &noted], "");
+    assert!(code == 0 && out.starts_with("WHOLE\n"), "{out}");
+    let (code, out, _) = told(&["accounts", "disable", "anne"], "");
+    assert_eq!((code, out.as_str()), (0, "anne shut\n"));
+    let (code, _, err) = told(&["accounts", "token", "anne", "--label", "x"], "");
+    assert!(code == 2 && err.contains("access.unknown"), "{err}");
 }
 
 #[test]

@@ -93,20 +93,15 @@ fn peer(request: &Parts) -> IpAddr {
 
 async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
     let headers = &request.headers;
-    let caller = match (bearer(headers), session_token(headers)) {
+    let address = peer(request);
+    let (token, session) = (bearer(headers), session_token(headers));
+    let caller = match (token, session) {
         (Some(token), _) => web.access.of_token(token).await?,
-        (None, Some(token)) => {
-            let caller = web.access.of_session(token).await?;
-            if caller.is_some() && !is_safe(&request.method) {
-                check_origin(headers)?;
-            }
-            caller
-        }
+        (None, Some(session)) => web.access.of_session(session).await?,
         (None, None) => None,
     };
     let Some(caller) = caller else {
         web.counters.https_unauthorised.add_one();
-        let address = peer(request);
         web.access.refuse(address).map_err(too_often)?;
         let event = Event::of_stranger(Deed::Stranger, None).from(address);
         web.access.trace(event).await?;
@@ -115,6 +110,14 @@ async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
         ));
     };
     web.access.admit(&caller).map_err(too_often)?;
+    if token.is_none()
+        && !is_safe(&request.method)
+        && let Err(refusal) = check_origin(headers)
+    {
+        let event = Event::of_caller(Deed::Stranger, Outcome::Denied, &caller);
+        web.access.trace(event.from(address)).await?;
+        return Err(refusal);
+    }
     Ok(caller)
 }
 

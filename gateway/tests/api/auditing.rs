@@ -1,6 +1,6 @@
 //! Whatever is done, tried or denied is written down, and can be found and proved.
 
-use super::access::{add, asking, done, log_in, of_team, two_teams};
+use super::access::{add, asking, cookie, done, log_in, of_team, two_teams};
 use super::*;
 
 /// All events that an admin finds, oldest first.
@@ -71,10 +71,15 @@ async fn whatever_is_asked_is_written_down_with_whom_it_was_about() {
     assert_eq!(page.get_with("/fhir/Patient", "*/*", false).await.0, 401);
     assert_eq!(log_in(&page, "guest", "wrong password").await.status, 401);
     assert_eq!(log_in(&page, "my secret typed here", "x").await.status, 401);
-    assert_eq!(
-        log_in(&page, "guest", "a long enough secret").await.status,
-        200
-    );
+    let told = log_in(&page, "guest", "a long enough secret").await;
+    assert_eq!(told.status, 200);
+    let held = cookie(&told);
+    let elsewhere = [
+        ("Cookie", held.as_str()),
+        ("Origin", "https://evil.example"),
+    ];
+    let told = page.send("DELETE", "/session", &elsewhere, "").await;
+    assert_eq!(told.status, 403);
 
     let told: Vec<String> = events(&admin, "&altid=nurse")
         .await
@@ -108,6 +113,7 @@ async fn whatever_is_asked_is_written_down_with_whom_it_was_about() {
         "guest 110114 110122 8: ",
         "unknown 110114 110122 8: ",
         "guest 110114 110122 0: ",
+        "guest 110114  8: ",
         "operator 110113 110129 0: Practitioner",
     ] {
         assert!(

@@ -576,7 +576,8 @@ fn answers(all: &mut Vec<(String, Value)>) {
 
 fn audits(all: &mut Vec<(String, Value)>) {
     let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&t| t.to_owned()).collect() };
-    let (targets, patients) = (texts(&["Observation/o1", "Task"]), texts(&["p1", "p2"]));
+    let report = format!("DiagnosticReport/{}", ids::report(ACQUISITION));
+    let (targets, patients) = (texts(&[&report, "Task"]), texts(&["p1", "p2"]));
     let params = texts(&["patient", "date"]);
     for deed in Deed::all() {
         let barest = AuditFacts {
