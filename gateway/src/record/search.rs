@@ -35,9 +35,9 @@ struct Built<'q> {
 /// [`DbError`] when the store fails.
 pub fn search(connection: &Connection, query: &Query, scope: &Scope) -> Result<Page, DbError> {
     let act = "search";
-    let built = conditions(query, scope);
     let mut total: Option<u64> = None;
     if query.total || query.count_only {
+        let built = conditions(query, scope, strong(query).or_else(|| weak(query)));
         let sql = format!(
             "SELECT count(*) FROM resources r WHERE {}",
             built.conditions
@@ -53,7 +53,7 @@ pub fn search(connection: &Connection, query: &Query, scope: &Scope) -> Result<P
     if query.count_only {
         return Ok(page);
     }
-    let (sql, values) = paged(query, built);
+    let (sql, values) = paged(query, scope);
     let mut rows = connection.rows(act, &sql, &values)?;
     let room = usize::try_from(query.count).unwrap_or(usize::MAX);
     let more = rows.len() > room;
@@ -72,42 +72,86 @@ pub fn search(connection: &Connection, query: &Query, scope: &Scope) -> Result<P
 }
 
 /// The statement of one page: ordered by key and id, beginning after the page before.
-fn paged<'q>(query: &'q Query, mut built: Built<'q>) -> (String, Vec<Value<'q>>) {
+fn paged<'q>(query: &'q Query, scope: &'q Scope) -> (String, Vec<Value<'q>>) {
     let (order, beyond) = if query.sort.descending {
         ("DESC", "<")
     } else {
         ("ASC", ">")
     };
-    let param = built.bind(query.sort.param.value());
+    let strong = strong(query);
+    let by_time = query.sort.param == "_lastUpdated";
+    // Without a clause that finds little, the index by time gives them in order, as far as needed.
+    let lead = if by_time {
+        strong
+    } else {
+        strong.or_else(|| weak(query))
+    };
+    let mut built = conditions(query, scope, lead);
+    let key = match (by_time, lead) {
+        (true, None) => "r.updated_us".to_owned(),
+        // As a sum it tempts nobody to walk through that index.
+        (true, Some(_)) => "r.updated_us + 0".to_owned(),
+        (false, _) => format!(
+            "coalesce((SELECT min(d.from_us) FROM index_dates d
+                       WHERE d.kind = r.kind AND d.id = r.id AND d.param = {}), 0)",
+            built.bind(query.sort.param.value())
+        ),
+    };
     let mut after = String::new();
-    if let Some((key, id)) = &query.after {
-        let (key, id) = (built.bind(key.value()), built.bind(id.value()));
-        after = format!(" WHERE (p.sort_key, p.id) {beyond} ({key}, {id})");
+    if let Some((last, id)) = &query.after {
+        let (last, id) = (built.bind(last.value()), built.bind(id.value()));
+        after = format!(" AND ({key}, r.id) {beyond} ({last}, {id})");
     }
     let limit = built.bind(Value::Integer(i64::from(query.count) + 1));
     let sql = format!(
-        "SELECT p.version, p.updated_us, p.body, p.sort_key, p.id FROM (
-           SELECT r.version, r.updated_us, r.body, r.id,
-                  coalesce((SELECT min(d.from_us) FROM index_dates d
-                            WHERE d.kind = r.kind AND d.id = r.id AND d.param = {param}), 0)
-                  AS sort_key
-           FROM resources r WHERE {}) p
-         {after} ORDER BY p.sort_key {order}, p.id {order} LIMIT {limit}",
+        "SELECT r.version, r.updated_us, r.body, {key} AS sort_key, r.id FROM resources r
+         WHERE {}{after} ORDER BY sort_key {order}, r.id {order} LIMIT {limit}",
         built.conditions
     );
     (sql, built.values)
 }
 
-fn conditions<'q>(query: &'q Query, scope: &'q Scope) -> Built<'q> {
+/// The clause that finds least, if one is sure to find little: what is led by it is looked up,
+/// and nothing else is walked through.
+fn strong(query: &Query) -> Option<usize> {
+    let rank = |clause: &Clause| match clause {
+        Clause::Id(_) => Some(0),
+        Clause::Token("identifier", _) => Some(1),
+        Clause::Reference(..) => Some(2),
+        _ => None,
+    };
+    best(query, rank)
+}
+
+/// The clause that finds least among those that may find much.
+fn weak(query: &Query) -> Option<usize> {
+    let rank = |clause: &Clause| match clause {
+        Clause::Token(..) => Some(0),
+        Clause::Date(..) => Some(1),
+        _ => None,
+    };
+    best(query, rank)
+}
+
+fn best(query: &Query, rank: impl Fn(&Clause) -> Option<u8>) -> Option<usize> {
+    let ranked = query.clauses.iter().enumerate();
+    let ranked = ranked.filter_map(|(place, clause)| Some((rank(clause)?, place)));
+    ranked.min().map(|(_, place)| place)
+}
+
+/// The conditions of a search. The clause at `lead` gives the ids that are looked at; the others
+/// are looked up for each of those.
+fn conditions<'q>(query: &'q Query, scope: &'q Scope, lead: Option<usize>) -> Built<'q> {
     let mut built = Built {
         conditions: String::new(),
         values: Vec::new(),
     };
     let kind = built.bind(query.kind.value());
     built.conditions.push_str(&format!("r.kind = {kind}"));
-    for clause in &query.clauses {
+    for (place, clause) in query.clauses.iter().enumerate() {
         built.conditions.push_str(" AND ");
-        built.clause(clause);
+        let leads = (lead == Some(place)).then_some(kind.as_str());
+        built.clause(clause, leads);
     }
     if *scope != Scope::Everything {
         let within = scope.condition(("r.kind", "r.id"), &mut |value| built.bind(value));
@@ -123,7 +167,8 @@ impl<'q> Built<'q> {
         format!("?{}", self.values.len())
     }
 
-    fn clause(&mut self, clause: &'q Clause) {
+    /// `leads` names the type when this clause gives the ids.
+    fn clause(&mut self, clause: &'q Clause, leads: Option<&str>) {
         match clause {
             Clause::Id(ids) => {
                 let forms = self.each(ids, |built, id| {
@@ -133,21 +178,21 @@ impl<'q> Built<'q> {
             }
             Clause::Token(param, tokens) => {
                 let forms = self.each(tokens, Built::token);
-                self.among("index_tokens", param, &forms);
+                self.among(("index_tokens", param), &forms, leads);
             }
             Clause::Reference(param, targets) => {
                 let forms = self.each(targets, |built, target| {
                     format!("i.target = {}", built.bind(target.value()))
                 });
-                self.among("index_references", param, &forms);
+                self.among(("index_references", param), &forms, leads);
             }
             Clause::Date(param, comparison, covers) => {
                 let form = self.date(*comparison, *covers);
-                self.among("index_dates", param, &form);
+                self.among(("index_dates", param), &form, leads);
             }
             Clause::Not(within) => {
                 self.conditions.push_str("NOT ");
-                self.clause(within);
+                self.clause(within, None);
             }
             Clause::Missing(param, kind, missing) => {
                 if *missing {
@@ -158,7 +203,7 @@ impl<'q> Built<'q> {
                     ParamKind::Reference => "index_references",
                     ParamKind::Date => "index_dates",
                 };
-                self.among(table, param, "1 = 1");
+                self.among((table, param), "1 = 1", None);
             }
         }
     }
@@ -171,11 +216,20 @@ impl<'q> Built<'q> {
 
     /// The resource stands in an index with `form`. `table` and `param` are names of our own,
     /// never the reader's text.
-    fn among(&mut self, table: &str, param: &str, form: &str) {
-        self.conditions.push_str(&format!(
-            "r.id IN (SELECT i.id FROM {table} i \
-             WHERE i.kind = r.kind AND i.param = '{param}' AND ({form}))"
-        ));
+    ///
+    /// A parameter that is joined to nothing (`|| ''`) has the index by id used, which holds a
+    /// handful of entries, and never the one by parameter, which may hold all resources of a code.
+    fn among(&mut self, (table, param): (&str, &str), form: &str, leads: Option<&str>) {
+        self.conditions.push_str(&match leads {
+            Some(kind) => format!(
+                "r.id IN (SELECT i.id FROM {table} i \
+                 WHERE i.kind = {kind} AND i.param = '{param}' AND ({form}))"
+            ),
+            None => format!(
+                "EXISTS (SELECT 1 FROM {table} i WHERE i.kind = r.kind AND i.id = r.id \
+                 AND i.param || '' = '{param}' AND ({form}))"
+            ),
+        });
     }
 
     fn token(&mut self, (system, code): &'q (Option<String>, String)) -> String {
@@ -256,6 +310,65 @@ mod tests {
             .map(|v| v.resource["id"].as_str().unwrap().to_owned())
             .collect();
         (ids, page.next, page.total.unwrap())
+    }
+
+    #[test]
+    fn a_search_looks_up_what_one_clause_finds_and_walks_through_nothing_else() {
+        on_record(|c| {
+            if c.is_shared() {
+                return;
+            }
+            for (params, first) in [
+                (
+                    vec![
+                        ("subject", "Patient/p1"),
+                        ("code", "8867-4"),
+                        ("date", "ge2026"),
+                    ],
+                    "target=?",
+                ),
+                (
+                    vec![("status", "final"), ("patient", "p1"), ("_sort", "-date")],
+                    "target=?",
+                ),
+                (
+                    vec![("identifier", "a|b"), ("subject", "Patient/p1")],
+                    "code=? AND system=?",
+                ),
+                (vec![("code", "8867-4")], "updated_us"),
+                (
+                    vec![("code", "8867-4"), ("_sort", "date")],
+                    "param=? AND code=?",
+                ),
+            ] {
+                let pairs: Vec<(String, String)> = params
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect();
+                let query = parse("Observation", &pairs, 50, 500).unwrap();
+                let (sql, values) = super::paged(&query, &Scope::Everything);
+                let sql = format!("EXPLAIN QUERY PLAN {sql}");
+                let plan: Vec<String> = c
+                    .rows("explain", &sql, &values)
+                    .unwrap()
+                    .into_iter()
+                    .map(|mut row| row.take(3).unwrap())
+                    .collect();
+                let lists: Vec<&String> = plan
+                    .iter()
+                    .filter(|step| step.contains("SEARCH i ") && !step.contains("id=?"))
+                    .collect();
+                let leads = match first {
+                    "updated_us" => lists.is_empty() && plan[0].contains("resources_by_time"),
+                    _ => lists.len() == 1 && lists[0].contains(first),
+                };
+                assert!(leads, "{params:?}: {plan:#?}");
+                assert!(
+                    !plan.iter().any(|step| step.starts_with("SCAN")),
+                    "{plan:#?}"
+                );
+            }
+        });
     }
 
     #[test]
