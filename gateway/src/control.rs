@@ -238,6 +238,22 @@ impl Control {
                 let (patient, reason) = (subject(&patient)?, Reason { by, why });
                 corrected(self.identities.assign(acquisition, patient, reason).await)
             }
+            Request::RecordsOrphans => {
+                let found = self.read(filing::orphans).await?;
+                Ok(json!({"schema": "records/1", "acquisitions": found}))
+            }
+            Request::RecordsRequest {
+                acquisition,
+                request,
+                by,
+                why,
+            } => {
+                let acquisition = acquisition
+                    .parse()
+                    .map_err(|error| Refused::of(&error, "id.uuid"))?;
+                let reason = Reason { by, why };
+                corrected(self.identities.request(acquisition, request, reason).await)
+            }
             Request::RecordsMerge {
                 patient,
                 into,

@@ -9,6 +9,8 @@
 //!
 //! Deliberately absent: undoing a merge. An exam that belongs elsewhere is assigned there.
 
+mod request;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -77,6 +79,26 @@ pub enum IdentityError {
         /// Who continues the record.
         survivor: String,
     },
+    /// No request of that id is filed.
+    #[error("there is no ServiceRequest/{id}; write the request first")]
+    NoRequest {
+        /// The logical id.
+        id: String,
+    },
+    /// Nobody asks for anything with it, or not any more.
+    #[error("ServiceRequest/{id} is {status}; an exam is made for one that is active or completed")]
+    RequestStatus {
+        /// The logical id.
+        id: String,
+        /// Its status.
+        status: String,
+    },
+    /// It was made for somebody else.
+    #[error("ServiceRequest/{id} is not about the patient of the exam; assign the exam first")]
+    RequestOfAnother {
+        /// The logical id.
+        id: String,
+    },
     /// A fictitious patient and a real one.
     #[error("one of the two is a test identity and the other is not: they are never one patient")]
     Mixed,
@@ -93,6 +115,9 @@ impl IdentityError {
             Self::NoAcquisition { .. } => "identity.no-acquisition",
             Self::Same { .. } => "identity.same",
             Self::Merged { .. } => "identity.merged",
+            Self::NoRequest { .. } => "identity.no-request",
+            Self::RequestStatus { .. } => "identity.request-status",
+            Self::RequestOfAnother { .. } => "identity.request-of-another",
             Self::Mixed => "identity.mixed",
             Self::Store(error) => error.code(),
         }
@@ -236,13 +261,20 @@ fn assign(
         "UPDATE acquisitions SET subject = ?2 WHERE id = ?1",
         values![acquisition, patient],
     )?;
+    // What was asked for the other patient was not asked for this one.
+    tx.execute(
+        act,
+        "DELETE FROM exam_requests WHERE acquisition = ?1",
+        values![acquisition],
+    )?;
     filing::refresh_acquisition(tx, acquisition, lore, now)?;
     let report = format!("DiagnosticReport/{}", ids::report(acquisition));
     let mut targets = vec![report.clone()];
     if let Some(before) = &before {
         targets.extend(alerts_of(tx, &report, before, patient, now)?);
     }
-    let provenance = explain(tx, (before.as_deref(), patient), &targets, reason, now)?;
+    let of = ("Patient", before.as_deref(), patient);
+    let provenance = explain(tx, of, &targets, reason, now)?;
     Ok(Ok(Corrected {
         acquisitions: 1,
         versions: record::newest(tx)?.saturating_sub(begun),
@@ -348,7 +380,8 @@ fn merge(
             record::repoint(tx, (kind, id), &from, &to, now)?;
         }
     }
-    let provenance = explain(tx, (Some(merged), survivor), &targets, reason, now)?;
+    let of = ("Patient", Some(merged), survivor);
+    let provenance = explain(tx, of, &targets, reason, now)?;
     Ok(Ok(Corrected {
         acquisitions: u64::try_from(acquisitions.len()).unwrap_or(u64::MAX),
         versions: record::newest(tx)?.saturating_sub(begun),
@@ -367,7 +400,7 @@ fn is_test(patient: &Value) -> bool {
 /// Files what was corrected, when, by whom and why.
 fn explain(
     tx: &Connection,
-    (before, after): (Option<&str>, &str),
+    (kind, before, after): (&str, Option<&str>, &str),
     targets: &[String],
     reason: &Reason,
     now: UtcMicros,
@@ -375,6 +408,7 @@ fn explain(
     let id = uuid::Uuid::new_v4().to_string();
     let resource = correction(&CorrectionFacts {
         id: &id,
+        kind,
         before,
         after,
         targets: targets.get(..TARGETS_MAX).unwrap_or(targets),

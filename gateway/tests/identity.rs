@@ -260,3 +260,71 @@ async fn an_exam_of_the_wrong_patient_moves_with_all_that_was_made_of_it() {
     assert_eq!(again["ok"]["provenance"], Value::Null);
     bench.gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exam_without_a_request_is_an_orphan_until_a_person_names_it() {
+    let bench = Bench::start().await;
+    let fhir = bench.fhir();
+    write_patients(&fhir, &["p1", "p2"]).await;
+    for (id, patient, status) in [
+        ("mine", "p1", "active"),
+        ("gone", "p1", "revoked"),
+        ("other", "p2", "active"),
+    ] {
+        let order = json!({"resourceType": "ServiceRequest", "id": id, "status": status, "intent": "order", "subject": {"reference": format!("Patient/{patient}")}});
+        let told = fhir
+            .write("PUT", &format!("/fhir/ServiceRequest/{id}"), &[], &order)
+            .await;
+        assert_eq!(told.status, 201, "{}", told.body);
+    }
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let mut maker = Visit::new();
+    let (routine, _) = visit(&mut maker, "p1", 0, 12);
+    send_all(&mut client, &mut of, Lane::Routine, &routine).await;
+    let orphans = || async {
+        let asked = json!({"verb": "records-orphans"});
+        let told = bench.asked(asked).await;
+        told["ok"]["acquisitions"].as_array().unwrap().clone()
+    };
+    let orphan = until("the exam", || async { orphans().await.pop() }).await;
+    let acquisition = orphan["acquisition"].as_str().unwrap().to_owned();
+    let name = |request: &str| {
+        bench.asked(json!({"verb": "records-request", "acquisition": acquisition, "request": request, "by": "desk", "why": "asked by phone"}))
+    };
+    for (request, code) in [
+        ("none", "identity.no-request"),
+        ("gone", "identity.request-status"),
+        ("other", "identity.request-of-another"),
+    ] {
+        let told = name(request).await;
+        assert_eq!(told["error"]["code"], code, "{told}");
+    }
+    assert_eq!(orphans().await.len(), 1);
+
+    let told = name("mine").await;
+    let provenance = told["ok"]["provenance"].as_str().unwrap();
+    let (_, why) = fhir.get(&format!("/fhir/Provenance/{provenance}")).await;
+    assert_eq!(why["entity"][0]["what"]["reference"], "ServiceRequest/mine");
+    assert_eq!(orphans().await, Vec::<Value>::new());
+    assert!(name("mine").await["ok"]["provenance"].is_null());
+    // The exam goes on, ends, and keeps its request.
+    let mut rest = visit(&mut maker, "p1", 12, 20).0;
+    rest.push(maker.ended(20 * RATE));
+    send_all(&mut client, &mut of, Lane::Routine, &rest).await;
+    let path = "/fhir/DiagnosticReport?based-on=ServiceRequest/mine";
+    until("the report of the whole exam", || async {
+        let found = fhir.all(path).await;
+        (found.len() == 1 && found[0]["status"] == "preliminary").then_some(())
+    })
+    .await;
+
+    // It was of somebody else: what was asked for the first patient is not its request.
+    let assigned = bench
+        .asked(json!({"verb": "records-assign", "acquisition": acquisition, "patient": "p2", "by": "desk", "why": "wrong patient"}))
+        .await;
+    assert_eq!(assigned["ok"]["acquisitions"], 1, "{assigned}");
+    assert_eq!(orphans().await.len(), 1);
+    assert!(fhir.all(path).await.is_empty());
+    bench.gateway.stop().await;
+}

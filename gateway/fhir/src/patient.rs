@@ -300,14 +300,16 @@ pub fn merge_links(patient: &Value) -> Vec<&Value> {
     links.into_iter().flatten().filter(of_a_merge).collect()
 }
 
-/// What is known of a corrected identity.
+/// What is known of a correction: whose something is, or what it was made for.
 #[derive(Clone, Copy, Debug)]
 pub struct CorrectionFacts<'a> {
     /// Logical id of the Provenance.
     pub id: &'a str,
-    /// Whose it was taken to be, if anybody's.
+    /// Type of `before` and `after`: Patient or ServiceRequest.
+    pub kind: &'a str,
+    /// Logical id of what it was taken to belong to, if to anything.
     pub before: Option<&'a str>,
-    /// Whose it is.
+    /// Logical id of what it belongs to.
     pub after: &'a str,
     /// What was corrected, as references.
     pub targets: &'a [String],
@@ -319,7 +321,7 @@ pub struct CorrectionFacts<'a> {
     pub recorded: UtcMicros,
 }
 
-/// That an identity was corrected: what, from whom to whom, when, by whom and why.
+/// That something was corrected: what, from whom to whom, when, by whom and why.
 pub fn correction(facts: &CorrectionFacts<'_>) -> Value {
     let mut provenance = resource("Provenance", facts.id);
     for target in facts.targets {
@@ -342,9 +344,9 @@ pub fn correction(facts: &CorrectionFacts<'_>) -> Value {
     let agent = json!({"type": kind, "who": {"display": facts.by}});
     push(&mut provenance, "agent", agent);
     let roles = [("revision", facts.before), ("source", Some(facts.after))];
-    for (role, patient) in roles {
-        if let Some(patient) = patient {
-            let what = reference("Patient", patient);
+    for (role, id) in roles {
+        if let Some(id) = id {
+            let what = reference(facts.kind, id);
             push(
                 &mut provenance,
                 "entity",

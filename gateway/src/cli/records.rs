@@ -1,4 +1,4 @@
-//! `cardio-gateway records find|quarantine|assign|merge|export|bulk`.
+//! `cardio-gateway records find|orphans|quarantine|assign|request|merge|export|bulk`.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,12 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Exams that were made for no request, newest first.
+    Orphans {
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Frames that could not be opened or read, newest first, and why; a newer program tries them
     /// again when it starts.
     Quarantine {
@@ -37,6 +43,17 @@ pub(super) enum Verb {
         /// Logical id of the patient it belongs to.
         #[arg(long, value_name = "ID")]
         patient: String,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Says which request an exam was made for; its report names it from then on.
+    Request {
+        /// Id of the acquisition, as `records orphans` shows it.
+        #[arg(value_name = "ACQUISITION")]
+        acquisition: String,
+        /// Logical id of the ServiceRequest.
+        #[arg(long, value_name = "ID")]
+        request: String,
         #[command(flatten)]
         reason: Reason,
     },
@@ -99,6 +116,31 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
                 out::result(&table(&found));
             }
             Ok(exit::WELL)
+        }
+        Verb::Orphans { json } => {
+            let found = ask(&config, &Request::RecordsOrphans)?;
+            if json {
+                out::document(&found);
+            } else {
+                out::result(&table(&found));
+            }
+            Ok(match out::list(&found, "acquisitions").next() {
+                None => exit::WELL,
+                Some(_) => exit::DEGRADED,
+            })
+        }
+        Verb::Request {
+            acquisition,
+            request,
+            reason: Reason { by, why, json },
+        } => {
+            let request = Request::RecordsRequest {
+                acquisition,
+                request,
+                by,
+                why,
+            };
+            Ok(corrected(&ask(&config, &request)?, json))
         }
         Verb::Bulk { key, out } => {
             let place =

@@ -184,6 +184,19 @@ pub enum Request {
         /// Why.
         why: String,
     },
+    /// Acquisitions that were made for no request.
+    RecordsOrphans,
+    /// The request that an exam was made for.
+    RecordsRequest {
+        /// Its id.
+        acquisition: String,
+        /// Logical id of the ServiceRequest.
+        request: String,
+        /// Who answers for it.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// Two records that are of one patient.
     RecordsMerge {
         /// Logical id whose record is continued elsewhere.

@@ -68,6 +68,12 @@ fn noted_as(request: &Request) -> Option<Noted> {
             let patient = patient.as_deref().unwrap_or_default();
             noted(OperatorRead, None, &[patient], &["DiagnosticReport"])
         }
+        Request::RecordsOrphans => noted(OperatorRead, None, &[], &["DiagnosticReport"]),
+        Request::RecordsRequest { request, by, .. } => {
+            let request = format!("ServiceRequest/{request}");
+            let about = ["DiagnosticReport", request.as_str()];
+            noted(OperatorChange, Some(by), &[], &about)
+        }
         Request::RecordsAssign { patient, by, .. } => {
             noted(OperatorChange, Some(by), &[patient], &["DiagnosticReport"])
         }

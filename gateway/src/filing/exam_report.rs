@@ -132,6 +132,12 @@ fn put_report(
         Some(_) => (ReportStatus::Preliminary, newest),
         None => (ReportStatus::Partial, exam.received),
     };
+    let request: Option<String> = connection.cell(
+        "find the request of an exam",
+        "SELECT request FROM exam_requests WHERE acquisition = ?1",
+        values![exam.id()],
+    )?;
+    let request = request.map(|id| format!("ServiceRequest/{id}"));
     let report = diagnostic_report(&ReportFacts {
         id: ids::report(exam.id()),
         acquisition: exam.id(),
@@ -141,7 +147,7 @@ fn put_report(
         effective,
         issued,
         organisation: None,
-        request: None,
+        request: request.as_deref(),
         results: &results,
         gaps: &gaps,
         rate: exam.acquisition().rate,

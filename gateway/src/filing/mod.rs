@@ -58,7 +58,7 @@ pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record, load as load_exam, said_at_start};
 pub(crate) use open::{Opened, OpenedRecord};
 pub(crate) use resources::decoded_window;
-pub use rows::{Found, Quarantined, RecordCounts, counts, find, quarantined};
+pub use rows::{Found, Quarantined, RecordCounts, counts, find, orphans, quarantined};
 pub(crate) use rows::{acquisitions_of, boxes_of, cursor};
 use transaction::{How, boxes_in, file, refresh_outdated, unfiled};
 pub(crate) use transaction::{file_quietly, refresh_acquisition, refresh_subject};

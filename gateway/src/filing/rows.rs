@@ -56,6 +56,8 @@ pub struct Found {
     pub records: u64,
     /// The logical id of its report.
     pub report: String,
+    /// The logical id of the ServiceRequest that it was made for; `None` for an orphan.
+    pub request: Option<String>,
 }
 
 /// A frame that could not be filed.
@@ -336,11 +338,33 @@ pub fn find(connection: &Connection, subject: Option<&str>) -> Result<Vec<Found>
     let rows = connection.rows(
         "find acquisitions",
         "SELECT a.id, a.subject, a.box, a.source, a.started_us, a.ended_us, a.ended_why,
-                (SELECT count(*) FROM records r WHERE r.acquisition = a.id)
-         FROM acquisitions a WHERE CAST(?1 AS TEXT) IS NULL OR a.subject = ?1
+                (SELECT count(*) FROM records r WHERE r.acquisition = a.id), q.request
+         FROM acquisitions a LEFT JOIN exam_requests q ON q.acquisition = a.id
+         WHERE CAST(?1 AS TEXT) IS NULL OR a.subject = ?1
          ORDER BY a.started_us DESC, a.id LIMIT 1000",
         values![subject],
     )?;
+    found(rows)
+}
+
+/// Acquisitions that were made for no request, newest first; at most a thousand.
+///
+/// # Errors
+/// [`DbError`] when the record cannot be read.
+pub fn orphans(connection: &Connection) -> Result<Vec<Found>, DbError> {
+    let rows = connection.rows(
+        "find acquisitions without a request",
+        "SELECT a.id, a.subject, a.box, a.source, a.started_us, a.ended_us, a.ended_why,
+                (SELECT count(*) FROM records r WHERE r.acquisition = a.id), q.request
+         FROM acquisitions a LEFT JOIN exam_requests q ON q.acquisition = a.id
+         WHERE q.request IS NULL
+         ORDER BY a.started_us DESC, a.id LIMIT 1000",
+        values![],
+    )?;
+    found(rows)
+}
+
+fn found(rows: Vec<Row>) -> Result<Vec<Found>, DbError> {
     rows.into_iter()
         .map(|mut row| {
             let acquisition: AcquisitionId = row.take(0)?;
@@ -356,6 +380,7 @@ pub fn find(connection: &Connection, subject: Option<&str>) -> Result<Vec<Found>
                 ended_why: row.take(6)?,
                 records: row.take(7)?,
                 report: cardio_fhir::ids::report(acquisition),
+                request: row.take(8)?,
             })
         })
         .collect()

@@ -89,10 +89,15 @@ fn text(parameters: &Value, name: &str) -> Result<String, Refusal> {
 fn refusal(error: &IdentityError) -> Refusal {
     let why = error.to_string();
     match error {
-        IdentityError::NoPatient { .. } | IdentityError::NoAcquisition { .. } => {
+        IdentityError::NoPatient { .. }
+        | IdentityError::NoAcquisition { .. }
+        | IdentityError::NoRequest { .. } => {
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "not-found", why)
         }
-        IdentityError::Same { .. } | IdentityError::Mixed => {
+        IdentityError::Same { .. }
+        | IdentityError::Mixed
+        | IdentityError::RequestStatus { .. }
+        | IdentityError::RequestOfAnother { .. } => {
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "business-rule", why)
         }
         IdentityError::Merged { .. } => Refusal::new(StatusCode::CONFLICT, "conflict", why),

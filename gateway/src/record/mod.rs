@@ -44,6 +44,7 @@ pub const STEPS: &[&str] = &[
     include_str!("merges.sql"),
     include_str!("pushed.sql"),
     include_str!("scope.sql"),
+    include_str!("requests.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.
