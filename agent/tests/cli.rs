@@ -159,6 +159,12 @@ fn a_record_is_inspected_and_analysed_in_its_own_indexes() {
     assert_eq!(analysed["windows"].as_array().unwrap().len(), 2);
     assert!(analysed["coverage"]["analysable_s"].is_number());
     assert!(analysed["rhythm"].is_array());
+    let intervals = &analysed["intervals"];
+    assert_eq!(
+        intervals["millis"].as_array().unwrap().len(),
+        beats.len() - 1
+    );
+    assert!(intervals["variability"]["sdnn_ms"].as_f64().unwrap() < 20.0);
     let text = out(&agent(&["analyse", file.to_str().unwrap()]));
     assert!(text.contains("BEATS"), "{text}");
 }

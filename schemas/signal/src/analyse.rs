@@ -19,7 +19,7 @@ use cardio_core::units::PhysicalUnit;
 use self::coverage::coverage;
 pub use self::measured::Measured;
 use self::measured::measured;
-use self::rhythm::{mean_rate, rhythm, train};
+use self::rhythm::{intervals, mean_rate, rhythm, train};
 use self::sounds::sounds;
 pub use self::sounds::{AnalysedSounds, SoundsFound};
 use self::windows::windows;
@@ -30,7 +30,10 @@ use crate::limbs::{self, LimbSwap};
 use crate::num;
 use crate::pcg;
 use crate::qrs;
-use crate::rhythm::{EVENT_ALGORITHM, HeartRate, RATE_ALGORITHM, RhythmEvent, Undetermined};
+use crate::rhythm::{
+    EVENT_ALGORITHM, HeartRate, Interval, RATE_ALGORITHM, RhythmEvent, SERIES_ALGORITHM,
+    Undetermined,
+};
 use crate::sqi::{self, LeadSpec};
 
 /// Samples of a lead are handed on in blocks of this length.
@@ -101,13 +104,15 @@ pub struct AnalysedLead {
     pub acceptable: bool,
 }
 
-/// The beats of one lead.
+/// The beats of the heart, as the first lead and others with it show them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeatTrain {
-    /// The lead, as a place among the recording's waveforms.
+    /// The lead that places and classes rest on, as a place among the recording's waveforms.
     pub waveform: usize,
     /// Its label.
     pub label: String,
+    /// All leads that were listened to, as places among the recording's waveforms.
+    pub heard: Vec<usize>,
     /// The beats, in order of time, on the lead's own time line.
     pub beats: Vec<Beat>,
     /// Who found them.
@@ -181,8 +186,10 @@ pub struct Analysis {
     pub windows: Vec<SignalQuality>,
     /// Limb electrodes that look swapped.
     pub limb_swap: Option<LimbSwap>,
-    /// Beats of the first lead.
+    /// Beats of the first lead, found with the help of others.
     pub beats: Option<BeatTrain>,
+    /// The intervals between those beats; none lies across a gap.
+    pub intervals: Vec<Interval>,
     /// Mean heart rate over all beats.
     pub heart_rate: Result<HeartRate, Undetermined>,
     /// Spans of rhythm of those beats, where the signal was good enough.
@@ -216,6 +223,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
     let leads = lead_summaries(&chosen, &windows);
     let heart_rate = mean_rate(train.as_ref(), rate);
     let (events, doubtful_events) = rhythm(train.as_ref(), first, &windows, rate);
+    let intervals = intervals(train.as_ref(), first, &windows, rate);
     let measured = measured(&chosen, &windows, train.as_ref(), &events, rate);
     let coverage = coverage(&chosen, &windows, rate);
     let sounds = sounds(recording, train.as_ref().map(|train| (train, rate)));
@@ -227,6 +235,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
         windows,
         limb_swap,
         beats: train,
+        intervals,
         heart_rate,
         events,
         doubtful_events,
@@ -237,9 +246,11 @@ pub fn analyse(recording: &Recording) -> Analysis {
         acceptable: unacceptable < 0.5,
         algorithms: vec![
             qrs::ALGORITHM,
+            qrs::FUSED_ALGORITHM,
             beat::ALGORITHM,
             sqi::ALGORITHM,
             RATE_ALGORITHM,
+            SERIES_ALGORITHM,
             EVENT_ALGORITHM,
             delineation::ALGORITHM,
             limbs::ALGORITHM,
@@ -269,6 +280,7 @@ fn sound_only(sounds: Vec<AnalysedSounds>, mut unanalysed: Vec<Unanalysed>) -> A
         windows: Vec::new(),
         limb_swap: None,
         beats: None,
+        intervals: Vec::new(),
         heart_rate: Err(Undetermined::TooFewBeats { have: 0 }),
         events: Vec::new(),
         doubtful_events: Vec::new(),

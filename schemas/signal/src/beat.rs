@@ -1,4 +1,4 @@
-//! Beats of one lead with their classes, sample by sample.
+//! Beats of one lead, or of several together, with their classes, sample by sample.
 //!
 //! A class rests on when the beat comes and on what it looks like beside the patient's
 //! usual beat: two sums of small trees, learnt by `examples/train`, say whether it is
@@ -15,7 +15,7 @@ use cardio_core::rate::SamplingRate;
 
 use crate::forest::Forest;
 use crate::num;
-use crate::qrs::{Form, Forms, Peak, QrsDetector, Shape};
+use crate::qrs::{Form, Forms, FusedDetector, FusedPeak, Peak, QrsDetector, Shape};
 use crate::rhythm::relative_difference;
 
 /// Who says of which class a beat is.
@@ -58,16 +58,67 @@ impl BeatForests {
     }
 }
 
-/// Finds and classifies the beats of one lead.
+/// Where beats come from.
+#[derive(Clone, Debug)]
+enum Source {
+    One(Box<QrsDetector>),
+    Several(Box<FusedDetector>),
+}
+
+impl Source {
+    const fn end(&self) -> SampleIndex {
+        match self {
+            Self::One(detector) => detector.end(),
+            Self::Several(detector) => detector.end(),
+        }
+    }
+
+    fn push(&mut self, rows: &[&[i32]]) -> Vec<FusedPeak> {
+        match self {
+            Self::One(detector) => {
+                let row = rows.first().copied().unwrap_or_default();
+                seen(detector.push_peaks(row))
+            }
+            Self::Several(detector) => detector.push_peaks(rows),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<FusedPeak> {
+        match self {
+            Self::One(detector) => seen(detector.finish_peaks()),
+            Self::Several(detector) => detector.finish_peaks(),
+        }
+    }
+
+    fn gap(&mut self, len: SampleCount) {
+        match self {
+            Self::One(detector) => drop(detector.gap(len)),
+            Self::Several(detector) => drop(detector.gap(len)),
+        }
+    }
+}
+
+/// What the lead shows is there for every beat that it finds itself.
+fn seen(peaks: Vec<Peak>) -> Vec<FusedPeak> {
+    let own = peaks.into_iter().map(|peak| FusedPeak {
+        at: peak.at,
+        peak: Some(Box::new(peak)),
+    });
+    own.collect()
+}
+
+/// Finds the beats of one lead, or of several together, and classifies them by the first.
 ///
-/// A beat is told when the next one is known, or two seconds after it.
+/// A beat is told when the next one is known, or two seconds after it. One that the first
+/// lead does not show is unclassified.
 #[derive(Clone, Debug)]
 pub struct BeatDetector {
-    detector: QrsDetector,
+    detector: Source,
     hz: f64,
     forests: BeatForests,
-    pending: Option<Peak>,
-    before: Option<Peak>,
+    pending: Option<FusedPeak>,
+    before: Option<SampleIndex>,
+    before_shape: Option<Shape>,
     before_rr_s: f64,
     intervals: VecDeque<f64>,
     forms: Forms,
@@ -88,12 +139,28 @@ impl BeatDetector {
 
     /// A detector that finds and judges beats by other trees, to measure them.
     pub fn with(detector: QrsDetector, rate: SamplingRate, forests: BeatForests) -> Self {
+        Self::of(Source::One(Box::new(detector)), rate, forests)
+    }
+
+    /// A detector that listens to several leads of one rate, with the reviewed trees; see
+    /// [`FusedDetector::new`].
+    pub fn fused(rate: SamplingRate, gains_adu_per_mv: &[f64]) -> Self {
+        let detector = FusedDetector::new(rate, gains_adu_per_mv);
+        Self::of(
+            Source::Several(Box::new(detector)),
+            rate,
+            BeatForests::reviewed(),
+        )
+    }
+
+    fn of(detector: Source, rate: SamplingRate, forests: BeatForests) -> Self {
         Self {
             detector,
             hz: rate.as_hz(),
             forests,
             pending: None,
             before: None,
+            before_shape: None,
             before_rr_s: 0.0,
             intervals: VecDeque::new(),
             forms: Forms::default(),
@@ -124,7 +191,12 @@ impl BeatDetector {
 
     /// Takes the next samples and gives the beats that are sure by now.
     pub fn push(&mut self, samples: &[i32]) -> Vec<Beat> {
-        let peaks = self.detector.push_peaks(samples);
+        self.push_rows(&[samples])
+    }
+
+    /// As [`BeatDetector::push`], a row for each lead; see [`FusedDetector::push`].
+    pub fn push_rows(&mut self, rows: &[&[i32]]) -> Vec<Beat> {
+        let peaks = self.detector.push(rows);
         let mut told = Vec::new();
         self.take(peaks, &mut told);
         let waited = self.pending.as_ref().map_or(0.0, |pending| {
@@ -142,20 +214,21 @@ impl BeatDetector {
         let told = self.finish();
         self.detector.gap(len);
         self.before = None;
+        self.before_shape = None;
         self.before_rr_s = 0.0;
         told
     }
 
     /// The signal has ended: gives what is left.
     pub fn finish(&mut self) -> Vec<Beat> {
-        let peaks = self.detector.finish_peaks();
+        let peaks = self.detector.finish();
         let mut told = Vec::new();
         self.take(peaks, &mut told);
         told.extend(self.tell(self.usual_s()));
         told
     }
 
-    fn take(&mut self, peaks: Vec<Peak>, told: &mut Vec<Beat>) {
+    fn take(&mut self, peaks: Vec<FusedPeak>, told: &mut Vec<Beat>) {
         for peak in peaks {
             if let Some(pending) = &self.pending {
                 let next_s = self.apart_s(pending.at, peak.at).min(LONGEST_S);
@@ -198,44 +271,46 @@ impl BeatDetector {
 
     /// Classifies the pending beat when the next one is `next_s` away.
     fn tell(&mut self, next_s: f64) -> Option<Beat> {
-        let peak = self.pending.take()?;
+        let FusedPeak { at, peak } = self.pending.take()?;
         let usual_s = self.usual_s();
-        let rr_s = self
-            .before
-            .as_ref()
-            .map_or(usual_s, |before| self.apart_s(before.at, peak.at))
+        let before = self.before.replace(at);
+        let rr_s = before
+            .map_or(usual_s, |before| self.apart_s(before, at))
             .min(LONGEST_S);
-        let form = self
-            .forms
-            .learn(&peak.shape, &peak.wide, rr_s / usual_s.max(0.1));
-        self.follow(&peak, &form);
-        let features = self.features(&peak, &form, [rr_s, next_s, usual_s.max(0.1)]);
-        let alone = self.forests.ventricular.score(&features);
-        let ventricular = self.forms.weigh(&form, alone);
-        let supraventricular = self.forests.supraventricular.score(&features);
-        let class = if ventricular > 0.0 {
-            BeatClass::Ventricular
-        } else if supraventricular > 0.0 {
-            BeatClass::Supraventricular
-        } else {
-            BeatClass::Normal
-        };
-        if let Some(list) = &mut self.explained {
-            list.push((peak.at, features));
-        }
-        if self.before.is_some() {
+        let times = [rr_s, next_s, usual_s.max(0.1)];
+        let class = peak.map_or(BeatClass::Unknown, |peak| self.classify(&peak, times));
+        if before.is_some() {
             if self.intervals.len() == REMEMBERED {
                 self.intervals.pop_front();
             }
             self.intervals.push_back(rr_s);
         }
-        let at = peak.at;
-        self.before = Some(peak);
         self.before_rr_s = rr_s;
         Some(Beat {
             at,
             class: Some(class),
         })
+    }
+
+    /// The class of a beat by its times (before, after, usual) and its form.
+    fn classify(&mut self, peak: &Peak, times: [f64; 3]) -> BeatClass {
+        let [rr_s, _, usual_s] = times;
+        let form = self.forms.learn(&peak.shape, &peak.wide, rr_s / usual_s);
+        self.follow(peak, &form);
+        let features = self.features(peak, &form, times);
+        let alone = self.forests.ventricular.score(&features);
+        let ventricular = self.forms.weigh(&form, alone);
+        if let Some(list) = &mut self.explained {
+            list.push((peak.at, features));
+        }
+        self.before_shape = Some(peak.shape);
+        if ventricular > 0.0 {
+            BeatClass::Ventricular
+        } else if self.forests.supraventricular.score(&features) > 0.0 {
+            BeatClass::Supraventricular
+        } else {
+            BeatClass::Normal
+        }
     }
 
     /// Remembers how like the reference a beat is.
@@ -262,9 +337,9 @@ impl BeatDetector {
     fn features(&self, peak: &Peak, form: &Form, times: [f64; 3]) -> [f64; FEATURES] {
         let [rr_s, next_s, usual_s] = times;
         let with_before = self
-            .before
+            .before_shape
             .as_ref()
-            .map_or(0.0, |before| peak.shape.likeness(&before.shape));
+            .map_or(0.0, |before| peak.shape.likeness(before));
         let (shape, reference) = (&peak.shape, &form.reference);
         let [whole, p_wave, t_wave] = peak.wide.likeness(&form.reference_wide);
         let likeness = shape.likeness(reference);

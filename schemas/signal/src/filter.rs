@@ -67,18 +67,21 @@ fn angle(corner_hz: f64, rate_hz: f64, q: f64) -> (f64, f64) {
 
 /// The mean of the last `N` samples, as a ring with a running sum.
 #[derive(Clone, Debug)]
-pub(crate) struct RunningMean {
-    ring: Vec<f64>,
+pub(crate) struct RunningMean<const N: usize> {
+    ring: [f64; N],
     at: usize,
     sum: f64,
+    /// One over the length.
+    share: f64,
 }
 
-impl RunningMean {
-    pub(crate) fn new(length: usize) -> Self {
+impl<const N: usize> RunningMean<N> {
+    pub(crate) fn new() -> Self {
         Self {
-            ring: vec![0.0; length.max(1)],
+            ring: [0.0; N],
             at: 0,
             sum: 0.0,
+            share: 1.0 / num::float(N),
         }
     }
 
@@ -88,18 +91,18 @@ impl RunningMean {
             *oldest = x;
         }
         self.at += 1;
-        if self.at >= self.ring.len() {
+        if self.at >= N {
             self.at = 0;
             // A fresh sum once a turn keeps rounding from piling up over days.
             self.sum = self.ring.iter().sum();
         }
-        self.sum / num::float(self.ring.len())
+        self.sum * self.share
     }
 
     /// Forgets everything, as if it had seen `x` for ever.
     pub(crate) fn settle(&mut self, x: f64) {
         self.ring.fill(x);
-        self.sum = x * num::float(self.ring.len());
+        self.sum = x * num::float(N);
     }
 }
 
@@ -108,6 +111,9 @@ impl RunningMean {
 #[derive(Clone, Debug)]
 pub(crate) struct Resampler {
     group: u64,
+    /// One over `group`, and one over `whole`.
+    group_share: f64,
+    whole_share: f64,
     group_sum: f64,
     group_seen: u64,
     points: [f64; 4],
@@ -124,8 +130,11 @@ impl Resampler {
     pub(crate) fn new((samples, seconds): (u32, u32), to_hz: u32) -> Self {
         let per_second = u64::from(seconds) * u64::from(to_hz);
         let group = (u64::from(samples) / per_second).max(1);
+        let whole = per_second * group;
         Self {
             group,
+            group_share: 1.0 / num::float_u64(group),
+            whole_share: 1.0 / num::float_u64(whole),
             group_sum: 0.0,
             group_seen: 0,
             points: [0.0; 4],
@@ -133,18 +142,18 @@ impl Resampler {
             next: 0,
             remainder: 0,
             step: u64::from(samples),
-            whole: per_second * group,
+            whole,
         }
     }
 
-    /// Takes one sample and gives the outputs that it completes to `out`.
-    pub(crate) fn push(&mut self, x: f64, mut out: impl FnMut(f64)) {
+    /// Takes one sample; [`Resampler::take`] gives what it completes.
+    pub(crate) fn push(&mut self, x: f64) {
         self.group_sum += x;
         self.group_seen += 1;
         if self.group_seen < self.group {
             return;
         }
-        let mean = self.group_sum / num::float_u64(self.group);
+        let mean = self.group_sum * self.group_share;
         self.group_sum = 0.0;
         self.group_seen = 0;
         if self.seen == 0 {
@@ -154,14 +163,22 @@ impl Resampler {
             self.points = [b, c, d, mean];
         }
         self.seen += 1;
+    }
+
+    /// The next output that is complete; to be called until there is none.
+    pub(crate) fn take(&mut self) -> Option<f64> {
         // The newest point is number `seen - 1`; the cubic lies between the middle two.
-        while self.next + 3 <= self.seen {
-            let share = num::float_u64(self.remainder) / num::float_u64(self.whole);
-            out(cubic(&self.points, share));
-            self.remainder += self.step;
-            self.next += self.remainder / self.whole;
-            self.remainder %= self.whole;
+        if self.next + 3 > self.seen {
+            return None;
         }
+        let share = num::float_u64(self.remainder) * self.whole_share;
+        self.remainder += self.step;
+        // Means come at less than twice the working rate: at most two turns.
+        while self.remainder >= self.whole {
+            self.remainder -= self.whole;
+            self.next += 1;
+        }
+        Some(cubic(&self.points, share))
     }
 
     /// The place of output number `at` on the time line of the input, in samples.
@@ -232,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_running_mean_is_the_mean_of_its_length() {
-        let mut mean = RunningMean::new(4);
+        let mut mean = RunningMean::<4>::new();
         let last = (1..=8).map(|n| mean.step(f64::from(n))).last();
         assert_eq!(last, Some(6.5));
     }
@@ -244,7 +261,8 @@ mod tests {
             let wave = |t: f64| libm::sin(core::f64::consts::TAU * 5.0 * t);
             let mut got = Vec::new();
             for n in 0..rate {
-                resampler.push(wave(f64::from(n) / f64::from(rate)), |y| got.push(y));
+                resampler.push(wave(f64::from(n) / f64::from(rate)));
+                got.extend(std::iter::from_fn(|| resampler.take()));
             }
             prop_assert!(got.len() >= 235, "{} outputs", got.len());
             for (at, y) in got.iter().enumerate().skip(5) {

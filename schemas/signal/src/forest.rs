@@ -13,7 +13,8 @@ const LEAVES: usize = 1 << DEPTH;
 /// to `2n + 2` otherwise.
 #[derive(Clone, Debug, PartialEq)]
 struct Tree {
-    nodes: [(usize, f64); NODES],
+    features: [u8; NODES],
+    limits: [f64; NODES],
     leaves: [f64; LEAVES],
 }
 
@@ -55,8 +56,8 @@ impl Forest {
 
 impl Tree {
     fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mut nodes = [(0, 0.0); NODES];
-        for (feature, limit) in &mut nodes {
+        let (mut features, mut limits) = ([0; NODES], [0.0; NODES]);
+        for (feature, limit) in features.iter_mut().zip(&mut limits) {
             *feature = words.next()?.parse().ok()?;
             *limit = words.next()?.parse().ok()?;
         }
@@ -64,13 +65,18 @@ impl Tree {
         for leaf in &mut leaves {
             *leaf = words.next()?.parse().ok()?;
         }
-        words.next().is_none().then_some(Self { nodes, leaves })
+        words.next().is_none().then_some(Self {
+            features,
+            limits,
+            leaves,
+        })
     }
 
     fn score(&self, features: &[f64]) -> f64 {
         let mut at = 0;
         for _ in 0..DEPTH {
-            let (feature, limit) = self.nodes.get(at).copied().unwrap_or((0, 0.0));
+            let feature = usize::from(self.features.get(at).copied().unwrap_or(0));
+            let limit = self.limits.get(at).copied().unwrap_or(0.0);
             let value = features.get(feature).copied().unwrap_or(0.0);
             at = 2 * at + if value <= limit { 1 } else { 2 };
         }

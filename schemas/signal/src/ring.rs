@@ -26,11 +26,6 @@ impl Ring {
         self.end
     }
 
-    /// The oldest position that is still held.
-    pub(crate) fn start(&self) -> u64 {
-        self.end.saturating_sub(num::count(self.values.len()))
-    }
-
     pub(crate) fn push(&mut self, value: f64) {
         if let Some(place) = self.values.get_mut(place(self.end, self.mask)) {
             *place = value;
@@ -40,7 +35,8 @@ impl Ring {
 
     /// The value at a position.
     pub(crate) fn at(&self, position: u64) -> f64 {
-        if position >= self.end || position < self.start() {
+        // Later places wrap around to more than any length.
+        if self.end.wrapping_sub(position).wrapping_sub(1) > self.mask {
             return 0.0;
         }
         self.values
@@ -69,10 +65,11 @@ mod tests {
         for value in 1..=6 {
             ring.push(f64::from(value));
         }
-        assert_eq!((ring.start(), ring.end()), (2, 6));
+        assert_eq!(ring.end(), 6);
         assert_eq!(
             (ring.at(1), ring.at(2), ring.at(5), ring.at(6)),
             (0.0, 3.0, 6.0, 0.0)
         );
+        assert_eq!(ring.at(u64::MAX), 0.0);
     }
 }

@@ -9,7 +9,7 @@ use cardio_formats::facts::RecordFacts;
 use cardio_signal::analyse::{self, AnalysedLead, Analysis, BeatTrain};
 use cardio_signal::delineation::{Measurements, Unmeasured};
 use cardio_signal::limbs::LimbSwap;
-use cardio_signal::rhythm::RhythmEvent;
+use cardio_signal::rhythm::{Interval, RhythmEvent, variability};
 
 use super::sounds;
 
@@ -24,6 +24,8 @@ pub(super) struct Document {
     pub(super) leads: Vec<Lead>,
     pub(super) windows: Vec<Window>,
     pub(super) beats: Option<Beats>,
+    /// The intervals between those beats, and the variability of the heart's own ones.
+    pub(super) intervals: Intervals,
     pub(super) heart_rate: HeartRate,
     /// Intervals and ST levels, once for each whole or begun hour.
     pub(super) measurements: Vec<Measured>,
@@ -182,10 +184,35 @@ pub(super) struct LabelledQuality {
 pub(super) struct Beats {
     pub(super) waveform: usize,
     pub(super) lead: String,
+    /// All waveforms that were listened to.
+    pub(super) heard: Vec<usize>,
     pub(super) algorithm: String,
     pub(super) samples: Vec<u64>,
     /// Classes of EC57, or `null` for a beat that nothing classified.
     pub(super) labels: Vec<Option<char>>,
+}
+
+/// Rows of one length, an interval in each place.
+#[derive(serde::Serialize)]
+pub(super) struct Intervals {
+    /// The beat that ends it, in samples of the file.
+    pub(super) ends_at: Vec<u64>,
+    pub(super) millis: Vec<f64>,
+    /// `normal`, `ectopic` (beside such a beat) or `unclassified`.
+    pub(super) kinds: Vec<&'static str>,
+    /// Over the intervals between normal beats; `null` when there are too few.
+    pub(super) variability: Option<Variability>,
+}
+
+#[derive(serde::Serialize)]
+pub(super) struct Variability {
+    pub(super) normal: usize,
+    pub(super) left_out: usize,
+    pub(super) mean_ms: f64,
+    pub(super) sdnn_ms: f64,
+    pub(super) rmssd_ms: f64,
+    /// From 0 to 1.
+    pub(super) pnn50: f64,
 }
 
 #[derive(serde::Serialize)]
@@ -216,6 +243,7 @@ pub(super) fn document(record: RecordFacts, analysis: &Analysis) -> Document {
             .map(|window_of| window(window_of, analysis))
             .collect(),
         beats: analysis.beats.as_ref().map(beats),
+        intervals: intervals(&analysis.intervals),
         heart_rate: heart_rate(analysis),
         measurements: analysis
             .measured
@@ -241,6 +269,22 @@ pub(super) fn document(record: RecordFacts, analysis: &Analysis) -> Document {
             .iter()
             .map(ToString::to_string)
             .collect(),
+    }
+}
+
+fn intervals(series: &[Interval]) -> Intervals {
+    Intervals {
+        ends_at: series.iter().map(|one| one.ends_at.0).collect(),
+        millis: series.iter().map(|one| one.millis).collect(),
+        kinds: series.iter().map(|one| one.kind.name()).collect(),
+        variability: variability(series).map(|found| Variability {
+            normal: found.normal,
+            left_out: found.left_out,
+            mean_ms: found.mean_ms,
+            sdnn_ms: found.sdnn_ms,
+            rmssd_ms: found.rmssd_ms,
+            pnn50: found.pnn50,
+        }),
     }
 }
 
@@ -426,6 +470,7 @@ fn beats(train: &BeatTrain) -> Beats {
     Beats {
         waveform: train.waveform,
         lead: train.label.clone(),
+        heard: train.heard.clone(),
         algorithm: train.algorithm.to_string(),
         samples: train.beats.iter().map(|beat| beat.at.0).collect(),
         labels: train

@@ -15,6 +15,15 @@ pub(crate) const MITDB: [&str; 13] = [
 pub(crate) struct Data(pub(crate) PathBuf);
 
 impl Data {
+    /// Names in a folder that end so, without the end.
+    pub(crate) fn stems(&self, folder: &str, end: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(folder)).into_iter().flatten();
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter_map(|name| Some(name.strip_suffix(end)?.to_owned()))
+            .collect()
+    }
+
     pub(crate) fn read(&self, path: &str) -> Option<Recording> {
         read(&self.0.join(path))
     }

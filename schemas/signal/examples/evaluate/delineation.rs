@@ -133,13 +133,7 @@ pub(crate) fn ludb(data: &Data) -> Vec<Row> {
 
 /// The records of the QT database: two leads with one cardiologist's marks for both.
 pub(crate) fn qtdb(data: &Data) -> Vec<Row> {
-    let Ok(folder) = std::fs::read_dir(data.0.join("wfdb/qtdb")) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = folder
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| Some(name.strip_suffix(".q1c")?.to_owned()))
-        .collect();
+    let mut names = data.stems("wfdb/qtdb", ".q1c");
     names.sort();
     let mut rows = Vec::new();
     for (record, name) in names.iter().enumerate() {

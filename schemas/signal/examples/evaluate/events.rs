@@ -8,7 +8,7 @@ use cardio_signal::analyse::analyse;
 use cardio_signal::rhythm::{RhythmEvent, RhythmKind, RhythmTracker};
 
 use crate::beats::{Pair, pair};
-use crate::data::{Data, MITDB, class_of, flutter, seconds, truth};
+use crate::data::{Data, MITDB, Truth, class_of, flutter, seconds, truth};
 use crate::rhythms::{Span, fibrillation};
 
 const KINDS: [RhythmKind; 7] = [
@@ -35,16 +35,18 @@ struct Tally {
     all_s: f64,
 }
 
-pub(crate) fn mitdb(data: &Data) {
+/// The 13 records, by their first signal alone or by both.
+pub(crate) fn mitdb(data: &Data, signals: usize) {
     println!(
-        "beat classes and rhythm, MIT-BIH, first signal, reviewed trees (these were learnt from)"
+        "beat classes and rhythm, MIT-BIH, {signals} signal(s), reviewed trees (learnt from these)"
     );
     let mut tallies: Vec<Tally> = KINDS.iter().map(|_| Tally::default()).collect();
     let mut classes = [[0.0; 3]; 2];
     for name in MITDB {
-        let Some(recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
+        let Some(mut recording) = data.read(&format!("wfdb/mitdb/{name}")) else {
             continue;
         };
+        recording.waveforms.truncate(signals);
         let told = analyse(&recording);
         let rate = recording.waveforms[0].rate;
         let beats = told
@@ -61,6 +63,7 @@ pub(crate) fn mitdb(data: &Data) {
             let want = spans(&expected, *kind, rate);
             let want = match kind {
                 RhythmKind::AfSuspected => fibrillation(&recording, rate),
+                RhythmKind::VentricularRun => runs(&recording, rate.as_hz()),
                 RhythmKind::VfSuspected => flutter(&recording, rate.as_hz()),
                 _ => want,
             };
@@ -127,6 +130,27 @@ fn count_classes(
             }
         }
     }
+}
+
+/// Three or more reference beats in a row that are ventricular, at 100 a minute or more,
+/// outside of flutter.
+fn runs(recording: &Recording, hz: f64) -> Vec<Span> {
+    let left_out = flutter(recording, hz);
+    let beats = truth(recording, hz);
+    let same = |a: &Truth, b: &Truth| {
+        let apart = left_out
+            .iter()
+            .any(|(from, _)| a.at < *from && b.at >= *from);
+        (a.class == BeatClass::Ventricular) == (b.class == BeatClass::Ventricular) && !apart
+    };
+    let inside = |beat: &Truth| left_out.iter().any(|(a, b)| beat.at >= *a && beat.at <= *b);
+    beats
+        .chunk_by(same)
+        .filter(|run| run.len() >= 3 && run[0].class == BeatClass::Ventricular && !inside(&run[0]))
+        .map(|run| (run[0].at, run[run.len() - 1].at, run.len() - 1))
+        .filter(|(from, to, intervals)| (to - from) / (*intervals as f64) <= 0.6)
+        .map(|(from, to, _)| (from, to))
+        .collect()
 }
 
 /// The same definitions over the reference beats, without those in flutter.

@@ -13,6 +13,7 @@ mod beats;
 mod data;
 mod delineation;
 mod events;
+mod invariance;
 mod limbs;
 mod limits;
 mod noise;
@@ -41,13 +42,14 @@ fn main() {
         noise::stress(&data);
     }
     if wanted("events") {
-        events::mitdb(&data);
+        events::mitdb(&data, 1);
+        events::mitdb(&data, 2);
     }
     if wanted("speed") {
         speed::speed(&data);
     }
     if wanted("invariance") {
-        speed::invariance(&data);
+        invariance::report(&data);
     }
     if wanted("delineation") {
         delineation::report(&data);

@@ -41,6 +41,7 @@ fn settings(class: BeatClass) -> Settings {
 const PRIOR: f64 = 1.5;
 /// Paced: left out by EC57.
 const PACED: &str = "217";
+const PACED_PARTS: [&str; 2] = ["sel102", "sel104"];
 
 struct Seen {
     name: String,
@@ -58,6 +59,11 @@ pub(crate) fn learn(data: &Data, folder: Option<&Path>, validate: bool) {
     for row in 0..2 {
         seen.extend(look(data, "wfdb/svdb/800", "800", row));
     }
+    for name in qtdb(data).iter().filter(|name| !is_of_mitdb(name)) {
+        for row in 0..2 {
+            seen.extend(look(data, &format!("wfdb/qtdb/{name}"), name, row));
+        }
+    }
     if validate {
         cross_validate(data, &seen);
     }
@@ -69,6 +75,19 @@ pub(crate) fn learn(data: &Data, folder: Option<&Path>, validate: bool) {
         let text = learn_class(&all, class);
         crate::keep(folder.map(|folder| folder.join(name)).as_deref(), &text);
     }
+}
+
+/// The records of the QT database in which all beats are marked, where the folder has them.
+fn qtdb(data: &Data) -> Vec<String> {
+    let mut names = data.stems("wfdb/qtdb", ".atr");
+    names.sort();
+    names
+}
+
+/// Whether a record of the QT database is a part of one of MIT-BIH Arrhythmia, which only
+/// measures: `sel1xx` and `sel2xx`.
+fn is_of_mitdb(name: &str) -> bool {
+    name.len() == 6 && (name.starts_with("sel1") || name.starts_with("sel2"))
 }
 
 fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
@@ -106,7 +125,12 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
 
 fn learn_class(seen: &[&Seen], class: BeatClass) -> String {
     let mut examples = Examples::default();
-    for record in seen.iter().filter(|record| !record.name.starts_with(PACED)) {
+    let is_ventricular = class == BeatClass::Ventricular;
+    let learnt_from = |record: &&&Seen| {
+        // Other databases call other beats supraventricular: their rhythm marks are missing.
+        !record.name.starts_with(PACED) && (is_ventricular || !record.name.starts_with("sel"))
+    };
+    for record in seen.iter().filter(learnt_from) {
         let row_weight = if record.name.ends_with("/0") {
             1.0
         } else {
@@ -133,7 +157,12 @@ fn learn_class(seen: &[&Seen], class: BeatClass) -> String {
             class.letter()
         ),
         "learnt by examples/train from MIT-BIH Arrhythmia (12 records) and MIT-BIH".to_owned(),
-        "Supraventricular (800); ODC-By 1.0".to_owned(),
+        if is_ventricular {
+            "Supraventricular (800), and the QT database without MIT-BIH Arrhythmia; ODC-By 1.0"
+        } else {
+            "Supraventricular (800); ODC-By 1.0"
+        }
+        .to_owned(),
         format!("{} beats", examples.rows.len()),
     ];
     boost::learn(&examples, settings(class), &remarks)
@@ -154,24 +183,48 @@ fn cross_validate(data: &Data, seen: &[Seen]) {
             ventricular: forest(BeatClass::Ventricular),
             supraventricular: forest(BeatClass::Supraventricular),
         };
-        let Some(counts) = measure(data, name, forests) else {
+        let path = format!("wfdb/mitdb/{name}");
+        tell(data, &path, forests, 300.0, &mut totals);
+    }
+    println!("all: V {}", figures(&totals[0]));
+    println!("all: S {}", figures(&totals[1]));
+    let all: Vec<&Seen> = seen.iter().collect();
+    let forest = |class| Arc::new(Forest::parse(&learn_class(&all, class)).unwrap_or_default());
+    let forests = BeatForests {
+        ventricular: forest(BeatClass::Ventricular),
+        supraventricular: forest(BeatClass::Supraventricular),
+    };
+    println!("the same, parts of other records of MIT-BIH in the QT database, whole");
+    let mut totals = [[0.0; 4]; 2];
+    for name in qtdb(data).iter().filter(|name| is_of_mitdb(name)) {
+        let number = name.get(3..).unwrap_or_default();
+        if MITDB.contains(&number) || PACED_PARTS.contains(&name.as_str()) {
             continue;
-        };
-        println!("{name}: V {}", figures(&counts[0]));
-        println!("{name}: S {}", figures(&counts[1]));
-        for (total, counts) in totals.iter_mut().zip(counts) {
-            for (sum, count) in total.iter_mut().zip(counts) {
-                *sum += count;
-            }
         }
+        let path = format!("wfdb/qtdb/{name}");
+        tell(data, &path, forests.clone(), 0.0, &mut totals);
     }
     println!("all: V {}", figures(&totals[0]));
     println!("all: S {}", figures(&totals[1]));
 }
 
+/// Prints a record's figures and adds them up.
+fn tell(data: &Data, path: &str, forests: BeatForests, from_s: f64, totals: &mut [[f64; 4]; 2]) {
+    let Some(counts) = measure(data, path, forests, from_s) else {
+        return;
+    };
+    println!("{path}: V {}", figures(&counts[0]));
+    println!("{path}: S {}", figures(&counts[1]));
+    for (total, counts) in totals.iter_mut().zip(counts) {
+        for (sum, count) in total.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+}
+
 /// Hits, missed, extra and other beats of a record, for both classes.
-fn measure(data: &Data, name: &str, forests: BeatForests) -> Option<[[f64; 4]; 2]> {
-    let recording = data.read(&format!("wfdb/mitdb/{name}"))?;
+fn measure(data: &Data, path: &str, forests: BeatForests, from_s: f64) -> Option<[[f64; 4]; 2]> {
+    let recording = data.read(path)?;
     let wave = recording.waveforms.first()?;
     let hz = wave.rate.as_hz();
     let detector = QrsDetector::new(wave.rate, wave.calibration.gain_adu_per_unit());
@@ -182,7 +235,7 @@ fn measure(data: &Data, name: &str, forests: BeatForests) -> Option<[[f64; 4]; 2
     let truth = truth(&recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();
     let left_out = flutter(&recording, hz);
-    let counted = |at: f64| at >= 300.0 && !left_out.iter().any(|(a, b)| at >= *a && at <= *b);
+    let counted = |at: f64| at >= from_s && !left_out.iter().any(|(a, b)| at >= *a && at <= *b);
     let mut counts = [[0.0; 4]; 2];
     for pair in pair(&at, &found) {
         for (class, counts) in [BeatClass::Ventricular, BeatClass::Supraventricular]

@@ -1,4 +1,4 @@
-//! Beats of the first lead, and the rhythm and the mean rate that they make.
+//! Beats of the leads together, and the rhythm and the mean rate that they make.
 //!
 //! Deliberately absent: the methods, which stream ([`crate::beat`], [`crate::rhythm`]). What
 //! rests on insufficient signal is told apart, not left out.
@@ -8,20 +8,57 @@ use cardio_core::index::SampleIndex;
 use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQuality};
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::Waveform;
+use cardio_core::samples::SampleSlice;
 
 use super::{BeatTrain, Chosen, gain_adu_per_mv};
 use crate::beat::{self, BeatDetector};
 use crate::num;
 use crate::qrs;
 use crate::rhythm::{
-    ArrestWatch, HeartRate, RhythmEvent, RhythmKind, RhythmTracker, Undetermined, heart_rate,
+    ArrestWatch, HeartRate, Interval, IntervalKind, RhythmEvent, RhythmKind, RhythmTracker,
+    Undetermined, heart_rate, series,
 };
 
+/// Leads that are listened to together: more cost time and tell little more.
+const TOGETHER: usize = 3;
+
+/// The first lead, and those with samples at the very same instants, as far apart as the
+/// order of leads allows.
+fn together<'a>(chosen: &Chosen<'a>) -> Vec<(usize, &'a Waveform)> {
+    let Some(first) = chosen.first() else {
+        return Vec::new();
+    };
+    let spans = |wave: &Waveform| -> Vec<_> {
+        wave.runs.iter().map(|run| (run.first, run.end())).collect()
+    };
+    let own = spans(first.1);
+    let others: Vec<_> = chosen
+        .iter()
+        .skip(1)
+        .filter(|(_, wave)| spans(wave) == own)
+        .collect();
+    let mut all = vec![*first];
+    let wanted = (TOGETHER - 1).min(others.len());
+    all.extend((1..=wanted).filter_map(|turn| {
+        let place = turn * others.len() / wanted - 1;
+        others.get(place).map(|other| **other)
+    }));
+    all
+}
+
 pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
-    let (waveform, wave) = chosen.first()?;
-    let mut detector = BeatDetector::new(wave.rate, gain_adu_per_mv(&wave.calibration));
+    let leads = together(chosen);
+    let (waveform, wave) = leads.first()?;
+    let gains: Vec<f64> = leads
+        .iter()
+        .map(|(_, wave)| gain_adu_per_mv(&wave.calibration))
+        .collect();
+    let (mut detector, algorithm) = match gains.as_slice() {
+        [gain] => (BeatDetector::new(wave.rate, *gain), qrs::ALGORITHM),
+        gains => (BeatDetector::fused(wave.rate, gains), qrs::FUSED_ALGORITHM),
+    };
     let mut found = Vec::new();
-    for run in &wave.runs {
+    for (place, run) in wave.runs.iter().enumerate() {
         if let Some(len) = run
             .first
             .since(detector.end())
@@ -29,18 +66,53 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
         {
             found.extend(detector.gap(len));
         }
-        for block in run.samples.as_slice().chunks(super::BLOCK) {
-            found.extend(detector.push(&block.to_vec()));
+        let length = run.samples.as_slice().len();
+        for from in (0..length).step_by(super::BLOCK) {
+            let part = from..length.min(from + super::BLOCK);
+            let block: Vec<Vec<i32>> = leads
+                .iter()
+                .filter_map(|(_, wave)| wave.runs.get(place)?.samples.as_slice().part(part.clone()))
+                .map(SampleSlice::to_vec)
+                .collect();
+            let rows: Vec<&[i32]> = block.iter().map(Vec::as_slice).collect();
+            found.extend(detector.push_rows(&rows));
         }
     }
     found.extend(detector.finish());
     Some(BeatTrain {
         waveform: *waveform,
         label: wave.label.clone(),
+        heard: leads.iter().map(|(waveform, _)| *waveform).collect(),
         beats: found,
-        algorithm: qrs::ALGORITHM,
+        algorithm,
         class_algorithm: beat::ALGORITHM,
     })
+}
+
+/// The intervals between the beats of a lead, none across its gaps; what lies in windows
+/// that are insufficient counts as unclassified.
+pub(super) fn intervals(
+    train: Option<&BeatTrain>,
+    wave: &Waveform,
+    windows: &[SignalQuality],
+    rate: SamplingRate,
+) -> Vec<Interval> {
+    let breaks: Vec<SampleIndex> = wave.gaps().into_iter().map(|gap| gap.from).collect();
+    let beats = train.map(|train| train.beats.as_slice());
+    let mut all = series(beats.unwrap_or_default(), rate, &breaks);
+    for window in windows {
+        let lead = window.per_lead.first();
+        if lead.is_none_or(|lead| lead.verdict != QualityVerdict::Insufficient) {
+            continue;
+        }
+        let from = all.partition_point(|one| one.ends_at < window.first);
+        let end = window.first.after(window.len);
+        let within = all.iter_mut().skip(from);
+        for one in within.take_while(|one| one.ends_at < end) {
+            one.kind = IntervalKind::Unclassified;
+        }
+    }
+    all
 }
 
 /// The spans of rhythm, and those that rest on windows that are insufficient.

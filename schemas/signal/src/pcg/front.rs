@@ -197,8 +197,6 @@ pub(crate) struct Front {
     tally: Tally,
     previous: Option<i32>,
     run: u32,
-    /// Working samples on their way from the resampler to the bands.
-    ready: Vec<f64>,
     started: bool,
 }
 
@@ -216,7 +214,6 @@ impl Front {
             tally: Tally::default(),
             previous: None,
             run: 0,
-            ready: Vec::new(),
             started: false,
         }
     }
@@ -235,9 +232,8 @@ impl Front {
         for section in self.low_pass.iter_mut().flatten() {
             x = section.step(x);
         }
-        let ready = &mut self.ready;
-        self.resampler.push(x, |y| ready.push(y));
-        for y in ready.drain(..) {
+        self.resampler.push(x);
+        while let Some(y) = self.resampler.take() {
             if let Some(done) = self.bands.step(y) {
                 frame(Frame {
                     tally: std::mem::take(&mut self.tally),

@@ -203,11 +203,14 @@ impl Judge {
             }
             self.learn();
         }
-        while let Some(candidate) = self.waiting.front().copied() {
-            if candidate.at + HORIZON > now && !all {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|first| all || first.at + HORIZON <= now)
+        {
+            let Some(candidate) = self.waiting.pop_front() else {
                 return;
-            }
-            self.waiting.pop_front();
+            };
             self.relearn(&candidate);
             let judged = self.look_at(candidate);
             self.remember(&judged);

@@ -57,10 +57,10 @@ pub(crate) struct Candidate {
 /// The running filters.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
-    low_a: RunningMean,
-    low_b: RunningMean,
-    baseline: RunningMean,
-    energy_mean: RunningMean,
+    low_a: RunningMean<{ LOW_PASS.0 }>,
+    low_b: RunningMean<{ LOW_PASS.1 }>,
+    baseline: RunningMean<BASELINE>,
+    energy_mean: RunningMean<ENERGY>,
     /// The low-passed signal, delayed by its filters.
     low: Ring,
     /// The band-passed signal.
@@ -77,10 +77,10 @@ pub(crate) struct Front {
 impl Front {
     pub(crate) fn new() -> Self {
         Self {
-            low_a: RunningMean::new(LOW_PASS.0),
-            low_b: RunningMean::new(LOW_PASS.1),
-            baseline: RunningMean::new(BASELINE),
-            energy_mean: RunningMean::new(ENERGY),
+            low_a: RunningMean::new(),
+            low_b: RunningMean::new(),
+            baseline: RunningMean::new(),
+            energy_mean: RunningMean::new(),
             low: Ring::new(KEPT),
             band: Ring::new(KEPT),
             energy: Ring::new(KEPT),

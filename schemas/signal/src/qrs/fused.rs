@@ -10,7 +10,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::quality::AlgorithmId;
 use cardio_core::rate::SamplingRate;
 
-use super::QrsDetector;
+use super::{Peak, QrsDetector};
 use crate::num;
 
 /// Who says where the R peaks of several leads are.
@@ -35,11 +35,24 @@ const LEAST_TRUST: f64 = 0.05;
 const REFRACTORY_S: f64 = 0.2;
 
 /// What a lead said of a place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Said {
     lead: usize,
     at: SampleIndex,
     odds: f64,
+    /// What the first lead measured there.
+    peak: Option<Box<Peak>>,
+}
+
+/// A beat, and what the first lead shows at it, if it shows anything.
+#[derive(Clone, Debug)]
+pub(crate) struct FusedPeak {
+    pub(crate) at: SampleIndex,
+    pub(crate) peak: Option<Box<Peak>>,
+}
+
+fn places(found: Vec<FusedPeak>) -> Vec<SampleIndex> {
+    found.into_iter().map(|peak| peak.at).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +77,7 @@ impl FusedDetector {
     /// A detector for leads of one rate; see [`QrsDetector::new`] for their gains.
     pub fn new(rate: SamplingRate, gains_adu_per_mv: &[f64]) -> Self {
         let leads = gains_adu_per_mv.iter().map(|gain| Lead {
-            detector: QrsDetector::new(rate, *gain).explaining(),
+            detector: QrsDetector::new(rate, *gain).scoring(),
             trust: 1.0,
         });
         Self {
@@ -84,6 +97,11 @@ impl FusedDetector {
     /// Takes the next samples, a row for each lead, and gives the R peaks that are sure by
     /// now. Rows are cut to the shortest; a lead without a row has none.
     pub fn push(&mut self, rows: &[&[i32]]) -> Vec<SampleIndex> {
+        places(self.push_peaks(rows))
+    }
+
+    /// As [`FusedDetector::push`], with what the first lead shows.
+    pub(crate) fn push_peaks(&mut self, rows: &[&[i32]]) -> Vec<FusedPeak> {
         let length = rows.iter().map(|row| row.len()).min().unwrap_or(0);
         for (place, (lead, row)) in self.leads.iter_mut().zip(rows).enumerate() {
             lead.detector.push(row.get(..length).unwrap_or_default());
@@ -97,10 +115,10 @@ impl FusedDetector {
     /// Signal is missing from all leads: gives the peaks before the gap that were not told
     /// yet, and goes on after it.
     pub fn gap(&mut self, len: SampleCount) -> Vec<SampleIndex> {
-        let found = self.finish();
+        let found = places(self.finish_peaks());
         for lead in &mut self.leads {
             lead.detector.gap(len);
-            lead.detector.take_explained();
+            lead.detector.take_scored();
         }
         self.end = self.end.after(len);
         found
@@ -108,33 +126,39 @@ impl FusedDetector {
 
     /// The signal has ended: gives the peaks that were not told yet.
     pub fn finish(&mut self) -> Vec<SampleIndex> {
+        places(self.finish_peaks())
+    }
+
+    /// As [`FusedDetector::finish`], with what the first lead shows.
+    pub(crate) fn finish_peaks(&mut self) -> Vec<FusedPeak> {
         for (place, lead) in self.leads.iter_mut().enumerate() {
             lead.detector.finish();
             Self::listen(&mut self.waiting, place, lead);
         }
         let mut found = self.decide(SampleIndex(u64::MAX));
-        found.retain(|at| *at < self.end);
+        found.retain(|peak| peak.at < self.end);
         found
     }
 
     /// Takes what a lead said, in order of time.
     fn listen(waiting: &mut VecDeque<Said>, place: usize, lead: &mut Lead) {
-        for said in lead.detector.take_explained() {
-            let odds = said.score.clamp(-SUREST, SUREST);
-            let after = waiting.partition_point(|other| (other.at, other.lead) < (said.at, place));
+        for said in lead.detector.take_scored() {
+            let at = said.peak.at;
+            let after = waiting.partition_point(|other| (other.at, other.lead) < (at, place));
             waiting.insert(
                 after,
                 Said {
                     lead: place,
-                    at: said.at,
-                    odds,
+                    at,
+                    odds: said.score.clamp(-SUREST, SUREST),
+                    peak: (place == 0).then(|| Box::new(said.peak)),
                 },
             );
         }
     }
 
     /// Decides what is together, up to `until`.
-    fn decide(&mut self, until: SampleIndex) -> Vec<SampleIndex> {
+    fn decide(&mut self, until: SampleIndex) -> Vec<FusedPeak> {
         let together = num::round_u64(TOGETHER_S * self.hz);
         let mut found = Vec::new();
         while let Some(first) = self.waiting.front().map(|said| said.at) {
@@ -143,10 +167,13 @@ impl FusedDetector {
             }
             let near = |said: &Said| said.at.0 - first.0 <= together;
             let count = self.waiting.iter().take_while(|said| near(said)).count();
-            let group: Vec<Said> = self.waiting.drain(..count).collect();
+            let mut group: Vec<Said> = self.waiting.drain(..count).collect();
             if let Some(at) = self.judge(&group) {
                 self.last = Some(at);
-                found.push(at);
+                group.retain(|said| said.peak.is_some());
+                let own = group.into_iter().max_by(|a, b| a.odds.total_cmp(&b.odds));
+                let peak = own.and_then(|said| said.peak);
+                found.push(FusedPeak { at, peak });
             }
         }
         found

@@ -23,6 +23,7 @@ use decide::Judge;
 pub(crate) use forms::{Form, Forms};
 pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
+pub(crate) use fused::FusedPeak;
 pub use fused::{FUSED_ALGORITHM, FusedDetector};
 pub(crate) use shape::{Shape, Wide};
 
@@ -47,6 +48,14 @@ pub(crate) struct Peak {
     pub(crate) shape: Shape,
     /// The same with P and T waves.
     pub(crate) wide: Wide,
+}
+
+/// A candidate with what was said of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scored {
+    pub(crate) peak: Peak,
+    /// Logarithm of the odds of a beat.
+    pub(crate) score: f64,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -81,10 +90,10 @@ pub struct QrsDetector {
     base: SampleIndex,
     end: SampleIndex,
     last_sample: f64,
-    /// Working samples on their way from the resampler to the front.
-    ready: Vec<f64>,
     last_peak: Option<SampleIndex>,
     explained: Option<Vec<Explained>>,
+    /// Every candidate, for those who listen to several leads.
+    scored: Option<Vec<Scored>>,
     doubt: f64,
 }
 
@@ -106,9 +115,9 @@ impl QrsDetector {
             base: SampleIndex(0),
             end: SampleIndex(0),
             last_sample: 0.0,
-            ready: Vec::new(),
             last_peak: None,
             explained: None,
+            scored: None,
             doubt: 0.0,
         }
     }
@@ -126,6 +135,17 @@ impl QrsDetector {
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
+    }
+
+    /// From now on keeps every candidate, for [`QrsDetector::take_scored`].
+    pub(crate) fn scoring(mut self) -> Self {
+        self.scored = Some(Vec::new());
+        self
+    }
+
+    /// The candidates judged since the last call, beats and others.
+    pub(crate) fn take_scored(&mut self) -> Vec<Scored> {
+        self.scored.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The instant after the newest sample.
@@ -194,21 +214,19 @@ impl QrsDetector {
     /// Takes one sample in millivolts.
     fn step(&mut self, millivolts: f64, found: &mut Vec<Peak>) {
         self.last_sample = millivolts;
-        let mut ready = std::mem::take(&mut self.ready);
-        self.resampler.push(millivolts, |x| ready.push(x));
-        for x in ready.drain(..) {
+        self.resampler.push(millivolts);
+        while let Some(x) = self.resampler.take() {
             if let Some(candidate) = self.front.push(x) {
                 self.judge.push(candidate);
             }
             self.tell(false, found);
         }
-        self.ready = ready;
     }
 
     fn tell(&mut self, all: bool, found: &mut Vec<Peak>) {
         let (base, resampler, front) = (self.base, &self.resampler, &self.front);
         let previous = &mut self.last_peak;
-        let explained = &mut self.explained;
+        let (explained, scored) = (&mut self.explained, &mut self.scored);
         let doubt = &mut self.doubt;
         self.judge.judge(self.front.end(), all, |judged| {
             let candidate = &judged.candidate;
@@ -224,16 +242,25 @@ impl QrsDetector {
                     is_beat: judged.is_beat,
                 });
             }
-            if judged.is_beat && previous.is_none_or(|before| at > before) {
+            let is_beat = judged.is_beat && previous.is_none_or(|before| at > before);
+            if !is_beat && scored.is_none() {
+                return;
+            }
+            let peak = Peak {
+                at,
+                span_mv: candidate.span,
+                likeness: judged.likeness(),
+                fast_mv: candidate.fast,
+                shape: candidate.shape,
+                wide: front.wide(candidate.peak),
+            };
+            if let Some(list) = scored {
+                let score = judged.score;
+                list.push(Scored { peak, score });
+            }
+            if is_beat {
                 *previous = Some(at);
-                found.push(Peak {
-                    at,
-                    span_mv: candidate.span,
-                    likeness: judged.likeness(),
-                    fast_mv: candidate.fast,
-                    shape: candidate.shape,
-                    wide: front.wide(candidate.peak),
-                });
+                found.push(peak);
             }
         });
     }

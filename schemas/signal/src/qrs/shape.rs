@@ -33,10 +33,10 @@ impl Shape {
 
     /// Correlation with another form at the best shift within 16 ms.
     pub(crate) fn likeness(&self, other: &Self) -> f64 {
-        let core = other.0.get(SHIFT..POINTS - SHIFT).unwrap_or_default();
-        (0..=2 * SHIFT)
-            .filter_map(|shift| self.0.get(shift..shift + core.len()))
-            .map(|points| correlation(points, core))
+        let core = Still::of(other.0.get(SHIFT..POINTS - SHIFT).unwrap_or_default());
+        self.0
+            .windows(POINTS - 2 * SHIFT)
+            .map(|points| core.correlation(points))
             .fold(-1.0, f64::max)
     }
 
@@ -145,20 +145,45 @@ impl Wide {
 }
 
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let length = num::float(a.len().max(1));
-    let (mut sum_a, mut sum_b, mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for (x, y) in a.iter().zip(b) {
-        sum_a += x;
-        sum_b += y;
-        aa += x * x;
-        bb += y * y;
-        ab += x * y;
+    Still::of(b).correlation(a)
+}
+
+/// One of two rows that are correlated, with what only depends on it.
+struct Still<'a> {
+    row: &'a [f64],
+    sum: f64,
+    /// Sum of squares about the mean.
+    spread: f64,
+    per_point: f64,
+}
+
+impl<'a> Still<'a> {
+    fn of(row: &'a [f64]) -> Self {
+        let per_point = 1.0 / num::float(row.len().max(1));
+        let sum: f64 = row.iter().sum();
+        let squares: f64 = row.iter().map(|x| x * x).sum();
+        Self {
+            row,
+            sum,
+            spread: squares - sum * sum * per_point,
+            per_point,
+        }
     }
-    let variance = (aa - sum_a * sum_a / length) * (bb - sum_b * sum_b / length);
-    if variance <= 1e-18 {
-        0.0
-    } else {
-        ((ab - sum_a * sum_b / length) / variance.sqrt()).clamp(-1.0, 1.0)
+
+    /// Correlation with a row of the same length; zero when either is flat.
+    fn correlation(&self, other: &[f64]) -> f64 {
+        let (mut sum, mut squares, mut products) = (0.0, 0.0, 0.0);
+        for (x, y) in other.iter().zip(self.row) {
+            sum += x;
+            squares += x * x;
+            products += x * y;
+        }
+        let variance = (squares - sum * sum * self.per_point) * self.spread;
+        if variance <= 1e-18 {
+            0.0
+        } else {
+            ((products - sum * self.sum * self.per_point) / variance.sqrt()).clamp(-1.0, 1.0)
+        }
     }
 }
 

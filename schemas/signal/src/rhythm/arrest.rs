@@ -71,7 +71,6 @@ pub struct ArrestWatch {
     base: SampleIndex,
     end: SampleIndex,
     last: Option<i32>,
-    ready: Vec<f64>,
     slot: Slot,
     /// Movement of the slots of this second, and of the last seconds with beats.
     second: VecDeque<f64>,
@@ -100,7 +99,6 @@ impl ArrestWatch {
             base: SampleIndex(0),
             end: SampleIndex(0),
             last: None,
-            ready: Vec::new(),
             slot: Slot::default(),
             second: VecDeque::new(),
             moved: VecDeque::new(),
@@ -164,9 +162,8 @@ impl ArrestWatch {
         self.last = Some(sample);
         self.slot.samples += 1.0;
         self.slot.sum += millivolts;
-        let mut ready = std::mem::take(&mut self.ready);
-        self.resampler.push(millivolts, |x| ready.push(x));
-        for x in ready.drain(..) {
+        self.resampler.push(millivolts);
+        while let Some(x) = self.resampler.take() {
             self.band.push(self.low.step(self.high.step(x)));
             if self.band.end().is_multiple_of(SLOT) {
                 self.rest(ended);
@@ -175,7 +172,6 @@ impl ArrestWatch {
                 self.wave(ended);
             }
         }
-        self.ready = ready;
     }
 
     /// The place of the source that belongs to a place on the working grid.

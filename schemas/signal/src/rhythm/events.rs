@@ -19,7 +19,7 @@ use crate::num;
 /// Who names these spans.
 pub const EVENT_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "rhythm",
-    version: 2,
+    version: 3,
 };
 
 /// What happened.
@@ -31,8 +31,8 @@ pub enum RhythmKind {
     Bradycardia,
     /// Eight intervals with a mean below 0.4 s. The value is the highest rate, per minute.
     Tachycardia,
-    /// Three or more ventricular beats in a row at 100 per minute or more. The value is
-    /// their rate, per minute.
+    /// Three or more ventricular beats in a row at 100 per minute or more, of which single
+    /// ones may look otherwise when they come at 120. The value is their rate, per minute.
     VentricularRun,
     /// Irregular intervals, ectopic beats left out, for 30 s or more. The value is the mean
     /// rate, per minute.
@@ -81,6 +81,8 @@ const SLOW_S: f64 = 1.5;
 const FAST_S: f64 = 0.4;
 const RUN_BEATS: usize = 3;
 const RUN_MEAN_S: f64 = 0.6;
+/// Intervals before and after a beat called otherwise within a run: 120 per minute.
+const OTHER_US: u64 = 500_000;
 /// Longer intervals are pauses, not rhythm.
 const LONGEST_S: f64 = 2.5;
 /// A suspicion shorter than this is none; two nearer than [`AF_JOIN_S`] are one.
@@ -95,6 +97,12 @@ pub struct RhythmTracker {
     slow: Option<RhythmEvent>,
     fast: Option<RhythmEvent>,
     run: Vec<SampleIndex>,
+    /// A beat called otherwise that came right behind the run.
+    run_other: Option<SampleIndex>,
+    /// How many such beats the run holds.
+    run_others: usize,
+    /// Whether every second beat has been ventricular lately.
+    alternating: bool,
     /// The end of each of the last intervals, its length, whether an ectopic beat is beside.
     intervals: VecDeque<(SampleIndex, f64, bool)>,
     fibrillation: Arc<Forest>,
@@ -116,6 +124,9 @@ impl RhythmTracker {
             slow: None,
             fast: None,
             run: Vec::new(),
+            run_other: None,
+            run_others: 0,
+            alternating: false,
             intervals: VecDeque::new(),
             fibrillation,
             af: None,
@@ -204,15 +215,47 @@ impl RhythmTracker {
         );
     }
 
+    /// A run goes on over a beat called otherwise that comes and is followed as fast: a
+    /// premature beat of another origin would be followed by a pause.
     fn run(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+        let (rate, now_us) = (self.rate, self.rate.micros_at(beat.at));
+        let within = |from| now_us.saturating_sub(rate.micros_at(from)) <= OTHER_US;
+        let ventricular = |beat: &Beat| beat.class == Some(BeatClass::Ventricular);
+        let last = self.recent.back();
+        if last.is_some_and(|last| ventricular(last) == ventricular(beat)) {
+            self.alternating = false;
+        }
+        let other = self.run_other.take();
         if beat.class == Some(BeatClass::Ventricular) {
+            match other {
+                Some(other) if within(other) => {
+                    self.run.push(other);
+                    self.run_others += 1;
+                }
+                Some(_) => self.end_run(ended),
+                None => {}
+            }
             self.run.push(beat.at);
+        } else if other.is_none()
+            && !self.alternating
+            && self.run.last().is_some_and(|last| within(*last))
+        {
+            // Every second beat looks otherwise: bigeminy.
+            self.alternating = self.run_others > 0 && 2 * self.run_others + 1 >= self.run.len();
+            if self.alternating {
+                self.run.clear();
+                self.run_others = 0;
+            } else {
+                self.run_other = Some(beat.at);
+            }
         } else {
             self.end_run(ended);
         }
     }
 
     fn end_run(&mut self, ended: &mut Vec<RhythmEvent>) {
+        self.run_other = None;
+        self.run_others = 0;
         let run = std::mem::take(&mut self.run);
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return;
@@ -385,6 +428,25 @@ mod tests {
         let told = run(4);
         assert_eq!(kinds(&told), [RhythmKind::VentricularRun]);
         assert_eq!((told[0].beats, told[0].value), (4, 150.0));
+    }
+
+    #[test]
+    fn a_run_goes_on_over_one_beat_that_looks_otherwise_and_a_fast_bigeminy_is_none() {
+        let ventricular = (0.4, BeatClass::Ventricular);
+        let run = [
+            ventricular,
+            ventricular,
+            (0.4, BeatClass::Normal),
+            ventricular,
+        ];
+        let told = follow([normal(0.8, 10), run.to_vec(), normal(0.8, 10)].concat());
+        assert_eq!(kinds(&told), [RhythmKind::VentricularRun]);
+        assert_eq!((told[0].beats, told[0].value), (4, 150.0));
+        for coupled_s in [0.45, 0.55] {
+            let bigeminy = [ventricular, (coupled_s, BeatClass::Normal)].repeat(20);
+            let beats = [normal(0.7, 10), bigeminy, normal(0.7, 10)].concat();
+            assert!(follow(beats).is_empty(), "{coupled_s}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod arrest;
 mod events;
 mod irregular;
 mod rate;
+mod series;
 
 pub use arrest::ArrestWatch;
 pub use events::{EVENT_ALGORITHM, RhythmEvent, RhythmKind, RhythmTracker};
@@ -14,3 +15,4 @@ pub use irregular::{
     IRREGULARITY, WINDOW, irregularity, relative_difference, sample_entropy_coefficient,
 };
 pub use rate::{HeartRate, RATE_ALGORITHM, Undetermined, heart_rate};
+pub use series::{Interval, IntervalKind, SERIES_ALGORITHM, Variability, series, variability};

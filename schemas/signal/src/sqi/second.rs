@@ -61,6 +61,8 @@ pub(crate) struct Meter {
     rails: Option<(i32, i32)>,
     rate_hz: f64,
     no_change_adu: i64,
+    /// Samples in [`FLAT_S`].
+    flat_from: u64,
     slope_reach: usize,
     baseline: Biquad,
     high: Biquad,
@@ -71,6 +73,10 @@ pub(crate) struct Meter {
     held_value: i64,
     held: u64,
     held_at_rail: u64,
+    /// Of this second: the longest hold, and samples in holds and at the rail.
+    longest: u64,
+    flat: u64,
+    railed: u64,
     low: f64,
     high_value: f64,
     swing: (f64, f64),
@@ -137,6 +143,7 @@ impl Meter {
             },
             rails,
             rate_hz,
+            flat_from: num::round_u64((FLAT_S * rate_hz).ceil()).max(1),
             no_change_adu: num::round_i64((NO_CHANGE_MV / mv_per_adu.abs()).floor()),
             slope_reach,
             baseline: Biquad::low_pass(BASELINE_HZ, rate_hz),
@@ -148,6 +155,9 @@ impl Meter {
             held_value: 0,
             held: 0,
             held_at_rail: 0,
+            longest: 0,
+            flat: 0,
+            railed: 0,
             low: 0.0,
             high_value: 0.0,
             swing: (0.0, 0.0),
@@ -164,6 +174,7 @@ impl Meter {
         self.started = false;
         self.held = 0;
         self.held_at_rail = 0;
+        (self.longest, self.flat, self.railed) = (0, 0, 0);
         self.second = Second::default();
         self.high_energy = 0.0;
         self.slow_sum = 0.0;
@@ -218,7 +229,10 @@ impl Meter {
             self.second.slope_mv = self.second.slope_mv.max((millivolts - *before).abs());
             *before = millivolts;
         }
-        self.before_at = (self.before_at + 1) % self.slope_reach;
+        self.before_at += 1;
+        if self.before_at == self.slope_reach {
+            self.before_at = 0;
+        }
         millivolts
     }
 
@@ -238,17 +252,16 @@ impl Meter {
             self.held = 1;
             self.held_value = value;
         }
-        let held_s = num::float_u64(self.held) / self.rate_hz;
-        self.second.hold_s = self.second.hold_s.max(held_s);
-        if held_s >= FLAT_S {
-            self.second.flat_s += 1.0 / self.rate_hz;
+        self.longest = self.longest.max(self.held);
+        if self.held >= self.flat_from {
+            self.flat += 1;
         }
         if self
             .rails
             .is_some_and(|(low, high)| adu <= low || adu >= high)
         {
             self.held_at_rail = self.held_at_rail.saturating_add(1);
-            self.second.rail_s += 1.0 / self.rate_hz;
+            self.railed += 1;
         } else {
             self.held_at_rail = 0;
         }
@@ -259,6 +272,10 @@ impl Meter {
         let mut second = std::mem::take(&mut self.second);
         let samples = second.samples.max(1.0);
         (second.holding_s, second.railing_s) = self.holding();
+        let seconds = |samples: &mut u64| num::float_u64(std::mem::take(samples)) / self.rate_hz;
+        second.hold_s = seconds(&mut self.longest);
+        second.flat_s = seconds(&mut self.flat);
+        second.rail_s = seconds(&mut self.railed);
         second.low_mv = self.low;
         second.high_mv = self.high_value;
         second.swing_mv = self.swing.1 - self.swing.0;
