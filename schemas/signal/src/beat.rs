@@ -21,7 +21,7 @@ use crate::rhythm::relative_difference;
 /// Who says of which class a beat is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "beat-class",
-    version: 2,
+    version: 3,
 };
 
 /// What is looked at, in this order: times over the usual interval, then form beside the

@@ -195,12 +195,8 @@ fn arrests(wave: &Waveform) -> Vec<RhythmEvent> {
     found
 }
 
-/// Whether a run or a fast span lies mostly in fibrillation.
+/// Whether a span lies mostly in fibrillation.
 fn within_fibrillation(event: &RhythmEvent, arrests: &[RhythmEvent]) -> bool {
-    let is_fast = matches!(
-        event.kind,
-        RhythmKind::VentricularRun | RhythmKind::Tachycardia
-    );
     let shared: u64 = arrests
         .iter()
         .filter(|arrest| arrest.kind == RhythmKind::VfSuspected)
@@ -209,7 +205,7 @@ fn within_fibrillation(event: &RhythmEvent, arrests: &[RhythmEvent]) -> bool {
             to.saturating_sub(vf.from.max(event.from).0)
         })
         .sum();
-    is_fast && 2 * shared > event.to.0 - event.from.0
+    2 * shared > event.to.0 - event.from.0
 }
 
 pub(super) fn mean_rate(

@@ -1,5 +1,7 @@
 use super::{Recording, SamplingRate, Unanalysed, Waveform, WaveformKind, analyse};
+use crate::rhythm::IntervalKind;
 use crate::synth::{EcgSynth, SynthConfig, to_adu, twelve};
+use cardio_core::annotation::BeatClass;
 use cardio_core::calibration::Calibration;
 use cardio_core::index::SampleIndex;
 use cardio_core::lead::Lead;
@@ -191,6 +193,59 @@ fn a_holter_tells_usable_time_by_lead_and_hour_and_its_longest_gap() {
         told.verdict(),
         cardio_core::quality::QualityVerdict::Insufficient
     );
+}
+
+#[test]
+fn beats_that_the_first_lead_does_not_show_are_found_in_others_and_stay_unclassified() {
+    let whole = recording(SynthConfig::calm(5, SamplingRate::hz(250).unwrap()), 60);
+    let mut torn = whole.clone();
+    let mut first = whole.waveforms[0].runs[0].samples.as_slice().to_vec();
+    first[5_000..10_000].fill(0);
+    torn.waveforms[0].runs[0].samples = first.into();
+    let within = |told: super::Analysis| {
+        let train = told.beats.unwrap();
+        assert_eq!(train.heard.len(), 3);
+        let inside = |beat: &super::Beat| (5_500..9_500).contains(&beat.at.0);
+        let beats: Vec<super::Beat> = train.beats.into_iter().filter(inside).collect();
+        (beats, told.intervals)
+    };
+    let (expected, calm) = within(analyse(&whole));
+    let (found, intervals) = within(analyse(&torn));
+    assert!(expected.len() > 15);
+    assert_eq!(found.len(), expected.len());
+    let unknown = |beat: &super::Beat| beat.class == Some(BeatClass::Unknown);
+    assert!(found.iter().all(unknown), "{found:?}");
+    assert!(calm.iter().all(|one| one.kind == IntervalKind::Normal));
+    let inside = |one: &&super::Interval| (5_500..9_500).contains(&one.ends_at.0);
+    let kinds = intervals.iter().filter(inside).map(|one| one.kind);
+    assert!(kinds.count() + 1 >= found.len());
+    let normal = |one: &super::Interval| one.kind == IntervalKind::Normal;
+    assert!(!intervals.iter().filter(inside).any(normal));
+}
+
+#[test]
+fn nothing_is_told_of_the_rhythm_in_seconds_that_are_insufficient() {
+    let rate = SamplingRate::hz(250).unwrap();
+    let mut noisy = SynthConfig::calm(7, rate);
+    noisy.noise.motion_mv = 3.0;
+    noisy.noise.muscle_mv = 1.0;
+    let mut mixed = recording(SynthConfig::calm(7, rate), 60);
+    let noise = recording(noisy, 120);
+    for (wave, noise) in mixed.waveforms.iter_mut().zip(&noise.waveforms) {
+        let calm = wave.runs[0].samples.as_slice().to_vec();
+        let noise = noise.runs[0].samples.as_slice().to_vec();
+        wave.runs[0].samples = [calm.clone(), noise, calm].concat().into();
+    }
+    mixed.waveforms.truncate(1);
+    let told = analyse(&mixed);
+    let (from, to) = (SampleIndex(70 * 250), SampleIndex(175 * 250));
+    let windows = told.windows.iter().filter(|window| window.first >= from);
+    let inside: Vec<_> = windows.filter(|window| window.first < to).collect();
+    let bad = |window: &&&cardio_core::quality::SignalQuality| {
+        window.overall.verdict == cardio_core::quality::QualityVerdict::Insufficient
+    };
+    assert!(inside.iter().filter(bad).count() >= 9, "{inside:?}");
+    assert!(told.events.is_empty(), "{:?}", told.events);
 }
 
 #[test]

@@ -59,8 +59,11 @@ const REMEMBERED: usize = 8;
 const REFRACTORY: u64 = 45;
 /// Without a beat for this long the level of beats is learnt anew: 4 s.
 const LOST: u64 = 1_000;
-/// Candidates below this share of the level of beats are not learnt from when lost.
+/// Candidates below this share of the level of beats are not learnt from when lost, since a
+/// heart that stands still has P waves. From eight seconds on the share halves every four:
+/// what was taken for beats may have been noise.
 const ASYSTOLE_SHARE: f64 = 0.12;
+const HALVINGS: u64 = 3;
 /// Below this energy, in millivolts a sample, nothing is a beat.
 const FLOOR: f64 = 0.0015;
 /// A candidate above this share of the level of beats would do as the next beat.
@@ -262,7 +265,9 @@ impl Judge {
             .last
             .map_or(0, |last| candidate.at.saturating_sub(last.at));
         let level = self.levels.energy.median().unwrap_or(0.0);
-        if level == 0.0 || (since > LOST && candidate.energy > ASYSTOLE_SHARE * level) {
+        let halvings = (since / LOST).saturating_sub(1).min(HALVINGS);
+        let least = (0..halvings).fold(ASYSTOLE_SHARE, |share, _| share / 2.0) * level;
+        if level == 0.0 || (since > LOST && candidate.energy > least) {
             let largest = self
                 .waiting
                 .iter()

@@ -40,6 +40,9 @@ const LEAST_MV: f64 = 0.2;
 const SLOT: u64 = 25;
 /// A slot rests when it moves less than this share of what beats do.
 const REST_SHARE: f64 = 0.2;
+/// A second is of beats when its middle slot moves less than this share of what its
+/// largest does.
+const NOISE_SHARE: f64 = 0.5;
 /// Beats are what seconds with movement have: the middle of as many.
 const SECONDS: usize = 9;
 /// Rest of this many slots, with the T wave before it, is four seconds without a beat.
@@ -208,7 +211,10 @@ impl ArrestWatch {
             }
             if end.is_multiple_of(HOP) {
                 let largest = self.second.iter().copied().fold(0.0, f64::max);
-                if largest > REST_SHARE * usual {
+                let mut slots: Vec<f64> = self.second.iter().copied().collect();
+                // Noise moves all the time and says nothing of the size of beats.
+                let has_beats = num::median(&mut slots) < NOISE_SHARE * largest;
+                if has_beats && largest > REST_SHARE * usual {
                     self.moved.push_back(largest);
                 }
                 if self.moved.len() > SECONDS {
