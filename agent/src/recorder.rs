@@ -16,19 +16,20 @@ use cardio_core::acquisition::{Acquisition, Attendance};
 use cardio_core::clock::{Clock, TimeAnchor};
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::Gap;
+use cardio_core::heart_rate::RateStretch;
 use cardio_core::ids::SourceId;
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::segment::Segment;
 use cardio_store::OpenAcquisition;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{
-    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, EndReason, GapV1, Record,
-    RecordHead, SegmentV1,
+    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, DeviceStatusV1, EndReason,
+    GapV1, HeartRatesV1, Record, RecordHead, SegmentV1,
 };
 
 use crate::ids::Ids;
 use crate::missed::Missed;
-use crate::pipeline::{Assessment, Captured, ClosedSegment};
+use crate::pipeline::{Assessment, Captured, ClosedRates, ClosedSegment};
 
 /// What is stored of an acquisition, and what is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +160,8 @@ impl<S: Sink> Recorder<S> {
                 Ok(None)
             }
             Captured::Segment(segment) => self.keep_segment(segment).await.map(Some),
+            Captured::Rates(rates) => self.keep_rates(rates).await.map(Some),
+            Captured::Battery { percent } => self.keep_battery(percent).await.map(|()| None),
             Captured::Gap { gap, near } => self.keep_gap(gap, near).await.map(|()| None),
             Captured::Assessment(found) => self.keep_assessment(*found).await.map(|()| None),
             Captured::Ended {
@@ -269,6 +272,57 @@ impl<S: Sink> Recorder<S> {
         }
         let now = self.clock.read().box_instant;
         Ok(now.micros_since(&closed_at).unwrap_or(0))
+    }
+
+    async fn keep_rates(&mut self, rates: ClosedRates) -> Result<u64, Refused> {
+        let (first, len, closed_at) = (rates.first, rates.len, rates.closed_at);
+        let stored = match self.settle(Some(rates.anchor)).await {
+            Ok(()) => self.store_rates(rates).await,
+            refused => refused,
+        };
+        if let Err(refused) = stored {
+            self.missed.add_samples(first, len);
+            return Err(refused);
+        }
+        let now = self.clock.read().box_instant;
+        Ok(now.micros_since(&closed_at).unwrap_or(0))
+    }
+
+    async fn store_rates(&mut self, rates: ClosedRates) -> Result<(), Refused> {
+        let Some(open) = self.open.clone() else {
+            return Ok(());
+        };
+        let record = Record::HeartRates(HeartRatesV1 {
+            head: self.head(),
+            stretch: RateStretch {
+                acquisition: open.acquisition.id,
+                ordinal: open.tally.segments,
+                first: rates.first,
+                len: rates.len,
+                anchor: rates.anchor,
+                told: rates.told,
+            },
+        });
+        self.sink.append(open.lane, record).await?;
+        self.change_tally(|tally| {
+            tally.segments += 1;
+            tally.samples.0 = tally.samples.0.saturating_add(rates.len.0);
+        });
+        Ok(())
+    }
+
+    async fn keep_battery(&mut self, battery_percent: u8) -> Result<(), Refused> {
+        self.store_start().await?;
+        let Some(open) = self.open.clone() else {
+            return Ok(());
+        };
+        let record = Record::DeviceStatus(DeviceStatusV1 {
+            head: self.head(),
+            source: self.source.clone(),
+            acquisition: open.acquisition.id,
+            battery_percent,
+        });
+        self.sink.append(open.lane, record).await
     }
 
     async fn store_segment(&mut self, segment: ClosedSegment) -> Result<(), Refused> {

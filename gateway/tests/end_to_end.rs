@@ -418,3 +418,44 @@ async fn an_alert_is_explained_from_stored_bytes_whatever_holds_today() {
     }
     bench.gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_heart_rate_strap_told_is_filed_once_and_is_no_asystole() {
+    let bench = Bench::start().await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let (routine, alert) = Visit::new().told_rates(Some(PATIENT));
+    client.send_all(&mut of, Lane::Alert, &alert).await;
+    client.send_all(&mut of, Lane::Routine, &routine).await;
+    wait_for_records(&bench, routine.len() + alert.len()).await;
+    let report = wait_for_report(&bench, "preliminary").await;
+    assert_eq!(report["code"]["coding"][0]["code"], "8867-4");
+    let fhir = bench.fhir();
+    let of_code = |all: &[Value], code: &str| -> Vec<Value> {
+        let is = |one: &&Value| one["code"]["coding"][0]["code"] == code;
+        all.iter().filter(is).cloned().collect()
+    };
+    let all = fhir.all("/fhir/Observation?_count=50").await;
+    let mut intervals = of_code(&all, "147240");
+    intervals.sort_by_key(|one| one["effectivePeriod"]["start"].to_string());
+    let found: Vec<f64> = intervals
+        .iter()
+        .flat_map(|one| one["component"].as_array().unwrap())
+        .map(|part| part["valueQuantity"]["value"].as_f64().unwrap())
+        .collect();
+    // All but those that were told without contact.
+    let sent = (0_u16..25).filter(|second| !(10..12).contains(second));
+    let sent: Vec<f64> = sent.map(|n| f64::from(900 + n) * 1000.0 / 1024.0).collect();
+    assert_eq!((intervals.len(), found), (3, sent));
+    let rates = of_code(&all, "8867-4");
+    let values = rates
+        .iter()
+        .filter(|one| one["valueQuantity"]["value"] == 68);
+    assert!(values.count() >= 2, "{rates:?}");
+    let battery = of_code(&all, "67996");
+    assert_eq!(battery.len(), 1);
+    assert_eq!(battery[0]["valueQuantity"]["value"], 14);
+    // Windows without beats, of a sensor that tells none: nobody's heart stands still.
+    assert_eq!(fhir.all("/fhir/DetectedIssue").await, Vec::<Value>::new());
+    bench.gateway.stop().await;
+}

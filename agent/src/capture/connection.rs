@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use cardio_core::clock::{BoxInstant, Clock, ClockReading};
+use cardio_core::heart_rate::ToldRate;
 use cardio_core::rate::SamplingRate;
 use cardio_protocol::decoder::{Aside, Frame};
 use cardio_protocol::recognise::Unrecognised;
@@ -20,11 +21,21 @@ pub(crate) struct Lost {
     pub(crate) detail: String,
 }
 
+impl Heard {
+    /// When the last of what the sensor measures came, if any did.
+    pub(crate) fn measured_at(&self) -> Option<ClockReading> {
+        let frames = self.frames.last().map(|(at, _)| *at);
+        frames.or_else(|| self.rates.last().map(|(at, _)| *at))
+    }
+}
+
 /// What was heard at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// Frames of a sensor that streams because it was asked to, by the time of their arrival.
     pub(crate) frames: Vec<(ClockReading, Vec<Frame>)>,
+    /// What a heart-rate sensor told, by the time of its arrival.
+    pub(crate) rates: Vec<(ClockReading, ToldRate)>,
     /// What the sensor said beside them.
     pub(crate) asides: Vec<Aside>,
     /// The rate that the sensor states, if it differs from its profile's.

@@ -72,7 +72,8 @@ impl Course {
 
     /// The sensor said something. `dropped`: things that found no room on the way to the recorder.
     pub(super) fn take(&mut self, heard: Heard, now: ClockReading, dropped: u64) {
-        if let Some((at, _)) = heard.frames.last() {
+        let measured_at = heard.measured_at();
+        if let Some(at) = measured_at {
             self.heard_at = Some(at.box_instant);
         }
         for aside in &heard.asides {
@@ -84,6 +85,9 @@ impl Course {
         for (at, frames) in &heard.frames {
             self.pipeline.take(frames, *at, &mut self.out);
         }
+        for (at, told) in heard.rates {
+            self.pipeline.take_rate(told, at, &mut self.out);
+        }
         if let Some(why) = heard.unrecognised {
             self.pipeline.lost(now, &mut self.out);
             self.reporter.trouble(
@@ -92,8 +96,8 @@ impl Course {
                 why.to_string(),
                 &mut self.out,
             );
-        } else if let Some((at, _)) = heard.frames.last() {
-            self.reporter.streaming(*at, &mut self.out);
+        } else if let Some(at) = measured_at {
+            self.reporter.streaming(at, &mut self.out);
         }
         self.reporter.facts(
             &self.pipeline.facts(),

@@ -84,6 +84,7 @@ impl Talk {
                 DecoderEvent::Frame(frame) if self.session.state() == SessionState::Streaming => {
                     frames.push(frame);
                 }
+                DecoderEvent::Rate(told) => self.heard.rates.push((value.at, told)),
                 DecoderEvent::Aside(aside) => self.heard.asides.push(aside),
                 DecoderEvent::Skipped { bytes, .. } => {
                     let count = u64::try_from(bytes).unwrap_or(u64::MAX);

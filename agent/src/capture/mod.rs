@@ -212,7 +212,7 @@ impl Capture {
                 () = told_to_stop(&mut stop) => return Over::Stopped,
                 heard = connection.hear(&*clock) => match heard {
                     Ok(heard) => {
-                        if !heard.frames.is_empty() {
+                        if heard.measured_at().is_some() {
                             self.backoff.succeeded();
                         }
                         self.course.take(heard, clock.read(), self.outlet.dropped());

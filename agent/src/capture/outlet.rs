@@ -77,6 +77,7 @@ impl Outlet {
             Captured::Segment(segment) => self
                 .missed
                 .add_samples(segment.block.first, segment.block.count()),
+            Captured::Rates(rates) => self.missed.add_samples(rates.first, rates.len),
             Captured::Gap { gap, .. } => self.missed.add_gap(gap),
             _ => {}
         }
@@ -86,6 +87,7 @@ impl Outlet {
 fn anchor_of(captured: &Captured) -> Option<TimeAnchor> {
     match captured {
         Captured::Segment(segment) => Some(segment.anchor),
+        Captured::Rates(rates) => Some(rates.anchor),
         _ => None,
     }
 }

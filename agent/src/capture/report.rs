@@ -25,7 +25,9 @@ pub(crate) struct Reporter {
 pub fn line_of(plan: &SourcePlan) -> SourceLine {
     let labels: Vec<&str> = plan.rows.iter().map(|row| row.spec.kind.label()).collect();
     let sounds = |kind: &WaveformKind| matches!(kind, WaveformKind::HeartSound(_));
-    let stream = if plan.rows.iter().any(|row| sounds(&row.spec.kind)) {
+    let stream = if plan.tells_rates() {
+        "heart rate".to_owned()
+    } else if plan.rows.iter().any(|row| sounds(&row.spec.kind)) {
         format!("heart sounds {}", labels.join(" "))
     } else if labels.len() > 3 {
         format!("ECG {} leads", labels.len() + derived(&labels))

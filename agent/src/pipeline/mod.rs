@@ -3,6 +3,7 @@
 //! ```text
 //! bytes, time of arrival > Decoder > align (Timeline) > segment > Captured::Segment
 //!                                                     > score   > Captured::Assessment
+//! rates that a sensor tells             > rates (by arrival)      > Captured::Rates, Assessment
 //! ```
 //!
 //! - Samples stay the integers that the sensor sent.
@@ -13,6 +14,8 @@
 //! makes records from what comes out here.
 
 mod align;
+mod rates;
+mod samples;
 mod score;
 mod segment;
 mod source;
@@ -23,7 +26,8 @@ use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::{BoxInstant, TimeAnchor};
 use cardio_core::electrode::Electrode;
 use cardio_core::gap::Gap;
-use cardio_core::index::SampleIndex;
+use cardio_core::heart_rate::ToldRate;
+use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::sample::SampleBlock;
 use cardio_wire::record::{EndReason, HeartRateFactsV1, QualityFactsV1};
 
@@ -42,6 +46,13 @@ pub enum Captured {
     Continued(Box<Acquisition>, Tally),
     /// Contiguous samples.
     Segment(ClosedSegment),
+    /// What a heart-rate sensor told in a stretch of time.
+    Rates(ClosedRates),
+    /// The charge of the source's battery, from 0 to 100.
+    Battery {
+        /// In per cent.
+        percent: u8,
+    },
     /// A known absence of samples, and the nearest instant that is tied to the clock.
     Gap {
         /// The absence.
@@ -77,6 +88,21 @@ pub struct ClosedSegment {
     /// When the first of them was taken.
     pub anchor: TimeAnchor,
     /// When the last of them arrived.
+    pub closed_at: BoxInstant,
+}
+
+/// What was told and will be one record of rates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedRates {
+    /// Where it begins, in 1/1024 s.
+    pub first: SampleIndex,
+    /// How long it is, in 1/1024 s.
+    pub len: SampleCount,
+    /// When its first instant was.
+    pub anchor: TimeAnchor,
+    /// What was told, and how long after `first` it came.
+    pub told: Vec<(SampleCount, ToldRate)>,
+    /// When the last of it arrived.
     pub closed_at: BoxInstant,
 }
 

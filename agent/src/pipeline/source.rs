@@ -1,37 +1,36 @@
 //! The pipeline of one source: which acquisition runs, what its frames become, and what a
 //! silence, a return or a restart of the agent means for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_core::acquisition::{Acquisition, Attendance};
 use cardio_core::clock::{BoxInstant, ClockReading, UtcMicros};
-use cardio_core::device::{DeviceIdentity, IntegrityClass};
+use cardio_core::device::DeviceIdentity;
 use cardio_core::gap::{Gap, GapCause};
+use cardio_core::heart_rate::ToldRate;
 use cardio_core::ids::{AcquisitionId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
-use cardio_core::sample::SampleBlock;
 use cardio_core::subject::SubjectRef;
-use cardio_core::timeline::{Drift, Placement, Timeline, TimelineCounts};
-use cardio_protocol::decoder::{Aside, DeviceTicks, Frame};
+use cardio_core::timeline::{Drift, TimelineCounts};
+use cardio_protocol::decoder::{Aside, Frame};
 use cardio_store::{OpenAcquisition, SubjectMark};
 use cardio_wire::record::EndReason;
 
 use super::Captured;
-use super::align::{Tie, moved_to};
-use super::score::Scorer;
-use super::segment::Segmenter;
+use super::rates::{PERIOD, RateLine};
+use super::samples::{RESTART_UNCERTAINTY_US, SampleLine};
 use crate::config::device::{Device, Signal};
 use crate::config::rows::Row;
 use crate::ids::Ids;
 use crate::recorder::Tally;
 
-/// How far the length of a gap across a restart may be wrong beyond both anchors: scheduling
-/// and the sensor's own start.
-const RESTART_UNCERTAINTY_US: u64 = 50_000;
 /// Longest text that is kept of what a sensor says it is.
 const IDENTITY_MAX_CHARS: usize = 64;
+/// A charge is told anew when it has changed by so much, in per cent.
+const STEP_PERCENT: u8 = 5;
+/// At or below this charge every change is told.
+const LOW_PERCENT: u8 = 25;
 
 /// What the pipeline of a source is told once.
 #[derive(Clone, Debug)]
@@ -84,18 +83,18 @@ enum State {
 }
 
 struct Running {
-    acquisition: Arc<Acquisition>,
-    timeline: Timeline,
-    segmenter: Segmenter,
-    scorer: Option<Scorer>,
-    /// The rows of a frame that are kept.
-    places: Vec<usize>,
-    /// Times that the device's clock jumped.
-    clock_resets: u64,
+    acquisition: AcquisitionId,
+    line: Line,
     /// Since when the source is away, and why.
     away: Option<(GapCause, BoxInstant)>,
-    /// Contiguous samples of this read that are not handed on yet.
-    block: Option<SampleBlock>,
+    /// What the acquisition's records say of the battery.
+    battery_told: Option<u8>,
+}
+
+/// What a source sends, placed in time.
+enum Line {
+    Samples(Box<SampleLine>),
+    Rates(Box<RateLine>),
 }
 
 /// Takes what a device says of who it is.
@@ -116,6 +115,13 @@ pub(crate) fn note_identity(identity: &mut DeviceIdentity, aside: &Aside) {
     }
 }
 
+impl SourcePlan {
+    /// Whether the source tells heart rates instead of samples.
+    pub const fn tells_rates(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 impl SourcePipeline {
     /// A pipeline. `note` is what the last run of the agent left of an acquisition that it
     /// did not end.
@@ -130,7 +136,7 @@ impl SourcePipeline {
     }
 
     /// The sensor said something beside its samples. Who it is goes into the record of the
-    /// acquisition that begins next; how full its battery is, onto the board.
+    /// acquisition that begins next; how full its battery is, onto the board and into the record.
     pub fn note(&mut self, aside: &Aside) {
         match aside {
             Aside::Battery { percent } => self.battery_percent = Some(*percent),
@@ -167,9 +173,9 @@ impl SourcePipeline {
                 ..SourceFacts::default()
             },
             State::Running(running) => SourceFacts {
-                acquisition: Some(running.acquisition.id),
-                counts: running.timeline.counts(),
-                drift: running.timeline.drift(),
+                acquisition: Some(running.acquisition),
+                counts: running.counts(),
+                drift: running.drift(),
                 battery_percent,
                 rate_hz,
             },
@@ -191,12 +197,24 @@ impl SourcePipeline {
         let State::Running(running) = &mut self.state else {
             return;
         };
-        running.come_back(first, first_at, at, out);
-        running.timeline.note_backlog(SampleCount(backlog));
-        for frame in frames {
-            running.place(frame, at, out);
+        running.tell_battery(self.battery_percent, out);
+        if let Line::Samples(line) = &mut running.line {
+            line.take(frames, backlog, first_at, &mut running.away, at, out);
         }
-        running.hand_on(at, out);
+    }
+
+    /// Takes what a heart-rate sensor told at `at`.
+    pub fn take_rate(&mut self, told: ToldRate, at: ClockReading, out: &mut Vec<Captured>) {
+        if matches!(self.state, State::Idle(_)) {
+            self.start(PERIOD, at.box_instant, at, out);
+        }
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
+        running.tell_battery(self.battery_percent, out);
+        if let Line::Rates(line) = &mut running.line {
+            line.take(told, running.away.take().map(|(cause, _)| cause), at, out);
+        }
     }
 
     /// The source is away: unplugged, silent, or started anew. What is there is handed on.
@@ -231,7 +249,7 @@ impl SourcePipeline {
         }
         if let State::Running(mut running) = std::mem::replace(&mut self.state, State::Idle(None)) {
             running.cut(out);
-            if let Some(drift) = running.timeline.drift() {
+            if let Some(drift) = running.drift() {
                 let (ppm, error) = (drift.ppm, drift.standard_error_ppm);
                 out.push(Captured::Event {
                     code: "source.drift",
@@ -240,8 +258,8 @@ impl SourcePipeline {
             }
             out.push(Captured::Ended {
                 reason,
-                end: running.timeline.next(),
-                repeated_frames: running.timeline.counts().repeated_frames,
+                end: running.next(),
+                repeated_frames: running.counts().repeated_frames,
             });
         }
     }
@@ -342,50 +360,20 @@ impl SourcePipeline {
 
 impl Running {
     fn new(acquisition: Acquisition, plan: &SourcePlan, start: SampleIndex) -> Self {
-        let signal = plan.signal;
-        let rate = acquisition.rate;
-        let span_us = match acquisition.attendance {
-            Attendance::Attended => 1_000_000,
-            Attendance::Unattended => 5_000_000,
+        let line = if plan.tells_rates() {
+            Line::Rates(Box::new(RateLine::new(acquisition.attendance, start)))
+        } else {
+            Line::Samples(Box::new(SampleLine::new(&acquisition, plan, start)))
         };
         Self {
-            timeline: Timeline::new(rate, signal.integrity, signal.modulus, start),
-            segmenter: Segmenter::new(rate.count_in_micros(span_us)),
-            scorer: Scorer::new(rate, &acquisition.waveforms, signal.rails, start),
-            places: plan.rows.iter().map(|row| row.place).collect(),
-            clock_resets: 0,
+            acquisition: acquisition.id,
+            line,
             away: None,
-            block: None,
-            acquisition: Arc::new(acquisition),
+            battery_told: None,
         }
     }
 
-    /// The source was away and is back: the absence is named. Where the device's clock has
-    /// gone on meanwhile, that clock tells how long it was, when the frame is placed.
-    fn come_back(
-        &mut self,
-        frame: &Frame,
-        first_at: BoxInstant,
-        at: ClockReading,
-        out: &mut Vec<Captured>,
-    ) {
-        let goes_on = |ticks: DeviceTicks| self.timeline.ticks_go_on(ticks.nanos, first_at);
-        if self.ticks_of(frame).is_some_and(goes_on) {
-            return;
-        }
-        let Some((cause, _)) = self.away.take() else {
-            return;
-        };
-        if self.ticks_of(frame).is_some() {
-            out.push(clock_reset());
-        }
-        let samples = frame.rows.per_lead();
-        if let Some(gap) = self.timeline.gap_until(cause, samples, first_at) {
-            self.resume(gap, first_at, at, out);
-        }
-    }
-
-    /// Goes on after `gap` with a frame whose last sample was taken at `first_at`.
+    /// Goes on after a gap that the box knows of, with what came at `first_at`.
     fn resume(
         &mut self,
         gap: Gap,
@@ -393,114 +381,55 @@ impl Running {
         at: ClockReading,
         out: &mut Vec<Captured>,
     ) {
-        self.timeline.resume_after(gap);
-        let tie = Tie::new(
-            gap.end(),
-            moved_to(at, first_at),
-            RESTART_UNCERTAINTY_US,
-            self.acquisition.rate,
-        );
-        out.push(Captured::Gap {
-            gap,
-            near: Some(tie.anchor(gap.end())),
-        });
-    }
-
-    /// The device's time of a frame, where it is what proves a loss.
-    fn ticks_of(&self, frame: &Frame) -> Option<DeviceTicks> {
-        let stamped = self.acquisition.integrity == IntegrityClass::TimeStamped;
-        frame.ticks.filter(|_| stamped)
-    }
-
-    fn place(&mut self, frame: &Frame, at: ClockReading, out: &mut Vec<Captured>) {
-        let samples = frame.rows.per_lead();
-        let placed = match self.ticks_of(frame) {
-            Some(ticks) => self
-                .timeline
-                .place_ticks(ticks.nanos, samples, at.box_instant),
-            None => {
-                let seq = frame.seq.map(|seq| seq.0);
-                self.timeline.place(seq, samples, at.box_instant)
-            }
-        };
-        let Placement::Block { first, gap } = placed else {
-            return;
-        };
-        let resets = self.timeline.counts().clock_resets;
-        if resets != self.clock_resets {
-            self.clock_resets = resets;
-            out.push(clock_reset());
+        match &mut self.line {
+            Line::Samples(line) => line.resume(gap, first_at, at, out),
+            Line::Rates(line) => line.resume(gap, at, out),
         }
-        let away = self.away.take();
-        if let Some(gap) = gap {
-            let cause = away.map_or(gap.cause, |(cause, _)| cause);
-            let gap = Gap { cause, ..gap };
-            self.cut_at(at, out);
-            let near = self.tie(gap.end(), at).map(|tie| tie.anchor(gap.end()));
-            out.push(Captured::Gap { gap, near });
-        }
-        let block = self.block.get_or_insert_with(|| SampleBlock {
-            first,
-            leads: vec![Vec::new(); self.places.len()],
-        });
-        for (kept, place) in block.leads.iter_mut().zip(&self.places) {
-            match frame.rows.row(*place) {
-                Some(row) => kept.extend_from_slice(row),
-                // a decoder gives every row of its profile in every frame
-                None => kept.resize(kept.len().saturating_add(samples.len()), 0),
-            }
-        }
-    }
-
-    /// Hands the contiguous samples of this read on to segments and scores.
-    fn hand_on(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
-        let Some(block) = self.block.take() else {
-            return;
-        };
-        let Some(tie) = self.tie(block.first, at) else {
-            return;
-        };
-        let mut closed = Vec::new();
-        self.segmenter
-            .push(&block, &tie, at.box_instant, &mut closed);
-        out.extend(closed.into_iter().map(Captured::Segment));
-        if let Some(scorer) = &mut self.scorer {
-            let found = scorer.push(&block, &tie);
-            out.extend(
-                found
-                    .into_iter()
-                    .map(|one| Captured::Assessment(Box::new(one))),
-            );
-        }
-    }
-
-    /// Ends the segment at the end of what was placed before a gap.
-    fn cut_at(&mut self, at: ClockReading, out: &mut Vec<Captured>) {
-        self.hand_on(at, out);
-        self.cut(out);
     }
 
     fn cut(&mut self, out: &mut Vec<Captured>) {
-        out.extend(self.segmenter.cut().map(Captured::Segment));
+        match &mut self.line {
+            Line::Samples(line) => line.cut(out),
+            Line::Rates(line) => line.cut(out),
+        }
     }
 
-    /// The instant of a sample, as the whole time line says rather than one arrival.
-    fn tie(&self, index: SampleIndex, at: ClockReading) -> Option<Tie> {
-        let (instant, uncertainty_us) = self.timeline.instant_of(index)?;
-        Some(Tie::new(
-            index,
-            moved_to(at, instant),
-            uncertainty_us,
-            self.acquisition.rate,
-        ))
+    const fn counts(&self) -> TimelineCounts {
+        match &self.line {
+            Line::Samples(line) => line.timeline.counts(),
+            Line::Rates(line) => line.counts(),
+        }
     }
-}
 
-/// The sensor's clock began anew: its time stamps say nothing across this instant.
-const fn clock_reset() -> Captured {
-    Captured::Event {
-        code: "source.clock_reset",
-        detail: String::new(),
+    fn drift(&self) -> Option<Drift> {
+        match &self.line {
+            Line::Samples(line) => line.timeline.drift(),
+            Line::Rates(_) => None,
+        }
+    }
+
+    const fn next(&self) -> SampleIndex {
+        match &self.line {
+            Line::Samples(line) => line.timeline.next(),
+            Line::Rates(line) => line.next(),
+        }
+    }
+
+    /// Tells the charge of the battery when it is news.
+    fn tell_battery(&mut self, percent: Option<u8>, out: &mut Vec<Captured>) {
+        let Some(percent) = percent else { return };
+        let is_news = self.battery_told.is_none_or(|told| {
+            told.abs_diff(percent)
+                >= if percent <= LOW_PERCENT {
+                    1
+                } else {
+                    STEP_PERCENT
+                }
+        });
+        if is_news {
+            self.battery_told = Some(percent);
+            out.push(Captured::Battery { percent });
+        }
     }
 }
 

@@ -100,6 +100,8 @@ fn line(captured: &Captured) -> Option<String> {
         }
         Captured::Ended { reason, end, .. } => format!("ended {reason:?} at {}", end.0),
         Captured::Event { code, .. } => format!("event {code}"),
+        Captured::Rates(rates) => format!("rates {}+{}", rates.first.0, rates.len.0),
+        Captured::Battery { percent } => format!("battery {percent}"),
         Captured::Assessment(_) => return None,
     })
 }

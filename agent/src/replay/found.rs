@@ -279,6 +279,13 @@ impl Findings {
                 self.begin(&acquisition);
             }
             Captured::Segment(segment) => self.pace(&segment.anchor),
+            Captured::Rates(_) => {
+                if let Some(running) = self.acquisitions.last_mut() {
+                    running.segments = running.segments.saturating_add(1);
+                }
+            }
+            // the facts of the source say it too
+            Captured::Battery { .. } => {}
             Captured::Gap { gap, .. } => {
                 if let Some(running) = self.acquisitions.last_mut() {
                     running.gap_count = running.gap_count.saturating_add(1);

@@ -95,6 +95,13 @@ impl Note {
                 count: record.segment.block.count(),
                 anchor: record.segment.anchor,
             },
+            Record::HeartRates(record) => Self::Stored {
+                acquisition: record.stretch.acquisition,
+                end: record.stretch.end(),
+                ordinal: record.stretch.ordinal,
+                count: record.stretch.len,
+                anchor: record.stretch.anchor,
+            },
             Record::Gap(record) => Self::Missing {
                 acquisition: record.acquisition,
                 gap: record.gap,
@@ -104,7 +111,8 @@ impl Note {
             | Record::LaneGap(_)
             | Record::BoxEvent(_)
             | Record::CarriedFrame(_)
-            | Record::BoxStatus(_) => Self::Nothing,
+            | Record::BoxStatus(_)
+            | Record::DeviceStatus(_) => Self::Nothing,
         }
     }
 }

@@ -6,9 +6,12 @@ mod fetching;
 mod world;
 
 use cardio_core::gap::GapCause;
+use cardio_core::heart_rate::{SkinContact, ToldRate};
+use cardio_core::index::SampleIndex;
+use cardio_wire::record::Record;
 use rustix::process::Signal;
 use serde_json::Value;
-use world::{MODULUS, STRAP, World, device_of, story_of};
+use world::{BEAT, MODULUS, STRAP, World, device_of, story_of};
 
 fn streams(source: &Value) -> bool {
     source["state"] == "streaming"
@@ -254,4 +257,67 @@ fn a_sensor_that_talks_only_to_friends_is_captured_once_a_bond_is_made() {
     assert_eq!(paired["bonded"], true);
     let _agent = world.bench.start(&[]);
     world.wait_for(0, "the stream", streams);
+}
+
+#[test]
+fn a_heart_rate_strap_is_recorded_as_it_tells_and_without_contact_nothing_is_claimed() {
+    let world = World::new(&["sig-hrs"]);
+    let belt = world.belt();
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    let line = world.wait_for(0, "a rate", |source| {
+        streams(source) && source["heart_rate_bpm"] == 77.0
+    });
+    assert_eq!(line["stream"], "heart rate");
+    assert_eq!(line["battery_percent"], 90);
+    assert_eq!(line["quality"]["verdict"], "acceptable");
+    belt.device.lock().unwrap().set_contact(false);
+    let off = world.wait_for(0, "the lost contact", |source| {
+        source["quality"]["verdict"] == "insufficient"
+    });
+    assert_eq!(off["quality"]["causes"][0], "lead-off");
+    assert!(off["heart_rate_bpm"].is_null());
+    belt.device.lock().unwrap().set_contact(true);
+    world.wait_for(0, "contact", |source| source["heart_rate_bpm"] == 77.0);
+    belt.sensor.set_in_range(false);
+    world.wait_for(0, "the loss", |source| source["state"] == "lost");
+    belt.sensor.set_in_range(true);
+    world.wait_for(0, "its return", |source| {
+        streams(source) && source["gaps"].as_u64() >= Some(1)
+    });
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let records = world.bench.records();
+    let told = rates_to_the_end(&records);
+    assert!(told.iter().any(|one| one.contact == SkinContact::Off));
+    let beat = u16::try_from(BEAT).unwrap();
+    assert!(told.iter().flat_map(|one| &one.rr).all(|rr| *rr == beat));
+    let charges = records.iter().filter_map(|record| match record {
+        Record::DeviceStatus(status) => Some(status.battery_percent),
+        _ => None,
+    });
+    assert_eq!(charges.collect::<Vec<_>>(), [90]);
+}
+
+/// What was told, of stretches and gaps that cover the time line without a hole.
+fn rates_to_the_end(records: &[Record]) -> Vec<ToldRate> {
+    let (mut next, mut told, mut causes) = (SampleIndex(0), Vec::new(), Vec::new());
+    for record in records {
+        match record {
+            Record::HeartRates(one) => {
+                assert_eq!(one.stretch.first, next);
+                next = one.stretch.end();
+                told.extend(one.stretch.told.iter().map(|(_, rate)| rate.clone()));
+            }
+            Record::Gap(one) => {
+                assert_eq!(one.gap.from, next);
+                next = one.gap.end();
+                causes.push(one.gap.cause);
+            }
+            Record::AcquisitionEnded(ended) => assert_eq!(ended.end, next),
+            _ => {}
+        }
+    }
+    assert!(causes.contains(&GapCause::SourceLost), "{causes:?}");
+    told
 }

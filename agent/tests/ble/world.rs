@@ -22,6 +22,7 @@ use cardio_protocol::decoder::FrameRows;
 use cardio_protocol::gatt::ble_audio::{AudioPeripheral, Codec};
 use cardio_protocol::gatt::movesense_gsp::MovesensePeripheral;
 use cardio_protocol::gatt::polar_pmd::PolarPeripheral;
+use cardio_protocol::gatt::sig_hrs::HrsPeripheral;
 use cardio_protocol::gatt::viatom_er1::ViatomPeripheral;
 use cardio_protocol::gatt::{GattPeripheral, GattProfile, by_name};
 use cardio_wire::record::Record;
@@ -32,6 +33,9 @@ use crate::common::{Bench, wait_for};
 /// Where the ramp begins again.
 pub const MODULUS: u64 = 15_000;
 pub const STRAP: &str = "C0:00:00:00:00:01";
+/// A heart-rate strap beats once in so many 1/1024 s.
+pub const BEAT: u64 = 800;
+const BELT: &str = "C0:00:00:00:00:06";
 const PATCH: &str = "C0:00:00:00:00:02";
 const MOVESENSE: &str = "C0:00:00:00:00:04";
 const WATCH: &str = "C0:00:00:00:00:05";
@@ -52,6 +56,7 @@ pub struct Keeper<P> {
 /// A sensor in the air that measures at its own pace.
 pub struct Player {
     pub sensor: SensorHandle,
+    pub device: Arc<Mutex<dyn GattPeripheral>>,
     stop: Arc<AtomicBool>,
     measured: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
@@ -133,6 +138,12 @@ impl World {
         self.play("movesense-gsp", MOVESENSE, "Movesense 0001", device)
     }
 
+    /// A strap that tells heart rates, of a heart that beats every [`BEAT`].
+    pub fn belt(&self) -> Player {
+        let device = HrsPeripheral::default();
+        self.play("sig-hrs", BELT, "Belt", device)
+    }
+
     pub fn stethoscope(&self) -> Player {
         let device = AudioPeripheral::new(Codec::Pcm16 { rate_hz: 8000 }, 247);
         self.play("ble-audio-packets", STETHOSCOPE, "Stethoscope", device)
@@ -164,6 +175,7 @@ impl World {
         let sensor = self.radio.add(shown, Arc::clone(&device));
         let stop = Arc::new(AtomicBool::new(false));
         let measured = Arc::new(AtomicU64::new(0));
+        let shared: Arc<Mutex<dyn GattPeripheral>> = device.clone();
         let thread = std::thread::spawn({
             let (sensor, stop, measured) =
                 (sensor.clone(), Arc::clone(&stop), Arc::clone(&measured));
@@ -171,6 +183,7 @@ impl World {
         });
         Player {
             sensor,
+            device: shared,
             stop,
             measured,
             thread: Some(thread),
@@ -198,6 +211,7 @@ impl World {
                 "viatom-er1" => PATCH,
                 "movesense-gsp" => MOVESENSE,
                 "smp-records" => WATCH,
+                "sig-hrs" => BELT,
                 _ => STETHOSCOPE,
             };
             self.json(&["sources", "pair", "--json", device, address]);
@@ -282,9 +296,11 @@ fn live<P: GattPeripheral>(
         let mut sent = Vec::new();
         let mut device = device.lock().unwrap();
         if device.is_streaming() {
-            let rows: Vec<i32> = (taken..taken + per_frame)
-                .map(|n| i32::try_from(n % MODULUS).unwrap())
-                .collect();
+            let count = |n: u64| match signal.waves.is_empty() {
+                true => i32::from(n.is_multiple_of(BEAT)),
+                false => i32::try_from(n % MODULUS).unwrap(),
+            };
+            let rows: Vec<i32> = (taken..taken + per_frame).map(count).collect();
             taken += per_frame;
             device.frame(&FrameRows::planar(rows.len(), &rows), &mut sent);
             measured.fetch_add(1, Ordering::Relaxed);

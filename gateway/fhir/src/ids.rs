@@ -61,6 +61,16 @@ pub fn gap(acquisition: AcquisitionId, from: SampleIndex) -> String {
     id("gap", &format!("{acquisition}/{}", from.0))
 }
 
+/// The Observation of the RR intervals told in the slot that begins here.
+pub fn intervals(acquisition: AcquisitionId, slot: SampleIndex) -> String {
+    id("intervals", &format!("{acquisition}/{}", slot.0))
+}
+
+/// The Observation of a sensor's battery.
+pub fn battery(record: RecordId) -> String {
+    id("battery", &record.to_string())
+}
+
 /// The Observation that ties a sensor's clock to the box's.
 pub fn clock(record: RecordId) -> String {
     id("clock", &record.to_string())

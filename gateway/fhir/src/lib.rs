@@ -10,6 +10,7 @@
 //! | [`device`] | the box, the sensors, the tie between their clocks |
 //! | [`waveform`] | spans of an ECG as sampled data |
 //! | [`measure`] | heart rate, quality, gaps |
+//! | [`told`] | RR intervals and battery, as a sensor told them |
 //! | [`report`] | the exam, its original file, its origin |
 //! | [`alert`] | what was found, who was told, what is to be done |
 //! | [`audit`] | who did what |
@@ -34,6 +35,7 @@ pub mod report;
 pub mod rest;
 pub mod shape;
 pub mod time;
+pub mod told;
 pub mod waveform;
 
 pub use element::reference;

@@ -50,6 +50,8 @@ pub enum ExamKind {
     Ecg12,
     /// A Holter recording.
     Holter,
+    /// Heart rates and intervals that a sensor told, without a waveform.
+    HeartRate,
 }
 
 impl ExamKind {
@@ -60,6 +62,7 @@ impl ExamKind {
                 coding(LOINC, "11524-6", "EKG study"),
                 coding(LOINC, "34534-8", "12 lead EKG panel"),
             ]}),
+            Self::HeartRate => shown(LOINC, "8867-4", "Heart rate"),
             Self::Holter => shown(LOINC, "18754-2", "Holter monitor study"),
         }
     }
@@ -68,6 +71,10 @@ impl ExamKind {
         match self {
             Self::Ecg => ("Enregistrement ECG", "ECG recording"),
             Self::Ecg12 => ("ECG 12 dérivations", "12-lead ECG"),
+            Self::HeartRate => (
+                "Enregistrement de fréquence cardiaque",
+                "Heart rate recording",
+            ),
             Self::Holter => ("Enregistrement Holter", "Holter recording"),
         }
     }

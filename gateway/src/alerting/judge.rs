@@ -260,7 +260,10 @@ fn mark_judged(connection: &Connection, exam: &Exam) -> Result<(), DbError> {
 /// A window as the rules are shown it; `at` is the wall time of its end.
 pub(super) fn fact(acquisition: &Acquisition, window: &AssessmentV1, at: UtcMicros) -> Fact {
     let (quality, rate) = (&window.quality, &window.heart_rate);
-    let beats: Vec<SampleIndex> = rate.beats.iter().map(|beat| beat.at).collect();
+    let beats = || rate.beats.iter().map(|beat| beat.at).collect();
+    // A sensor that tells rates shows no beats: that there are none in the window says nothing.
+    let tells_rates = acquisition.waveforms.is_empty();
+    let beats: Option<Vec<SampleIndex>> = (!tells_rates).then(beats);
     let algorithm = |(name, version): &(String, u32)| Algorithm {
         name: name.clone(),
         version: *version,
@@ -276,7 +279,7 @@ pub(super) fn fact(acquisition: &Acquisition, window: &AssessmentV1, at: UtcMicr
         causes: quality.overall.causes.clone(),
         suspect_electrode: window.suspect_electrode,
         bpm: rate.bpm,
-        beats: Some(beats),
+        beats,
         af_suspected: None,
         algorithms: vec![algorithm(&quality.algorithm), algorithm(&rate.algorithm)],
     }

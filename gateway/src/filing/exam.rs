@@ -39,6 +39,8 @@ pub(crate) struct Touched {
     pub(crate) all: bool,
     /// The end came: what was waiting for more is complete.
     pub(crate) ended: bool,
+    /// The sensor said how it is.
+    pub(crate) status: bool,
     /// Samples whose surroundings changed.
     pub(crate) around: BTreeSet<u64>,
     /// Gaps that came, by their first sample.
@@ -78,7 +80,9 @@ pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &Opened
     match &opened.record {
         Record::AcquisitionStarted(_) => entry.all = true,
         Record::AcquisitionEnded(_) => entry.ended = true,
-        Record::Segment(_) => entry.around.extend([first.saturating_sub(1), first, last]),
+        Record::Segment(_) | Record::HeartRates(_) => {
+            entry.around.extend([first.saturating_sub(1), first, last])
+        }
         Record::Gap(_) => {
             entry.gaps.insert(first);
             entry.around.extend([first.saturating_sub(1), first]);
@@ -87,6 +91,7 @@ pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &Opened
             entry.windows.insert(first.saturating_add(len));
             entry.around.insert(last);
         }
+        Record::DeviceStatus(_) => entry.status = true,
         _ => {}
     }
 }
@@ -269,6 +274,11 @@ impl Exam {
         &self.started.acquisition
     }
 
+    /// Whether its sensor tells heart rates instead of samples.
+    pub(crate) fn tells_rates(&self) -> bool {
+        self.acquisition().waveforms.is_empty()
+    }
+
     /// Which exam it is.
     pub(crate) fn kind(&self) -> ExamKind {
         let has = |lead: Lead| {
@@ -277,7 +287,9 @@ impl Exam {
                 .iter()
                 .any(|row| row.kind == WaveformKind::Ecg(lead))
         };
-        if self.acquisition().attendance == Attendance::Unattended {
+        if self.tells_rates() {
+            ExamKind::HeartRate
+        } else if self.acquisition().attendance == Attendance::Unattended {
             ExamKind::Holter
         } else if Lead::MEASURED_EIGHT.into_iter().all(has) {
             ExamKind::Ecg12

@@ -261,7 +261,7 @@ fn holes(connection: &Connection, exam: &Exam) -> Result<Vec<Gap>, DbError> {
     let rows = connection.rows(
         "look for samples that never came",
         "SELECT first, len FROM records WHERE acquisition = ?1 AND box = ?2
-         AND kind IN ('segment', 'gap') ORDER BY first, len",
+         AND kind IN ('segment', 'heart-rates', 'gap') ORDER BY first, len",
         values![exam.id(), exam.device],
     )?;
     let mut stretches = Vec::new();

@@ -24,9 +24,9 @@ impl Extents {
         sample.saturating_sub(longest)
     }
 
-    /// The instant up to which segments and gaps are filed.
+    /// The instant up to which segments, rates and gaps are filed.
     pub(crate) fn reached(&self) -> u64 {
-        let kinds = ["segment", "gap"].into_iter();
+        let kinds = ["segment", "heart-rates", "gap"].into_iter();
         let extents = kinds.filter_map(|kind| self.0.get(kind));
         extents.map(|extent| extent.reached).max().unwrap_or(0)
     }

@@ -32,6 +32,7 @@ mod presence;
 mod resources;
 mod rows;
 mod spans;
+mod told;
 mod transaction;
 
 use std::sync::Arc;

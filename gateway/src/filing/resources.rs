@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::exam::{Exam, Touched};
 use super::exam_report;
 use super::spans::{Piece, pieces, slot_of, slot_start, slots};
+use super::told;
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
 use crate::record;
@@ -57,11 +58,17 @@ pub(crate) fn refresh(
                 windows.push((piece.block.first.0, piece.end().0.saturating_add(reach)));
             }
         }
+        if exam.tells_rates() {
+            told::put_intervals(connection, exam, slot, now)?;
+        }
     }
     for gap in touched_gaps(connection, exam, touched)? {
         put_gap(connection, exam, &gap, now)?;
     }
     put_assessments(connection, exam, &windows, now)?;
+    if touched.all || touched.status {
+        told::put_statuses(connection, exam, now)?;
+    }
     if touched.all || touched.ended {
         exam_report::put(connection, exam, now)?;
     } else if exam.ended.is_some() {
@@ -71,7 +78,7 @@ pub(crate) fn refresh(
 }
 
 /// Writes an observation and notes it as a result of its acquisition.
-fn put_result(
+pub(super) fn put_result(
     connection: &Connection,
     exam: &Exam,
     first: SampleIndex,
@@ -409,7 +416,7 @@ pub(crate) fn gaps(
         .collect()
 }
 
-/// Anchors of the first and the last segment.
+/// Anchors of the first and the last segment, or stretch of rates.
 pub(crate) fn anchors(
     connection: &Connection,
     exam: &Exam,
@@ -419,7 +426,7 @@ pub(crate) fn anchors(
             let bytes: Option<Vec<u8>> = connection.cell(
                 "read the ends of an acquisition",
                 &format!(
-                    "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment'
+                    "SELECT bytes FROM records WHERE acquisition = ?1 AND kind IN ('segment', 'heart-rates')
                      AND box = ?2 AND len > 0 ORDER BY first {order} LIMIT 1"
                 ),
                 values![exam.id(), exam.device],
@@ -429,6 +436,11 @@ pub(crate) fn anchors(
                 Some(Ok(Record::Segment(s))) => {
                     let last = SampleIndex(s.segment.end().0.saturating_sub(1));
                     Ok(Some((s.segment.anchor, s.segment.first(), last)))
+                }
+                Some(Ok(Record::HeartRates(one))) => {
+                    let stretch = one.stretch;
+                    let last = SampleIndex(stretch.end().0.saturating_sub(1));
+                    Ok(Some((stretch.anchor, stretch.first, last)))
                 }
                 Some(_) => Err(DbError::Damaged { what: "segment" }),
             }

@@ -120,6 +120,11 @@ pub(crate) fn place(record: &Record) -> (Option<AcquisitionId>, Option<(SampleIn
             Some(s.segment.acquisition),
             Some((s.segment.first(), s.segment.block.count().0)),
         ),
+        Record::HeartRates(one) => (
+            Some(one.stretch.acquisition),
+            Some((one.stretch.first, one.stretch.len.0)),
+        ),
+        Record::DeviceStatus(status) => (Some(status.acquisition), None),
         Record::Gap(gap) => (Some(gap.acquisition), Some((gap.gap.from, gap.gap.len.0))),
         Record::Assessment(a) => (
             Some(a.acquisition),

@@ -116,13 +116,14 @@ fn clipped(block: &SampleBlock, from: u64, to: u64) -> Option<SampleBlock> {
     SampleBlock::new(SampleIndex(first), leads).ok()
 }
 
-/// Every slot that holds samples.
+/// Every slot that holds samples, or rates that a sensor told.
 pub(crate) fn slots(connection: &Connection, exam: &Exam) -> Result<Vec<u64>, DbError> {
     let rate = exam.acquisition().rate;
     let rows = connection.rows(
         "list the spans of an acquisition",
         "SELECT first, len FROM records
-         WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2 AND len > 0 ORDER BY first",
+         WHERE acquisition = ?1 AND kind IN ('segment', 'heart-rates') AND box = ?2 AND len > 0
+         ORDER BY first",
         values![exam.id(), exam.device],
     )?;
     let mut slots = Vec::new();

@@ -95,6 +95,7 @@ fn kind(exam: &Exam) -> &'static str {
             ExamKind::Ecg12 => "ecg-12",
             ExamKind::Holter => "holter",
             ExamKind::Ecg => "ecg",
+            ExamKind::HeartRate => "heart-rate",
         }
     }
 }
@@ -127,7 +128,7 @@ fn delays(connection: &Connection, exam: &Exam) -> Result<Vec<i64>, DbError> {
     let rows = connection.rows(
         "read when the segments of an exam were received",
         "SELECT bytes, received_us FROM records
-         WHERE acquisition = ?1 AND box = ?2 AND kind = 'segment'",
+         WHERE acquisition = ?1 AND box = ?2 AND kind IN ('segment', 'heart-rates')",
         values![exam.id(), exam.device],
     )?;
     let mut delays = Vec::new();

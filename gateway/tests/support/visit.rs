@@ -6,6 +6,7 @@ use cardio_core::calibration::Calibration;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::{Gap, GapCause};
+use cardio_core::heart_rate::{RR_UNITS_PER_S, RateStretch, SkinContact, ToldRate};
 use cardio_core::ids::{AcquisitionId, BootId, RecordId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
@@ -15,8 +16,8 @@ use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_core::subject::SubjectRef;
 use cardio_wire::record::{
-    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, EndReason, GapV1, HeartRateFactsV1,
-    QualityFactsV1, Record, RecordHead, SegmentV1,
+    AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, DeviceStatusV1, EndReason, GapV1,
+    HeartRateFactsV1, HeartRatesV1, QualityFactsV1, Record, RecordHead, SegmentV1,
 };
 
 pub(crate) const RATE: u64 = 250;
@@ -95,6 +96,71 @@ impl Visit {
                 attendance: Attendance::Attended,
             },
         })
+    }
+
+    /// 25 s of a heart-rate strap: without contact from the tenth second to the twelfth.
+    pub(crate) fn told_rates(&mut self, subject: Option<&str>) -> (Vec<Record>, Vec<Record>) {
+        let mut started = self.started(subject);
+        if let Record::AcquisitionStarted(started) = &mut started {
+            started.acquisition.rate = SamplingRate::hz(RR_UNITS_PER_S).unwrap();
+            started.acquisition.waveforms.clear();
+            started.acquisition.integrity = IntegrityClass::Uncounted;
+        }
+        let place = |second: u64| TimeAnchor {
+            index: SampleIndex(second * 1024),
+            at: reading(second * 1_000_000),
+            uncertainty_us: 500,
+        };
+        let battery = DeviceStatusV1 {
+            head: self.head(0),
+            source: SourceId::new("ecg12-a").unwrap(),
+            acquisition: ACQUISITION,
+            battery_percent: 14,
+        };
+        let (mut routine, mut alert) = (vec![started, Record::DeviceStatus(battery)], Vec::new());
+        for second in 0..25_u64 {
+            let off = (10..12).contains(&second);
+            let told = ToldRate {
+                bpm: 68,
+                contact: if off {
+                    SkinContact::Off
+                } else {
+                    SkinContact::On
+                },
+                rr: vec![900 + u16::try_from(second).unwrap()],
+            };
+            routine.push(Record::HeartRates(HeartRatesV1 {
+                head: self.head(second * RATE),
+                stretch: RateStretch {
+                    acquisition: ACQUISITION,
+                    ordinal: second,
+                    first: SampleIndex(second * 1024),
+                    len: SampleCount(1024),
+                    anchor: place(second),
+                    told: vec![(SampleCount(1024), told)],
+                },
+            }));
+            let mut window = self.assessment(0, RATE, 68.0);
+            if let Record::Assessment(window) = &mut window {
+                window.window_start = place(0);
+                window.quality.len = SampleCount((second + 1) * 1024);
+                window.quality.per_lead.clear();
+                window.heart_rate.beats.clear();
+                if off {
+                    window.quality.overall.verdict = QualityVerdict::Insufficient;
+                    window.heart_rate.bpm = None;
+                    window.heart_rate.undetermined = Some("no-contact".to_owned());
+                }
+            }
+            alert.push(window);
+        }
+        self.ordinal = 25;
+        let mut ended = self.ended(25 * 1024);
+        if let Record::AcquisitionEnded(ended) = &mut ended {
+            ended.head.at = reading(25_000_000);
+        }
+        routine.push(ended);
+        (routine, alert)
     }
 
     pub(crate) fn segment(&mut self, first: u64, len: u64) -> Record {

@@ -13,6 +13,7 @@
 //! | [`clock`] | instants of the box, of the world, and how they are tied together |
 //! | [`timeline`] | placing frames in time, losses as gaps |
 //! | [`annotation`], [`rr`], [`quality`] | what was found in the signal |
+//! | [`heart_rate`] | rates and intervals that a sensor tells |
 //! | [`words`] | what a nurse reads of signal quality |
 
 pub mod acquisition;
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod device;
 pub mod electrode;
 pub mod gap;
+pub mod heart_rate;
 pub mod ids;
 pub mod index;
 pub mod lead;

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: arrival times and placing in time (`cardio_core::timeline`).
 
+use cardio_core::heart_rate::ToldRate;
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::sample::{Adu, RaggedBlock, SampleBlock};
 
@@ -136,8 +137,6 @@ pub enum Aside {
         /// Beats per minute.
         bpm: u16,
     },
-    /// Intervals between R peaks as the device measures them, in 1/1024 s, oldest first.
-    RrTicks(Vec<u16>),
     /// Charge of the battery.
     Battery {
         /// From 0 to 100.
@@ -167,6 +166,8 @@ pub enum DecoderEvent {
     Frame(Frame),
     /// Text that the device printed, a line at a time.
     Text(String),
+    /// Heart rate and intervals of a device that sends these instead of samples.
+    Rate(ToldRate),
     /// A statement beside the samples.
     Aside(Aside),
     /// Bytes that belong to no frame.

@@ -146,6 +146,10 @@ impl Field {
         self.integer("an unsigned integer of at most 32 bits")
     }
 
+    pub(crate) fn u16(&self) -> Result<u16, CborError> {
+        self.integer("an unsigned integer of at most 16 bits")
+    }
+
     pub(crate) fn u8(&self) -> Result<u8, CborError> {
         self.integer("an unsigned integer of at most 8 bits")
     }

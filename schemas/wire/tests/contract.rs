@@ -19,6 +19,7 @@ use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, Utc
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::electrode::Electrode;
 use cardio_core::gap::{Gap, GapCause};
+use cardio_core::heart_rate::{RateStretch, SkinContact, ToldRate};
 use cardio_core::ids::{AcquisitionId, BootId, BoxId, RecordId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
@@ -36,8 +37,8 @@ use cardio_wire::message::{
 };
 use cardio_wire::record::{
     AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, BoxStatusV1,
-    CarriedFrameV1, EndReason, GapV1, HeartRateFactsV1, LaneGapV1, QualityFactsV1, Record,
-    RecordHead, SegmentV1, SourceStatusV1,
+    CarriedFrameV1, DeviceStatusV1, EndReason, GapV1, HeartRateFactsV1, HeartRatesV1, LaneGapV1,
+    QualityFactsV1, Record, RecordHead, SegmentV1, SourceStatusV1,
 };
 use coset::TaggedCborSerializable;
 use ring::rand::SystemRandom;
@@ -265,6 +266,41 @@ fn assessments() {
     };
     check_record("assessment-full", &Record::Assessment(full));
     check_record("assessment-undetermined", &Record::Assessment(undetermined));
+}
+
+#[test]
+fn told_rates() {
+    let told = |at, bpm, contact, rr: &[u16]| {
+        let rr = rr.to_vec();
+        (SampleCount(at), ToldRate { bpm, contact, rr })
+    };
+    let record = Record::HeartRates(HeartRatesV1 {
+        head: head(),
+        stretch: RateStretch {
+            acquisition: ACQUISITION,
+            ordinal: 3,
+            first: SampleIndex(4096),
+            len: SampleCount(3072),
+            anchor: anchor(),
+            told: vec![
+                told(1024, 72, SkinContact::On, &[870, 853]),
+                told(2050, 300, SkinContact::Unknown, &[]),
+                told(3072, 0, SkinContact::Off, &[65535]),
+            ],
+        },
+    });
+    check_record("heart-rates", &record);
+}
+
+#[test]
+fn device_statuses() {
+    let record = Record::DeviceStatus(DeviceStatusV1 {
+        head: head(),
+        source: SourceId::new("strap").unwrap(),
+        acquisition: ACQUISITION,
+        battery_percent: 14,
+    });
+    check_record("device-status", &record);
 }
 
 #[test]

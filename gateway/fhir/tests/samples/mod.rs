@@ -39,6 +39,7 @@ use cardio_fhir::rest::{
     filing_bundle, operation_outcome, searchset_bundle,
 };
 use cardio_fhir::time::Effective;
+use cardio_fhir::told::{BatteryFacts, IntervalFacts, battery_observation, interval_observation};
 use cardio_fhir::waveform::{Context, SpanFacts, ecg_observation};
 use serde_json::Value;
 
@@ -330,6 +331,24 @@ fn measures(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         start: context.patient.is_some().then_some(START),
     };
     all.push((format!("gap-{name}"), gap_observation(&facts)));
+    let facts = IntervalFacts {
+        id: ids::intervals(ACQUISITION, SampleIndex(0)),
+        context,
+        effective: Effective::Over {
+            start: START,
+            end: after(9_000_000),
+        },
+        rr: &[870, 853, 1024],
+    };
+    all.push((format!("intervals-{name}"), interval_observation(&facts)));
+    let facts = BatteryFacts {
+        id: ids::battery(record),
+        record,
+        context,
+        at: context.patient.is_some().then_some(START),
+        percent: 14,
+    };
+    all.push((format!("battery-{name}"), battery_observation(&facts)));
 }
 
 fn gap() -> Gap {

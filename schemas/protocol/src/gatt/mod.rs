@@ -121,6 +121,9 @@ pub trait GattPeripheral: Send {
     /// The device's clock jumps by milliseconds. Nothing to do for a device without one.
     fn shift_clock(&mut self, _by_ms: i64) {}
 
+    /// It is put on the skin or taken off. Nothing to do for a device that cannot tell.
+    fn set_contact(&mut self, _on: bool) {}
+
     /// The link is lost: subscriptions end, streams go on or not as the device does it.
     fn disconnect(&mut self);
 

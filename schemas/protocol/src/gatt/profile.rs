@@ -72,7 +72,7 @@ pub struct SignalSpec {
     pub gain_adu_per_mv: Option<f64>,
     /// Lowest and highest count.
     pub rails: (i32, i32),
-    /// The rows of a frame.
+    /// The rows of a frame; none for a device that tells heart rates instead of samples.
     pub waves: &'static [WaveKind],
 }
 
@@ -117,7 +117,7 @@ pub struct GattProfile {
     pub maker: &'static str,
     /// Model.
     pub model: &'static str,
-    /// The waveform, if it sends one.
+    /// What it sends by itself, if it does.
     pub signal: Option<SignalSpec>,
     /// The services that it must have.
     pub services: &'static [ServiceSpec],

@@ -8,6 +8,8 @@
 
 mod acquisition;
 mod assessment;
+mod device_status;
+mod heart_rates;
 mod notice;
 mod packed;
 mod samples;
@@ -21,6 +23,8 @@ use serde_cbor::Value;
 
 pub use acquisition::{AcquisitionEndedV1, AcquisitionStartedV1, EndReason};
 pub use assessment::{AssessmentV1, HeartRateFactsV1, QualityFactsV1};
+pub use device_status::DeviceStatusV1;
+pub use heart_rates::HeartRatesV1;
 pub(crate) use notice::read_lane;
 pub use notice::{BoxEventV1, CarriedFrameV1, LaneGapV1};
 pub use segment::{GapV1, SegmentV1};
@@ -72,6 +76,10 @@ pub enum Record {
     CarriedFrame(CarriedFrameV1),
     /// How the box and its sensors are.
     BoxStatus(BoxStatusV1),
+    /// What a heart-rate sensor told.
+    HeartRates(HeartRatesV1),
+    /// How a sensor is.
+    DeviceStatus(DeviceStatusV1),
 }
 
 /// Why bytes are not a record.
@@ -187,6 +195,8 @@ macro_rules! for_each_kind {
             Record::BoxEvent($body) => $result,
             Record::CarriedFrame($body) => $result,
             Record::BoxStatus($body) => $result,
+            Record::HeartRates($body) => $result,
+            Record::DeviceStatus($body) => $result,
         }
     };
 }
@@ -235,6 +245,8 @@ impl Record {
             BoxEventV1::KIND => Body::decode(fields).map(Self::BoxEvent),
             CarriedFrameV1::KIND => Body::decode(fields).map(Self::CarriedFrame),
             BoxStatusV1::KIND => Body::decode(fields).map(Self::BoxStatus),
+            HeartRatesV1::KIND => Body::decode(fields).map(Self::HeartRates),
+            DeviceStatusV1::KIND => Body::decode(fields).map(Self::DeviceStatus),
             _ => Err(RecordError::UnknownKind { kind }),
         }
     }

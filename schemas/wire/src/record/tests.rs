@@ -7,6 +7,7 @@ use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, Utc
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::electrode::Electrode;
 use cardio_core::gap::{Gap, GapCause};
+use cardio_core::heart_rate::{RateStretch, SkinContact, ToldRate};
 use cardio_core::ids::{AcquisitionId, BootId, RecordId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
@@ -281,6 +282,54 @@ fn ended() -> impl Strategy<Value = Record> {
     )
 }
 
+fn told_rate() -> impl Strategy<Value = ToldRate> {
+    let contact = select(vec![
+        SkinContact::Unknown,
+        SkinContact::Off,
+        SkinContact::On,
+    ]);
+    (any::<u16>(), contact, vec(any::<u16>(), 0..12)).prop_map(|(bpm, contact, rr)| ToldRate {
+        bpm,
+        contact,
+        rr,
+    })
+}
+
+fn heart_rates() -> impl Strategy<Value = Record> {
+    let told = vec((0_u64..6_000, told_rate()), 0..8);
+    let place = (any::<u64>(), any::<u64>(), 6_000_u64..10_000);
+    (head(), acquisition_id(), place, anchor(), told).prop_map(
+        |(head, acquisition, (ordinal, first, len), anchor, mut told)| {
+            told.sort_by_key(|(at, _)| *at);
+            let told = told.into_iter();
+            Record::HeartRates(HeartRatesV1 {
+                head,
+                stretch: RateStretch {
+                    acquisition,
+                    ordinal,
+                    first: SampleIndex(first),
+                    len: SampleCount(len),
+                    anchor,
+                    told: told.map(|(at, rate)| (SampleCount(at), rate)).collect(),
+                },
+            })
+        },
+    )
+}
+
+fn device_status() -> impl Strategy<Value = Record> {
+    (head(), acquisition_id(), source(), 0_u8..=100).prop_map(
+        |(head, acquisition, source, battery_percent)| {
+            Record::DeviceStatus(DeviceStatusV1 {
+                head,
+                source,
+                acquisition,
+                battery_percent,
+            })
+        },
+    )
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let lane_gap = (
         head(),
@@ -342,6 +391,8 @@ fn record() -> impl Strategy<Value = Record> {
         Record::AcquisitionStarted(AcquisitionStartedV1 { head, acquisition })
     });
     prop_oneof![
+        heart_rates(),
+        device_status(),
         started,
         segment(),
         gap(),
@@ -435,6 +486,50 @@ fn a_later_kind_or_version_is_told_apart_from_damage() {
     let err = Record::decode(&kind).unwrap_err();
     assert_eq!(err, RecordError::UnknownKind { kind: 23 });
     assert!(err.is_for_a_later_version());
+}
+
+#[test]
+fn rates_out_of_order_or_beyond_their_stretch_are_refused() {
+    let told = |at: &[u64]| {
+        let rate = ToldRate {
+            bpm: 60,
+            contact: SkinContact::On,
+            rr: vec![1024],
+        };
+        let each = at.iter().map(|at| (SampleCount(*at), rate.clone()));
+        let head = event().head;
+        let record = Record::HeartRates(HeartRatesV1 {
+            head,
+            stretch: RateStretch {
+                acquisition: AcquisitionId([3; 16]),
+                ordinal: 0,
+                first: SampleIndex(0),
+                len: SampleCount(2048),
+                anchor: TimeAnchor {
+                    index: SampleIndex(0),
+                    at: head.at,
+                    uncertainty_us: 0,
+                },
+                told: each.collect(),
+            },
+        });
+        Record::decode(&record.encode()).map_err(|err| err.code())
+    };
+    assert!(told(&[1024, 1024, 2048]).is_ok());
+    assert_eq!(told(&[1024, 1000]), Err("record.field"));
+    assert_eq!(told(&[1024, 2049]), Err("record.field"));
+}
+
+#[test]
+fn a_charge_above_a_hundred_is_refused() {
+    let record = Record::DeviceStatus(DeviceStatusV1 {
+        head: event().head,
+        source: SourceId::new("strap").unwrap(),
+        acquisition: AcquisitionId([3; 16]),
+        battery_percent: 101,
+    });
+    let refused = Record::decode(&record.encode()).unwrap_err();
+    assert_eq!(refused.code(), "record.field");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Heart Rate, Battery and Device Information services of the Bluetooth SIG.
 //!
 //! Any heart-rate strap: beats per minute and RR intervals about once a second, without a
-//! time stamp or counter. Deliberately absent: waveforms; energy is read and not used.
+//! time stamp or counter. Its signal has no rows: a frame for the simulated strap is a second of
+//! beats, a count that is not zero where one stands. Deliberately absent: waveforms; energy is read
+//! and not used.
 //!
 //! Source: Bluetooth SIG, *Heart Rate Service* 1.0 ("HRS"), *Battery Service* 1.0,
 //! *Device Information Service* 1.1 ("DIS").
@@ -11,10 +13,13 @@ mod measurement;
 mod peripheral;
 mod session;
 
-use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, Uuid};
+use cardio_core::device::IntegrityClass;
+use cardio_core::heart_rate::RR_UNITS_PER_S;
+
+use crate::gatt::{CharacteristicSpec, GattProfile, Property, ServiceSpec, SignalSpec, Uuid};
 
 pub use information::{PnpId, system_id_of, text_of};
-pub use measurement::{HeartRateMeasurement, RrInterval, SensorContact};
+pub use measurement::HeartRateMeasurement;
 pub use peripheral::HrsPeripheral;
 pub(crate) use peripheral::read_information;
 pub use session::HrsSession;
@@ -43,7 +48,15 @@ pub static PROFILE: GattProfile = GattProfile {
     name: "sig-hrs",
     maker: "",
     model: "heart rate sensor",
-    signal: None,
+    signal: Some(SignalSpec {
+        rate_hz: RR_UNITS_PER_S,
+        samples_per_frame: 1024,
+        integrity: IntegrityClass::Uncounted,
+        modulus: None,
+        gain_adu_per_mv: None,
+        rails: (0, 1),
+        waves: &[],
+    }),
     services: &[ServiceSpec {
         uuid: SERVICE,
         characteristics: &[CharacteristicSpec {

@@ -1,18 +1,27 @@
 //! The device's side of a heart-rate strap.
 
+use cardio_core::heart_rate::{RR_UNITS_PER_S, SkinContact, ToldRate};
+
 use crate::decoder::FrameRows;
 use crate::gatt::{GattPeripheral, Notification, Uuid};
 
-use super::{
-    BATTERY_LEVEL, HeartRateMeasurement, MEASUREMENT, RrInterval, SYSTEM_ID, SensorContact,
-};
+use super::{BATTERY_LEVEL, HeartRateMeasurement, MEASUREMENT, SYSTEM_ID};
 
-/// A strap that sends what it is told of each beat.
+/// Intervals that fit beside an 8-bit rate at the smallest MTU.
+const INTERVALS_MAX: usize = 9;
+/// Without a beat for so long, in 1/1024 s, a strap has no rate any more.
+const RATE_LASTS: u64 = 4 * 1024;
+
+/// A strap that sees beats and tells of them once a second.
 #[derive(Clone, Debug)]
 pub struct HrsPeripheral {
     subscribed: bool,
     battery: u8,
-    contact: SensorContact,
+    contact: SkinContact,
+    /// How long it has run, in 1/1024 s.
+    ran: u64,
+    last_beat: Option<u64>,
+    bpm: u16,
 }
 
 impl Default for HrsPeripheral {
@@ -20,7 +29,10 @@ impl Default for HrsPeripheral {
         Self {
             subscribed: false,
             battery: 90,
-            contact: SensorContact::On,
+            contact: SkinContact::On,
+            ran: 0,
+            last_beat: None,
+            bpm: 0,
         }
     }
 }
@@ -31,27 +43,49 @@ impl HrsPeripheral {
         self.battery = percent.min(100);
     }
 
-    /// The strap is taken off or put on.
-    pub const fn set_contact(&mut self, contact: SensorContact) {
-        self.contact = contact;
-    }
-
-    /// Sends the beats of about a second.
-    pub fn measure(&mut self, bpm: u16, rr: &[RrInterval], out: &mut Vec<Notification>) {
-        if self.subscribed {
+    /// Sends what it has found in about a second.
+    pub fn measure(&mut self, bpm: u16, rr: &[u16], out: &mut Vec<Notification>) {
+        if !self.subscribed {
+            return;
+        }
+        let (first, more) = rr.split_at(rr.len().min(INTERVALS_MAX));
+        for part in std::iter::once(first).chain(more.chunks(INTERVALS_MAX)) {
             let value = HeartRateMeasurement {
-                bpm,
-                contact: self.contact,
+                told: ToldRate {
+                    bpm,
+                    contact: self.contact,
+                    rr: part.to_vec(),
+                },
                 energy_kj: None,
-                rr: rr.to_vec(),
-            }
-            .encode();
+            };
             out.push(Notification {
                 from: MEASUREMENT,
-                value,
+                value: value.encode(),
             });
         }
     }
+
+    /// The intervals that end with the beats of a row. An interval that does not fit its field,
+    /// or that began where the strap saw nothing, is none.
+    fn intervals(&mut self, row: &[i32]) -> Vec<u16> {
+        let mut rr = Vec::new();
+        for (at, _) in (self.ran..).zip(row).filter(|(_, count)| **count != 0) {
+            let before = self.last_beat.replace(at);
+            let units = before.and_then(|before| u16::try_from(at.saturating_sub(before)).ok());
+            rr.extend(units);
+        }
+        rr
+    }
+}
+
+/// The rate of these intervals, rounded to the nearest.
+fn rate_of(rr: &[u16]) -> Option<u16> {
+    let units: u32 = rr.iter().map(|units| u32::from(*units)).sum();
+    let beats = u32::try_from(rr.len()).ok()?;
+    let minute = beats.checked_mul(60)?.checked_mul(RR_UNITS_PER_S)?;
+    let doubled = minute.checked_mul(2)?.checked_add(units)?;
+    let bpm = doubled.checked_div(units.checked_mul(2)?)?;
+    Some(u16::try_from(bpm).unwrap_or(u16::MAX))
 }
 
 /// What the simulated devices answer in the Device Information service.
@@ -91,9 +125,35 @@ impl GattPeripheral for HrsPeripheral {
         self.subscribed
     }
 
-    fn frame(&mut self, _: &FrameRows, _: &mut Vec<Notification>) {}
+    fn frame(&mut self, rows: &FrameRows, out: &mut Vec<Notification>) {
+        if self.contact == SkinContact::Off {
+            self.skip(1);
+            return self.measure(0, &[], out);
+        }
+        let rr = self.intervals(rows.row(0).unwrap_or_default());
+        self.ran = self.ran.saturating_add(rows.per_lead().0);
+        let quiet = |beat: u64| self.ran.saturating_sub(beat) > RATE_LASTS;
+        self.bpm = match rate_of(&rr) {
+            Some(bpm) => bpm,
+            None if self.last_beat.is_none_or(quiet) => 0,
+            None => self.bpm,
+        };
+        self.measure(self.bpm, &rr, out);
+    }
 
-    fn skip(&mut self, _: u64) {}
+    fn skip(&mut self, frames: u64) {
+        let units = frames.saturating_mul(u64::from(RR_UNITS_PER_S));
+        self.ran = self.ran.saturating_add(units);
+        self.last_beat = None;
+    }
+
+    fn set_contact(&mut self, on: bool) {
+        self.contact = if on {
+            SkinContact::On
+        } else {
+            SkinContact::Off
+        };
+    }
 
     fn disconnect(&mut self) {
         self.subscribed = false;
@@ -106,12 +166,13 @@ impl GattPeripheral for HrsPeripheral {
 
 #[cfg(test)]
 mod tests {
-    use super::{HrsPeripheral, RrInterval, SensorContact};
+    use super::{FrameRows, HrsPeripheral, INTERVALS_MAX, rate_of};
     use crate::decoder::{Aside, DecoderEvent};
     use crate::gatt::sig_hrs::{BATTERY_LEVEL, HrsSession, MEASUREMENT};
     use crate::gatt::{GattAction, GattPeripheral, GattSession, Uuid};
     use crate::session::{SessionState, SessionTiming};
     use cardio_core::clock::BoxInstant;
+    use cardio_core::heart_rate::{SkinContact, ToldRate};
     use cardio_core::ids::BootId;
 
     fn at(millis: u64) -> BoxInstant {
@@ -140,18 +201,62 @@ mod tests {
         assert_eq!(events.len(), 8);
         events.clear();
         let mut sent = Vec::new();
-        strap.set_contact(SensorContact::Off);
-        strap.measure(72, &[RrInterval(870)], &mut sent);
+        strap.measure(72, &[870], &mut sent);
         session.on_value(sent[0].from, &sent[0].value, at(2), &mut events);
         assert_eq!(session.state(), SessionState::Streaming);
-        assert_eq!(
-            events,
-            [
-                DecoderEvent::Aside(Aside::HeartRate { bpm: 72 }),
-                DecoderEvent::Aside(Aside::RrTicks(vec![870])),
-                DecoderEvent::Aside(Aside::Contact { on: false }),
-            ]
-        );
+        assert_eq!(events, [told(72, SkinContact::On, &[870])]);
+    }
+
+    fn told(bpm: u16, contact: SkinContact, rr: &[u16]) -> DecoderEvent {
+        let rr = rr.to_vec();
+        DecoderEvent::Rate(ToldRate { bpm, contact, rr })
+    }
+
+    /// What a box hears of a second with beats at these places.
+    fn second(strap: &mut HrsPeripheral, beats: &[usize]) -> Vec<DecoderEvent> {
+        let mut row = vec![0; 1024];
+        for beat in beats {
+            row[*beat] = 1;
+        }
+        let mut sent = Vec::new();
+        strap.frame(&FrameRows::planar(1024, &row), &mut sent);
+        let mut session = HrsSession::new(SessionTiming::default());
+        let mut events = Vec::new();
+        for value in sent {
+            session.on_value(value.from, &value.value, at(0), &mut events);
+        }
+        events
+    }
+
+    #[test]
+    fn intervals_are_those_between_beats_and_never_across_what_was_not_seen() {
+        let mut strap = HrsPeripheral::default();
+        strap.subscribe(MEASUREMENT, true);
+        assert_eq!(second(&mut strap, &[100]), [told(0, SkinContact::On, &[])]);
+        let two = second(&mut strap, &[0, 900]);
+        assert_eq!(two, [told(67, SkinContact::On, &[924, 900])]);
+        assert_eq!(second(&mut strap, &[]), [told(67, SkinContact::On, &[])]);
+        strap.set_contact(false);
+        assert_eq!(second(&mut strap, &[10]), [told(0, SkinContact::Off, &[])]);
+        strap.set_contact(true);
+        let back = second(&mut strap, &[10, 778]);
+        assert_eq!(back, [told(80, SkinContact::On, &[768])]);
+        for _ in 0..4 {
+            second(&mut strap, &[]);
+        }
+        assert_eq!(second(&mut strap, &[]), [told(0, SkinContact::On, &[])]);
+    }
+
+    #[test]
+    fn more_intervals_than_fit_go_into_a_second_value() {
+        let mut strap = HrsPeripheral::default();
+        strap.subscribe(MEASUREMENT, true);
+        let mut sent = Vec::new();
+        strap.measure(200, &[100; INTERVALS_MAX + 1], &mut sent);
+        assert_eq!(sent.len(), 2);
+        assert!(sent.iter().all(|one| one.value.len() <= 20));
+        assert_eq!(rate_of(&[]), None);
+        assert_eq!(rate_of(&[0]), None);
     }
 
     #[test]

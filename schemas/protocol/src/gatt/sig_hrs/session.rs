@@ -7,8 +7,7 @@ use crate::gatt::{GattAction, GattSession, Uuid};
 use crate::session::{SessionError, SessionState, SessionTiming, has_passed};
 
 use super::{
-    BATTERY_LEVEL, HeartRateMeasurement, INFORMATION, MEASUREMENT, SYSTEM_ID, SensorContact,
-    system_id_of, text_of,
+    BATTERY_LEVEL, HeartRateMeasurement, INFORMATION, MEASUREMENT, SYSTEM_ID, system_id_of, text_of,
 };
 
 /// The box's side of a heart-rate strap.
@@ -43,16 +42,7 @@ impl HrsSession {
         if self.state == SessionState::Starting {
             self.state = SessionState::Streaming;
         }
-        let bpm = measurement.bpm;
-        out.push(DecoderEvent::Aside(Aside::HeartRate { bpm }));
-        if !measurement.rr.is_empty() {
-            let ticks = measurement.rr.iter().map(|rr| rr.0).collect();
-            out.push(DecoderEvent::Aside(Aside::RrTicks(ticks)));
-        }
-        if measurement.contact != SensorContact::Unsupported {
-            let on = measurement.contact == SensorContact::On;
-            out.push(DecoderEvent::Aside(Aside::Contact { on }));
-        }
+        out.push(DecoderEvent::Rate(measurement.told));
     }
 }
 
