@@ -480,7 +480,9 @@ fn given(name: &str, otherwise: u64) -> u64 {
 fn any_script_on_any_device_is_recorded_as_its_ledger_tells_it() {
     let (count, seed) = (given("FAULT_SCRIPTS", 28), given("FAULT_SEED", 1));
     println!("{count} scripts, FAULT_SEED={seed}");
-    let devices = Device::all();
+    // What tells heart rates has no samples to compare: `cardio-rig duts` holds it against its ledger.
+    let mut devices = Device::all();
+    devices.retain(|device| !device.sees_beats());
     let mut table: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     let mut disagreements = Vec::new();
     for (number, device) in (0..count).zip(devices.iter().cycle()) {

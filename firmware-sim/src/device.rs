@@ -1,7 +1,7 @@
 //! What the player has to know of a device, whatever it is connected by.
 //!
 //! Deliberately absent: devices that send nothing unless they are asked for it again and again
-//! (`viatom-er1`), and those without a waveform (`sig-hrs`).
+//! (`viatom-er1`).
 
 use cardio_core::acquisition::WaveformKind;
 use cardio_core::calibration::Calibration;
@@ -13,7 +13,9 @@ use cardio_protocol::profile::{self, Profile, WaveKind};
 use cardio_protocol::session::Peripheral;
 
 /// Profiles on Bluetooth that can be played.
-const ON_BLUETOOTH: [&str; 3] = ["polar-pmd", "movesense-gsp", "ble-audio-packets"];
+const ON_BLUETOOTH: [&str; 4] = ["polar-pmd", "movesense-gsp", "ble-audio-packets", "sig-hrs"];
+/// The one row of a device that sees beats and sends what it makes of them.
+const BEATS: [WaveKind; 1] = [WaveKind::EcgOther("beats")];
 
 /// How a device is connected.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +98,11 @@ impl Device {
             modulus: signal.modulus,
             converter: signal.calibration(),
             rails: signal.rails,
-            waves: signal.waves,
+            waves: if signal.waves.is_empty() {
+                &BEATS
+            } else {
+                signal.waves
+            },
         }
     }
 
@@ -110,10 +116,15 @@ impl Device {
         u64::try_from(self.samples_per_frame).unwrap_or(1).max(1)
     }
 
+    /// Whether it sees beats and nothing else of the heart.
+    pub fn sees_beats(&self) -> bool {
+        self.waves == BEATS
+    }
+
     /// Counts per millivolt; `None` for what is no voltage.
     pub fn gain_adu_per_mv(&self) -> Option<f64> {
         let is_sound = self.waves.contains(&WaveKind::HeartSound);
-        (!is_sound).then(|| self.converter.gain_adu_per_unit())
+        (!is_sound && !self.sees_beats()).then(|| self.converter.gain_adu_per_unit())
     }
 
     /// The rows by name.
@@ -166,6 +177,13 @@ impl Firmware {
         match self {
             Self::Serial { peripheral, .. } => peripheral.is_streaming(),
             Self::Bluetooth(device) => device.is_streaming(),
+        }
+    }
+
+    /// It is put on the skin or taken off.
+    pub(crate) fn set_contact(&mut self, on: bool) {
+        if let Self::Bluetooth(device) = self {
+            device.set_contact(on);
         }
     }
 

@@ -12,7 +12,7 @@ use cardio_protocol::gatt::Uuid;
 use cardio_signal::synth::to_adu;
 
 use crate::device::{Device, Firmware, Packet};
-use crate::faults::FaultPlan;
+use crate::faults::{FaultPlan, SignalFault};
 use crate::ledger::{EndReason, Entry, LossCause};
 use crate::source::SignalSource;
 
@@ -250,6 +250,9 @@ impl Player {
         };
         self.frame = self.frame.saturating_add(1);
         self.tell_signal_faults(first);
+        let is_off = |fault: &SignalFault| fault.span.contains(&first);
+        let off = self.plan.signal().iter().any(is_off);
+        self.firmware.set_contact(!off);
         if faults.reboot || faults.unplug != self.unplugged {
             self.unplugged = faults.unplug;
             self.firmware.power_cycle();
@@ -282,7 +285,10 @@ impl Player {
                 };
                 counts.push(to_adu(shown, &self.device.converter, self.device.rails));
             }
-            for fault in self.plan.signal().iter().filter(|f| f.span.contains(&at)) {
+            // a device that sees beats has no rail to go to: it says that contact is lost
+            let saturates =
+                |fault: &&SignalFault| !self.device.sees_beats() && fault.span.contains(&at);
+            for fault in self.plan.signal().iter().filter(saturates) {
                 for row in &fault.rows {
                     if let Some(last) = rows.get_mut(*row).and_then(|row| row.last_mut()) {
                         *last = self.device.rails.1;

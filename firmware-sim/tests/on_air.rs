@@ -104,6 +104,26 @@ impl Linked {
         }
     }
 
+    /// The intervals between beats that it tells, at least as many as asked for.
+    async fn hear_intervals(&mut self, count: usize) -> Vec<u64> {
+        let actions = self.session.start(now());
+        carry_out(&self.found, actions).await;
+        let mut intervals = Vec::new();
+        while intervals.len() < count {
+            let value = soon("a value", self.values.next()).await.unwrap();
+            let mut events = Vec::new();
+            let from = Uuid(value.uuid.as_u128());
+            self.session
+                .on_value(from, &value.value, now(), &mut events);
+            for event in events {
+                if let DecoderEvent::Rate(told) = event {
+                    intervals.extend(told.rr.iter().copied().map(u64::from));
+                }
+            }
+        }
+        intervals
+    }
+
     /// The rows that it sends, as many frames as asked for.
     async fn hear(&mut self, frames: usize) -> Vec<Value> {
         let actions = self.session.start(now());
@@ -220,6 +240,49 @@ fn a_sensor_that_leaves_by_its_scenario_is_seen_to_leave_and_the_visit_ends() {
             ] {
                 assert!(text.contains(told), "{told} in {text}");
             }
+        },
+    );
+}
+
+/// The intervals between the beats that the ledger says were sent.
+fn intervals_of(ledger: &Path) -> Vec<u64> {
+    let rows = sent(ledger);
+    let counts = rows.iter().flat_map(|row| row[0].as_array().unwrap());
+    let beats: Vec<u64> = (0..)
+        .zip(counts)
+        .filter(|(_, count)| **count != 0)
+        .map(|(at, _)| at)
+        .collect();
+    beats.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn a_heart_rate_strap_is_heard_with_the_intervals_of_its_ledger() {
+    alone_with_bus(
+        "a_heart_rate_strap_is_heard_with_the_intervals_of_its_ledger",
+        |socket| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = folder.path().join("l");
+            let path = ledger.to_str().unwrap();
+            let sim = start(
+                &socket,
+                &["--device", "sig-hrs", "--ledger", path, "--duration", "60s"],
+            );
+            let (_manager, adapter) = adapter().await;
+            let mut belt = Linked::to(&adapter, "Belt 1", "sig-hrs").await;
+            let heard = belt.hear_intervals(6).await;
+            let told = async {
+                loop {
+                    let told = intervals_of(&ledger);
+                    if told.len() >= heard.len() {
+                        return told;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let told = soon("the ledger to hold what was heard", told).await;
+            drop(sim);
+            assert!(told.starts_with(&heard), "{heard:?} of {told:?}");
         },
     );
 }

@@ -279,11 +279,7 @@ impl Findings {
                 self.begin(&acquisition);
             }
             Captured::Segment(segment) => self.pace(&segment.anchor),
-            Captured::Rates(_) => {
-                if let Some(running) = self.acquisitions.last_mut() {
-                    running.segments = running.segments.saturating_add(1);
-                }
-            }
+            Captured::Rates(rates) => self.pace(&rates.anchor),
             // the facts of the source say it too
             Captured::Battery { .. } => {}
             Captured::Gap { gap, .. } => {

@@ -14,7 +14,7 @@ use cardio_firmware_sim::player::{Pacing, Player};
 use cardio_firmware_sim::radio::Radio;
 use cardio_firmware_sim::scenario::{BUILT_IN, Scenario, Span};
 use cardio_firmware_sim::source::{
-    RecordingSource, SignalSource, SoundSource, SynthSource, Wiring,
+    BeatSource, RecordingSource, SignalSource, SoundSource, SynthSource, Wiring,
 };
 use cardio_formats::read::{ReadOptions, read_path};
 use cardio_protocol::profile::WaveKind;
@@ -321,7 +321,7 @@ fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, F
                 rate: Some(device.rate()),
             })
             .collect();
-        let source = Box::new(SynthSource::new(config, &leads));
+        let source = seen_by(device, Box::new(SynthSource::new(config, &leads)));
         return Ok(Signal {
             source,
             wiring,
@@ -339,9 +339,18 @@ fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, F
         .map_err(|err| Failure::of(&err, err.code()))?;
     Ok(Signal {
         wiring: source.wiring(),
-        source: Box::new(source),
+        source: seen_by(device, Box::new(source)),
         facts,
     })
+}
+
+/// What a device sees of a heart: its waves, or its beats only.
+fn seen_by(device: &Device, heart: Box<dyn SignalSource>) -> Box<dyn SignalSource> {
+    if device.sees_beats() {
+        Box::new(BeatSource::new(heart))
+    } else {
+        heart
+    }
 }
 
 /// Heart sounds at the scenario's rate.

@@ -1,5 +1,6 @@
 //! Where the signal comes from.
 
+mod beats;
 mod recording;
 mod resample;
 mod sound;
@@ -7,6 +8,7 @@ mod synth;
 
 use cardio_core::index::SampleIndex;
 
+pub use beats::BeatSource;
 pub use recording::{RecordingSource, SourceError, Wiring};
 pub use resample::Resampler;
 pub use sound::SoundSource;
