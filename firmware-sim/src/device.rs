@@ -7,8 +7,12 @@ use cardio_core::acquisition::WaveformKind;
 use cardio_core::calibration::Calibration;
 use cardio_core::device::IntegrityClass;
 use cardio_core::rate::SamplingRate;
-use cardio_protocol::decoder::{Encoder, FrameRows};
-use cardio_protocol::gatt::{self, GattPeripheral, GattProfile, SignalSpec, Uuid};
+use cardio_protocol::decoder::{DecoderEvent, Encoder, FrameRows};
+use cardio_protocol::gatt::ble_audio::{ulaw_decode, ulaw_encode};
+use cardio_protocol::gatt::sig_hrs::BATTERY_LEVEL;
+use cardio_protocol::gatt::{
+    self, CharacteristicSpec, GattPeripheral, GattProfile, Property, SignalSpec, Uuid,
+};
 use cardio_protocol::profile::{self, Profile, WaveKind};
 use cardio_protocol::session::Peripheral;
 
@@ -121,6 +125,14 @@ impl Device {
         self.waves == BEATS
     }
 
+    /// The highest count that it can send: a stethoscope's code has steps.
+    pub fn highest(&self) -> i32 {
+        match (self.waves, i16::try_from(self.rails.1)) {
+            ([WaveKind::HeartSound], Ok(rail)) => ulaw_decode(ulaw_encode(rail)).into(),
+            _ => self.rails.1,
+        }
+    }
+
     /// Counts per millivolt; `None` for what is no voltage.
     pub fn gain_adu_per_mv(&self) -> Option<f64> {
         let is_sound = self.waves.contains(&WaveKind::HeartSound);
@@ -138,6 +150,44 @@ impl Device {
             .iter()
             .map(|wave| kind(wave).label().to_owned())
             .collect()
+    }
+
+    /// Whether its frames carry the time of a clock of its own.
+    pub fn tells_time(&self) -> bool {
+        let Transport::Serial(profile) = self.transport else {
+            return self.integrity == IntegrityClass::TimeStamped;
+        };
+        let samples = vec![0; self.samples_per_frame.saturating_mul(self.waves.len())];
+        let (mut bytes, mut events) = (Vec::new(), Vec::new());
+        let frame = FrameRows::planar(self.samples_per_frame, &samples);
+        (profile.encoder)().frame(&frame, &mut bytes);
+        (profile.decoder)().push(&bytes, &mut events);
+        events
+            .iter()
+            .any(|event| matches!(event, DecoderEvent::Frame(frame) if frame.ticks.is_some()))
+    }
+
+    /// Whether it says how full its battery is.
+    pub fn states_battery(&self) -> bool {
+        match self.transport {
+            Transport::Serial(_) => false,
+            Transport::Bluetooth(profile) => (profile.peripheral)().read(BATTERY_LEVEL).is_some(),
+        }
+    }
+
+    /// Whether a host tells it to stream.
+    pub fn takes_commands(&self) -> bool {
+        let writes = |found: &CharacteristicSpec| {
+            let kinds = [Property::Write, Property::WriteWithoutResponse];
+            found.properties.iter().any(|found| kinds.contains(found))
+        };
+        match self.transport {
+            Transport::Serial(profile) => !(profile.peripheral)().is_streaming(),
+            Transport::Bluetooth(profile) => {
+                let mut services = profile.services.iter();
+                services.any(|service| service.characteristics.iter().any(writes))
+            }
+        }
     }
 
     /// A device of this kind, switched on.
@@ -220,6 +270,14 @@ impl Firmware {
                     })
                     .collect()
             }
+        }
+    }
+
+    /// The device's clock jumps.
+    pub(crate) fn shift_clock(&mut self, by_ms: i64) {
+        match self {
+            Self::Serial { encoder, .. } => encoder.shift_clock(by_ms),
+            Self::Bluetooth(device) => device.shift_clock(by_ms),
         }
     }
 

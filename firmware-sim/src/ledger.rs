@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::scenario::FaultKind;
+
 /// Name and version of the ledger's form.
 pub const SCHEMA: &str = "sim-ledger/1";
 
@@ -19,6 +21,13 @@ pub const SCHEMA: &str = "sim-ledger/1";
 pub enum Entry {
     /// The first line: what is played.
     Header(Box<Header>),
+    /// The scenario asks for a fault that the device cannot have: it is not played.
+    Omitted {
+        /// The fault, as a scenario calls it.
+        fault: FaultKind,
+        /// Why the device cannot have it.
+        why: &'static str,
+    },
     /// A frame that was sent: sample index, counter, one list of counts per lead.
     Frame {
         /// Index of the first sample.

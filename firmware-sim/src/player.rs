@@ -103,6 +103,10 @@ pub struct Player {
     battery: Option<u8>,
     /// Commands that are still to be refused.
     refusals: u32,
+    /// The line runs at another speed.
+    wrong_speed: bool,
+    /// Its frames carry the time of a clock of its own.
+    has_clock: bool,
     row: Vec<f64>,
     absent_since: Vec<Option<u64>>,
     losing: Option<(LossCause, u64, u64)>,
@@ -131,7 +135,10 @@ impl Player {
         pacing: Pacing,
     ) -> Self {
         let rows = device.waves.len();
+        let omitted = plan.omitted().iter();
+        let out = omitted.map(|(fault, why)| Outgoing::tale(Entry::Omitted { fault: *fault, why }));
         Self {
+            out: out.collect(),
             firmware: device.firmware(),
             source,
             wired,
@@ -145,13 +152,14 @@ impl Player {
             linked: false,
             battery: None,
             refusals: 0,
+            wrong_speed: false,
+            has_clock: device.tells_time(),
             row: vec![0.0; rows],
             absent_since: vec![None; rows],
             losing: None,
             swapped: None,
             held: VecDeque::new(),
             stalled: None,
-            out: VecDeque::new(),
             device,
         }
     }
@@ -173,9 +181,11 @@ impl Player {
 
     /// Takes bytes from the host.
     pub fn on_bytes(&mut self, bytes: &[u8], now_us: u64, line: Line) {
-        if !line.right_speed || self.unplugged || self.ended.is_some() {
+        let unread = !line.right_speed || self.wrong_speed || self.unplugged;
+        if unread || self.ended.is_some() {
             return;
         }
+        let i = self.position();
         let Firmware::Serial {
             encoder,
             peripheral,
@@ -185,11 +195,17 @@ impl Player {
         };
         let was_streaming = peripheral.is_streaming();
         let (mut answer, mut commands) = (Vec::new(), Vec::new());
-        peripheral.on_bytes(bytes, &mut answer, &mut commands);
+        if self.refusals > 0 && !bytes.is_empty() {
+            self.refusals -= 1;
+            peripheral.refuse(bytes, &mut answer);
+            let entry = Entry::Refused { i, t_us: now_us };
+            self.out.push_back(Outgoing::tale(entry));
+        } else {
+            peripheral.on_bytes(bytes, &mut answer, &mut commands);
+        }
         if peripheral.is_streaming() && !was_streaming {
             encoder.reset();
         }
-        let i = self.position();
         for name in commands {
             let entry = Some(Entry::Command {
                 name,
@@ -291,7 +307,7 @@ impl Player {
             for fault in self.plan.signal().iter().filter(saturates) {
                 for row in &fault.rows {
                     if let Some(last) = rows.get_mut(*row).and_then(|row| row.last_mut()) {
-                        *last = self.device.rails.1;
+                        *last = self.device.highest();
                     }
                 }
             }

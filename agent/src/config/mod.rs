@@ -5,7 +5,9 @@
 //!
 //! Unknown keys are errors with the nearest known one; numbers carry their unit.
 
+mod check;
 pub mod device;
+mod error;
 pub mod rows;
 mod suggest;
 mod value;
@@ -15,14 +17,13 @@ use std::time::Duration;
 
 use crate::adapters::serial::usb::UsbIdentity;
 use cardio_core::acquisition::Attendance;
-use cardio_core::ids::SourceId;
-use cardio_core::subject::SubjectRef;
-use device::Device;
 use figment::Figment;
-use figment::error::Kind;
 use figment::providers::{Format, Toml};
 use serde::{Deserialize, Serialize};
 
+use error::named;
+
+pub use error::ConfigError;
 pub use value::{Size, Span, UnitError};
 
 /// The commented default, as `config default` prints it.
@@ -256,89 +257,6 @@ impl Default for UplinkConfig {
 /// Smallest outbox that can do its work: the ballast, the tables and a few minutes of signal.
 pub const STORE_CAP_MIN: Size = Size(32 << 20);
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is not TOML.
-    #[error("{} is not TOML: {why}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said, with line and column.
-        why: String,
-    },
-    /// A key that does not exist.
-    #[error("unknown key `{key}` in {}", path.display())]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key as written, with its tables.
-        key: String,
-        /// The nearest key that exists there.
-        meant: Option<&'static str>,
-        /// All keys that exist there.
-        known: &'static [&'static str],
-    },
-    /// A key that must be there is absent.
-    #[error("the key `{key}` is missing in {}", path.display())]
-    MissingKey {
-        /// The file.
-        path: PathBuf,
-        /// The key, with its tables.
-        key: String,
-    },
-    /// A value that the key cannot have.
-    #[error("`{key}` in {} cannot be used: {why}", path.display())]
-    BadValue {
-        /// The file.
-        path: PathBuf,
-        /// The key, with its tables.
-        key: String,
-        /// What is wrong with it.
-        why: String,
-        /// The value that was probably meant.
-        meant: Option<String>,
-    },
-}
-
-impl ConfigError {
-    /// Stable identifier for logs and `--json`.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => "config.unreadable",
-            Self::Syntax { .. } => "config.syntax",
-            Self::UnknownKey { .. } => "config.key.unknown",
-            Self::MissingKey { .. } => "config.key.missing",
-            Self::BadValue { .. } => "config.value",
-        }
-    }
-
-    /// What to write instead, if that is known.
-    pub fn suggestion(&self) -> Option<String> {
-        match self {
-            Self::UnknownKey {
-                meant: Some(meant), ..
-            } => Some(format!("write `{meant}` instead")),
-            Self::UnknownKey { known, .. } => {
-                Some(format!("known keys here: {}", known.join(", ")))
-            }
-            Self::BadValue {
-                meant: Some(meant), ..
-            } => Some(format!("write `{meant}` instead")),
-            _ => None,
-        }
-    }
-}
-
 impl Config {
     /// Reads and checks the file at `path`. Relative paths inside it become relative to it.
     ///
@@ -370,185 +288,6 @@ impl Config {
             .map_err(|err| named(&err, path))?;
         config.check(path)?;
         Ok(config)
-    }
-
-    fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let bad = |key: String, why: String, meant: Option<String>| ConfigError::BadValue {
-            path: path.to_owned(),
-            key,
-            why,
-            meant,
-        };
-        if self.store.cap < STORE_CAP_MIN {
-            let why = format!(
-                "{} is too small, the outbox needs at least {STORE_CAP_MIN}",
-                self.store.cap
-            );
-            return Err(bad("store.cap".to_owned(), why, None));
-        }
-        if self.uplink.retry_first > self.uplink.retry_last {
-            let why = "it is longer than `uplink.retry_last`".to_owned();
-            return Err(bad("uplink.retry_first".to_owned(), why, None));
-        }
-        self.check_import(&bad)?;
-        for (place, source) in self.sources.iter().enumerate() {
-            let key = |name: &str| format!("source.{place}.{name}");
-            SourceId::new(&source.name).map_err(|err| bad(key("name"), err.to_string(), None))?;
-            if let Some(subject) = &source.subject {
-                SubjectRef::new(subject)
-                    .map_err(|err| bad(key("subject"), err.to_string(), None))?;
-            }
-            if self
-                .sources
-                .iter()
-                .take(place)
-                .any(|other| other.name == source.name)
-            {
-                let why = format!("another source is already called {}", source.name);
-                return Err(bad(key("name"), why, None));
-            }
-            let device =
-                check_device(source).map_err(|(why, meant)| bad(key("device"), why, meant))?;
-            match (source.kind, &source.path, &source.usb) {
-                (SourceKind::Serial, None, None) => {
-                    return Err(ConfigError::MissingKey {
-                        path: path.to_owned(),
-                        key: key("path"),
-                    });
-                }
-                (SourceKind::Serial, Some(_), Some(_)) => {
-                    let why = "the source has a path already; one of the two is enough";
-                    return Err(bad(key("usb"), why.to_owned(), None));
-                }
-                (SourceKind::Ble, None, None) | (SourceKind::Serial, ..) => {}
-                (SourceKind::Ble, ..) => {
-                    let why = "a radio sensor has no port; see `cardio-agent sources pair`";
-                    return Err(bad(key("path"), why.to_owned(), None));
-                }
-            }
-            if let Err((name, why)) = check_takes(source, device) {
-                return Err(bad(key(name), why, None));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Config {
-    fn check_import(
-        &self,
-        bad: &dyn Fn(String, String, Option<String>) -> ConfigError,
-    ) -> Result<(), ConfigError> {
-        let import = &self.import;
-        let key = |name: &str| format!("import.{name}");
-        SourceId::new(&import.name).map_err(|err| bad(key("name"), err.to_string(), None))?;
-        if self.sources.iter().any(|other| other.name == import.name) {
-            let why = format!("a sensor is already called {}", import.name);
-            return Err(bad(key("name"), why, None));
-        }
-        if let Some(subject) = &import.subject {
-            SubjectRef::new(subject).map_err(|err| bad(key("subject"), err.to_string(), None))?;
-        }
-        Ok(())
-    }
-}
-
-/// The device of a source, or what is wrong with its name and what was probably meant.
-fn check_device(source: &SourceConfig) -> Result<Device, (String, Option<String>)> {
-    let known = || Device::all().map(Device::name);
-    let Some(device) = Device::by_name(&source.device) else {
-        let why = format!(
-            "no device `{}` is known; known: {}",
-            source.device,
-            known().collect::<Vec<_>>().join(", ")
-        );
-        let meant = suggest::nearest(&source.device, known()).map(str::to_owned);
-        return Err((why, meant));
-    };
-    if device.kind() != source.kind {
-        let why = format!(
-            "{} is reached over `{}`, not over `{}`",
-            source.device,
-            device.kind().name(),
-            source.kind.name()
-        );
-        return Err((why, None));
-    }
-    Ok(device)
-}
-
-/// Whether the device has what the source is to take of it; else the key and what is wrong.
-fn check_takes(source: &SourceConfig, device: Device) -> Result<(), (&'static str, String)> {
-    let name = device.name();
-    match source.recordings {
-        RecordingsName::Fetch if device.keeps().is_none() => Err((
-            "recordings",
-            format!("{name} keeps no recordings that can be fetched"),
-        )),
-        RecordingsName::Fetch if source.leads.is_some() => {
-            let why = "what a kept recording shows stands in the recording";
-            Err(("leads", why.to_owned()))
-        }
-        RecordingsName::Fetch => Ok(()),
-        RecordingsName::Leave if device.signal().is_none() => {
-            let why = format!("{name} sends no stream; its recordings can only be fetched");
-            Err(("recordings", why))
-        }
-        RecordingsName::Leave => rows::of(device, source.leads.as_deref())
-            .map(drop)
-            .map_err(|err| ("leads", err.to_string())),
-    }
-}
-
-/// Our name for what figment found.
-fn named(err: &figment::Error, path: &Path) -> ConfigError {
-    let path = path.to_owned();
-    let at = err.path.join(".");
-    let inside = |name: &str| {
-        if at.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{at}.{name}")
-        }
-    };
-    match &err.kind {
-        Kind::UnknownField(name, known) => ConfigError::UnknownKey {
-            path,
-            // figment's path ends with the unknown key itself
-            key: if at.ends_with(name.as_str()) {
-                at.clone()
-            } else {
-                inside(name)
-            },
-            meant: suggest::nearest(name, known.iter().copied()),
-            known,
-        },
-        Kind::MissingField(name) => ConfigError::MissingKey {
-            path,
-            key: inside(name),
-        },
-        Kind::UnknownVariant(name, known) => ConfigError::BadValue {
-            path,
-            key: at,
-            why: format!("`{name}` is none of {}", known.join(", ")),
-            meant: suggest::nearest(name, known.iter().copied()).map(str::to_owned),
-        },
-        Kind::InvalidType(actual, expected) => ConfigError::BadValue {
-            path,
-            key: at,
-            why: format!("found {actual}, expected {expected}"),
-            meant: None,
-        },
-        other if at.is_empty() => ConfigError::Syntax {
-            path,
-            why: other.to_string(),
-        },
-        other => ConfigError::BadValue {
-            path,
-            key: at,
-            why: other.to_string(),
-            meant: None,
-        },
     }
 }
 

@@ -131,8 +131,12 @@ impl SampleLine {
 
     /// The device's time of a frame, where it is what proves a loss.
     fn ticks_of(&self, frame: &Frame) -> Option<DeviceTicks> {
-        let stamped = self.integrity == IntegrityClass::TimeStamped;
-        frame.ticks.filter(|_| stamped)
+        let proves = match self.integrity {
+            IntegrityClass::TimeStamped => true,
+            IntegrityClass::Counted => frame.seq.is_some(),
+            _ => false,
+        };
+        frame.ticks.filter(|_| proves)
     }
 
     fn place(
@@ -142,15 +146,16 @@ impl SampleLine {
         at: ClockReading,
         out: &mut Vec<Captured>,
     ) {
-        let samples = frame.rows.per_lead();
-        let placed = match self.ticks_of(frame) {
-            Some(ticks) => self
-                .timeline
-                .place_ticks(ticks.nanos, samples, at.box_instant),
-            None => {
-                let seq = frame.seq.map(|seq| seq.0);
-                self.timeline.place(seq, samples, at.box_instant)
+        let (samples, ticks) = (frame.rows.per_lead(), self.ticks_of(frame));
+        let timeline = &mut self.timeline;
+        let at_box = at.box_instant;
+        let seq = frame.seq.map(|seq| seq.0);
+        let placed = match (ticks, seq) {
+            (Some(ticks), Some(seq)) => {
+                timeline.place_counted_ticks(seq, ticks.nanos, samples, at_box)
             }
+            (Some(ticks), None) => timeline.place_ticks(ticks.nanos, samples, at_box),
+            (None, seq) => timeline.place(seq, samples, at_box),
         };
         let Placement::Block { first, gap } = placed else {
             return;

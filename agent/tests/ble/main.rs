@@ -247,6 +247,31 @@ fn a_squatter_is_not_paired_and_an_impostor_is_not_captured() {
 }
 
 #[test]
+fn the_sensor_next_door_is_not_captured_however_strong_and_alike_it_is() {
+    let world = World::new(&["polar-pmd"]);
+    let strap = world.strap();
+    world.pair_all();
+    let mut agent = world.bench.start(&[]);
+    world.wait_for(0, "the stream", streams);
+    let neighbour = world.stranger("C0:00:00:00:00:79", "Polar H10 0A0B0C0D", true);
+    neighbour.change(|shown| shown.rssi_dbm = -20);
+    strap.sensor.change(|shown| shown.rssi_dbm = -90);
+    strap.sensor.set_in_range(false);
+    world.wait_for(0, "the loss", |source| {
+        source["code"] == "ble.not_heard" && source["state"] == "lost"
+    });
+    strap.sensor.set_in_range(true);
+    world.wait_for(0, "the patient's own", |source| {
+        streams(source) && source["gaps"].as_u64() >= Some(1)
+    });
+    assert!(!neighbour.is_connected());
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    // the neighbour's would not go on with the ramp
+    assert_eq!(story_of(&world.bench.records(), "polar-pmd").breaks, 0);
+}
+
+#[test]
 fn a_sensor_that_talks_only_to_friends_is_captured_once_a_bond_is_made() {
     let world = World::new(&["polar-pmd"]);
     let strap = world.strap();

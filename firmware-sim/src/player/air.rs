@@ -99,6 +99,11 @@ impl Player {
         if let Some(commands) = faults.refusals {
             self.refusals = commands;
         }
+        if let Some(by_ms) = faults.clock_ms {
+            self.firmware.shift_clock(by_ms);
+            self.tell(Entry::Clock { i, by_ms });
+        }
+        self.wrong_speed = faults.wrong_speed;
         if !self.is_on_air() {
             return;
         }
@@ -115,12 +120,6 @@ impl Player {
             }
             self.change(LinkFault::Mtu(mtu));
             self.tell(Entry::Mtu { i, mtu });
-        }
-        if let Some(by_ms) = faults.clock_ms {
-            if let Firmware::Bluetooth(device) = &mut self.firmware {
-                device.shift_clock(by_ms);
-            }
-            self.tell(Entry::Clock { i, by_ms });
         }
         if let Some(percent) = faults.battery {
             self.battery = Some(percent);

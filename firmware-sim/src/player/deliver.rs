@@ -1,6 +1,5 @@
 //! A frame on its way, and what it meets.
 
-use cardio_core::device::IntegrityClass;
 use cardio_protocol::decoder::FrameRows;
 
 use super::{Line, Outgoing, Player};
@@ -18,9 +17,8 @@ impl Player {
         line: Line,
     ) {
         if let Some(cause) = self.silence(faults, line) {
-            // A device that stamps its frames has a clock that runs whether it sends or not.
-            let has_clock = self.device.integrity == IntegrityClass::TimeStamped;
-            if self.firmware.is_streaming() || has_clock {
+            // A clock runs whether its device sends or not.
+            if self.firmware.is_streaming() || self.has_clock {
                 self.firmware.skip(1);
             }
             return self.lose(cause, i);
@@ -107,7 +105,7 @@ impl Player {
         faults: FrameFaults,
         line: Line,
     ) -> Option<LossCause> {
-        if !line.right_speed {
+        if !line.right_speed || faults.wrong_speed {
             for packet in packets {
                 packet.bytes = self.plan.noise(packet.bytes.len());
             }

@@ -184,7 +184,12 @@ fn a_calm_visit_is_heard_sample_for_sample() {
         let (sent, reason) = run(&mut player(device, "", 10, 3));
         assert_eq!(reason, EndReason::Duration);
         let heard = hear(by_name(device).unwrap(), &sent);
-        assert_eq!(heard.placed, frames(&sent), "{device}");
+        let mut told = frames(&sent);
+        // what proves its last frame would come behind it
+        if device == "bitalino" {
+            told.pop();
+        }
+        assert_eq!(heard.placed, told, "{device}");
         assert_eq!(heard.gaps, []);
         let values: std::collections::BTreeSet<i32> =
             frames(&sent).iter().map(|(_, rows)| rows[0][0]).collect();

@@ -3,6 +3,7 @@
 //! Every key has a default and an unknown key is an error. Spans are texts with a unit:
 //! `"8s"`, `"2500ms"`, `"2min"`, `"24h"`. Deliberately absent: anything about a box.
 
+mod fault;
 mod span;
 
 use cardio_core::electrode::Electrode;
@@ -14,6 +15,7 @@ use cardio_signal::synth::{
 };
 use serde::Deserialize;
 
+pub use fault::{Fault, FaultKind};
 pub use span::{Span, SpanError};
 
 /// Scenarios that the program carries: name and text.
@@ -247,178 +249,6 @@ impl Default for RandomFaults {
     }
 }
 
-/// One fault at a given time.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Fault {
-    /// Frames are lost on the way; the device's counter moves on.
-    Drop {
-        /// When.
-        at: Span,
-        /// How many frames.
-        #[serde(default)]
-        frames: Option<u64>,
-        /// Or for how long.
-        #[serde(default, rename = "for")]
-        lasting: Option<Span>,
-    },
-    /// Frames are sent twice.
-    Repeat {
-        /// When.
-        at: Span,
-        /// How many frames.
-        #[serde(default = "one")]
-        frames: u64,
-    },
-    /// The last byte of frames is inverted, so that they are no frames any more.
-    Corrupt {
-        /// When.
-        at: Span,
-        /// How many frames.
-        #[serde(default = "one")]
-        frames: u64,
-    },
-    /// Frames lose their last bytes.
-    Truncate {
-        /// When.
-        at: Span,
-        /// How many frames.
-        #[serde(default = "one")]
-        frames: u64,
-        /// How many bytes of each.
-        bytes: usize,
-    },
-    /// A frame arrives behind the one that follows it.
-    Swap {
-        /// When.
-        at: Span,
-    },
-    /// Nothing arrives for a time, then all of it at once.
-    Stall {
-        /// When.
-        at: Span,
-        /// How long.
-        #[serde(rename = "for")]
-        lasting: Span,
-    },
-    /// Bytes that belong to no frame come in between.
-    Garbage {
-        /// When.
-        at: Span,
-        /// How many.
-        bytes: usize,
-    },
-    /// An electrode loses contact: the leads that rest on it go to the rail.
-    ElectrodeOff {
-        /// Which, in IEC or AHA letters.
-        electrode: String,
-        /// When.
-        at: Span,
-        /// How long.
-        #[serde(rename = "for")]
-        lasting: Span,
-    },
-    /// A lead stays at the rail.
-    Saturate {
-        /// Which.
-        lead: String,
-        /// When.
-        at: Span,
-        /// How long.
-        #[serde(rename = "for")]
-        lasting: Span,
-    },
-    /// The plug is pulled and put back; the device starts anew.
-    Unplug {
-        /// When.
-        at: Span,
-        /// How long.
-        #[serde(rename = "for")]
-        lasting: Span,
-    },
-    /// The device starts anew by itself: it stops streaming and its counter starts at zero.
-    Reboot {
-        /// When.
-        at: Span,
-    },
-    /// Frames come in bunches, as over a link with a long interval.
-    Burst {
-        /// When.
-        at: Span,
-        /// How long.
-        #[serde(rename = "for")]
-        lasting: Span,
-        /// How many frames make a bunch.
-        frames: u64,
-    },
-    /// Values come faster than the daemon serves its bus: of so many frames only the last is
-    /// shown, and it is shown twice.
-    Coalesce {
-        /// When.
-        at: Span,
-        /// How many frames.
-        frames: u64,
-    },
-    /// The link is lost, and the device returns; its stream goes on or not as the device does it.
-    Disconnect {
-        /// When.
-        at: Span,
-        /// How long it is out of reach.
-        #[serde(rename = "for")]
-        lasting: Span,
-    },
-    /// The MTU of the link changes.
-    Mtu {
-        /// When.
-        at: Span,
-        /// Size of a value plus three.
-        mtu: u16,
-    },
-    /// The device's own clock jumps.
-    ClockJump {
-        /// When.
-        at: Span,
-        /// How far.
-        by: Span,
-        /// Whether it jumps back.
-        #[serde(default)]
-        back: bool,
-    },
-    /// The battery is nearly empty.
-    LowBattery {
-        /// When.
-        at: Span,
-        /// What is left of its charge.
-        percent: u8,
-    },
-    /// The firmware refuses commands.
-    Errors {
-        /// When.
-        at: Span,
-        /// How many of those that follow.
-        commands: u32,
-    },
-}
-
-impl Fault {
-    /// Whether it can happen on Bluetooth only.
-    pub(crate) const fn is_of_the_air(&self) -> bool {
-        matches!(
-            self,
-            Self::Coalesce { .. }
-                | Self::Disconnect { .. }
-                | Self::Mtu { .. }
-                | Self::ClockJump { .. }
-                | Self::LowBattery { .. }
-                | Self::Errors { .. }
-        )
-    }
-}
-
-const fn one() -> u64 {
-    1
-}
-
 impl Scenario {
     /// A scenario that the program carries.
     pub fn built_in(name: &str) -> Option<&'static str> {
@@ -444,7 +274,9 @@ impl Scenario {
                     electrode,
                     Electrode::from_letter(electrode).is_some(),
                 ),
-                Fault::Saturate { lead, .. } => ("lead", lead, Lead::from_label(lead).is_some()),
+                Fault::Saturate {
+                    lead: Some(lead), ..
+                } => ("lead", lead, Lead::from_label(lead).is_some()),
                 _ => continue,
             };
             if !known {

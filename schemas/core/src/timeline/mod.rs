@@ -7,6 +7,7 @@
 //!   its gaps are uncertain by a turn, and whole turns show as without counter.
 //! - A time stamp proves how many samples are missing, to within its resolution; a device
 //!   clock that jumps is a new time line, not a gap of years.
+//! - A counter and a time stamp together also tell a device that started anew (`witness`).
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
 //!   it is reported within a second and a half after it happened, at the place where it is
 //!   noticed, with an uncertainty.
@@ -18,6 +19,7 @@
 
 mod pace;
 mod ticks;
+mod witness;
 
 use std::collections::VecDeque;
 
@@ -156,14 +158,7 @@ impl Timeline {
         self.backlog = SampleCount(self.backlog.0.saturating_sub(samples.0));
         let seq = u32::try_from(nanos & u64::from(u32::MAX)).unwrap_or(0);
         match self.ticks.step(nanos, samples.0, arrival) {
-            Step::Again => {
-                self.counts.repeated_frames = self.counts.repeated_frames.saturating_add(1);
-                Placement::Repeated { seq }
-            }
-            Step::Back => {
-                self.counts.late_frames = self.counts.late_frames.saturating_add(1);
-                Placement::Late { seq }
-            }
+            step @ (Step::Again | Step::Back) => self.refuse_as(step, seq),
             Step::Follows {
                 missing: 0,
                 uncertainty: _,
@@ -185,9 +180,8 @@ impl Timeline {
                 self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
                 let gap = self.gap_until(GapCause::FewerThanTime, samples, arrival);
                 let told = gap.filter(|gap| gap.len > gap.uncertainty);
-                let placed = self.accept(None, samples, arrival, told);
                 self.pace = Pace::new(self.rate);
-                placed
+                self.accept(None, samples, arrival, told)
             }
         }
     }
@@ -206,16 +200,12 @@ impl Timeline {
         samples: SampleCount,
         arrival: BoxInstant,
     ) -> Placement {
-        let Some(expected) = self.expected else {
+        let Some(ahead) = self.frames_ahead(seq, modulus) else {
             return self.accept(Some((seq, modulus)), samples, arrival, None);
         };
-        let ahead =
-            (u64::from(seq) + u64::from(modulus) - u64::from(expected)) % u64::from(modulus);
         let late = self.late_frames(samples, arrival);
-        let back = u64::from(modulus) - ahead;
-        let back_max = u64::from(BACK_FRAMES_MAX.min(modulus / 4)).min(self.frames);
-        if ahead > 0 && back <= back_max && late.saturating_mul(2) < i128::from(ahead) {
-            return self.refuse(seq, back);
+        if self.is_step_back(ahead, modulus) && late.saturating_mul(2) < i128::from(ahead) {
+            return self.refuse(seq, u64::from(modulus) - ahead);
         }
         if ahead == 0 {
             let gap = self.lasting_turns(modulus, samples, arrival);
@@ -223,22 +213,41 @@ impl Timeline {
         }
         let turns = self.missing_turns(ahead, modulus, late, samples, arrival);
         let missing = ahead + turns * u64::from(modulus);
-        self.frame_gaps.push_back((self.frames, missing));
+        let uncertainty = if self.tells_turns(modulus, samples) {
+            SampleCount(0)
+        } else {
+            SampleCount(u64::from(modulus).saturating_mul(samples.0))
+        };
+        let gap = self.miss(missing, samples, uncertainty);
+        self.accept(Some((seq, modulus)), samples, arrival, Some(gap))
+    }
+
+    /// Frames by which a counter is ahead of the one that was expected, within a turn.
+    fn frames_ahead(&self, seq: u32, modulus: u32) -> Option<u64> {
+        let (seq, modulus) = (u64::from(seq), u64::from(modulus));
+        self.expected
+            .map(|expected| (seq + modulus - u64::from(expected)) % modulus)
+    }
+
+    /// Whether a counter so far ahead can be one that was seen just before.
+    fn is_step_back(&self, ahead: u64, modulus: u32) -> bool {
+        let back_max = u64::from(BACK_FRAMES_MAX.min(modulus / 4)).min(self.frames);
+        ahead > 0 && u64::from(modulus).saturating_sub(ahead) <= back_max
+    }
+
+    /// Takes note of frames that the counter says are missing.
+    fn miss(&mut self, frames: u64, samples: SampleCount, uncertainty: SampleCount) -> Gap {
+        self.frame_gaps.push_back((self.frames, frames));
         if self.frame_gaps.len() > GAPS_KEPT {
             self.frame_gaps.pop_front();
         }
-        self.frames = self.frames.saturating_add(missing);
-        let gap = Gap {
+        self.frames = self.frames.saturating_add(frames);
+        Gap {
             from: self.next,
-            len: SampleCount(missing.saturating_mul(samples.0)),
-            uncertainty: if self.tells_turns(modulus, samples) {
-                SampleCount(0)
-            } else {
-                SampleCount(u64::from(modulus).saturating_mul(samples.0))
-            },
+            len: SampleCount(frames.saturating_mul(samples.0)),
+            uncertainty,
             cause: GapCause::FramesLost,
-        };
-        self.accept(Some((seq, modulus)), samples, arrival, Some(gap))
+        }
     }
 
     /// Frames by which this one is later than if nothing were missing, without the delay

@@ -467,6 +467,96 @@ fn a_clock_that_jumps_by_years_is_a_new_time_line_and_no_gap_of_years() {
     );
 }
 
+/// A strap that carries a counter and its own clock: when its frame comes, with which counter, and
+/// at which of its milliseconds.
+fn place_strap(timeline: &mut Timeline, came_ms: u64, seq: u32, clock_ms: u64) -> Option<Gap> {
+    let arrival = at(1_000_000 + came_ms * 1000);
+    let placed = timeline.place_counted_ticks(seq, clock_ms * 1_000_000, SampleCount(63), arrival);
+    match placed {
+        Placement::Block { gap, .. } => gap,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn strap() -> Timeline {
+    let rate = SamplingRate::hz(250).unwrap();
+    let mut timeline = Timeline::new(rate, IntegrityClass::Counted, Some(256), SampleIndex(0));
+    for frame in 0..40 {
+        let seq = u32::try_from(frame).unwrap();
+        let gap = place_strap(&mut timeline, frame * 252, seq, 500_000 + frame * 252);
+        assert_eq!(gap, None);
+    }
+    timeline
+}
+
+#[test]
+fn a_restart_shows_by_a_counter_that_contradicts_the_clock() {
+    for seq in [0, 7, 41, 200] {
+        let mut timeline = strap();
+        // away for ten frames, and back with any counter
+        let gap = place_strap(&mut timeline, 50 * 252, seq, 500_000 + 50 * 252).unwrap();
+        assert_eq!(gap.cause, GapCause::SourceLost, "{seq}");
+        assert!(gap.len.0.abs_diff(630) <= gap.uncertainty.0, "{gap:?}");
+        let next = place_strap(&mut timeline, 51 * 252, seq + 1, 500_000 + 51 * 252);
+        assert_eq!(next, None);
+    }
+}
+
+#[test]
+fn counter_and_clock_that_agree_prove_a_loss_to_the_frame_and_to_the_turn() {
+    for lost in [1, 9, 255, 256, 700] {
+        let mut timeline = strap();
+        let frame = 40 + lost;
+        let seq = u32::try_from(frame % 256).unwrap();
+        let gap = place_strap(&mut timeline, frame * 252, seq, 500_000 + frame * 252).unwrap();
+        let told = (gap.len.0, gap.uncertainty.0, gap.cause);
+        assert_eq!(told, (lost * 63, 0, GapCause::FramesLost));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_is_no_loss_and_one_that_was_lost_with_its_counter_is() {
+    let mut timeline = strap();
+    assert_eq!(place_strap(&mut timeline, 40 * 252, 40, 90_000_000), None);
+    assert_eq!(timeline.counts().clock_resets, 1);
+    // two frames later by arrival, and by the counter
+    let gap = place_strap(&mut timeline, 43 * 252, 43, 1_000).unwrap();
+    assert_eq!((gap.len.0, gap.cause), (126, GapCause::FramesLost));
+    // a restart: counter and clock begin anew
+    let gap = place_strap(&mut timeline, 52 * 252, 0, 0).unwrap();
+    assert_eq!(gap.cause, GapCause::SourceLost);
+    assert!(gap.len.0.abs_diff(8 * 63) <= gap.uncertainty.0, "{gap:?}");
+}
+
+#[test]
+fn frames_that_are_swapped_right_behind_a_restart_are_late_and_no_restart() {
+    let mut timeline = strap();
+    let gap = place_strap(&mut timeline, 51 * 252, 1, 500_000 + 51 * 252).unwrap();
+    assert_eq!(gap.cause, GapCause::SourceLost);
+    let late = timeline.place_counted_ticks(
+        0,
+        (500_000 + 50 * 252) * 1_000_000,
+        SampleCount(63),
+        at(1_000_000 + 51 * 252_000),
+    );
+    assert_eq!(late, Placement::Late { seq: 0 });
+    let next = place_strap(&mut timeline, 52 * 252, 2, 500_000 + 52 * 252);
+    assert_eq!(next, None);
+}
+
+#[test]
+fn the_first_frame_of_a_new_time_line_has_its_instant() {
+    let mut strap = Strap::new(0);
+    for number in 0..10 {
+        strap.frame(number);
+    }
+    strap.origin_ns += 3_600_000_000_000;
+    let Placement::Block { first, gap: None } = strap.frame(10) else {
+        panic!("an hour is no gap");
+    };
+    assert!(strap.timeline.instant_of(first).is_some());
+}
+
 #[test]
 fn drift_is_not_named_before_it_can_be_known() {
     let mut timeline = uncounted();
@@ -534,6 +624,20 @@ proptest! {
                 prop_assert_eq!(gap.map_or(end, |gap| gap.from), end);
                 end = first.after(SampleCount(samples));
             }
+        }
+    }
+
+    #[test]
+    fn any_counters_with_times_are_placed_forwards(frames in proptest::collection::vec((any::<u32>(), any::<u64>(), 0_u64..5000, any::<u64>()), 0..100)) {
+        let mut timeline = strap();
+        let mut next = timeline.next();
+        for (seq, nanos, samples, arrival) in frames {
+            let placed = timeline.place_counted_ticks(seq, nanos, SampleCount(samples), at(arrival));
+            if let Placement::Block { first, .. } = placed {
+                prop_assert!(first >= next);
+                prop_assert!(timeline.next() >= first);
+            }
+            next = timeline.next();
         }
     }
 

@@ -78,6 +78,16 @@ impl Ticks {
         self.follow(as_float(step), samples)
     }
 
+    /// Nanoseconds by which a time stamp is before the last one.
+    pub(super) fn behind(&self, nanos: u64) -> Option<u64> {
+        self.last.and_then(|(last, _)| last.checked_sub(nanos))
+    }
+
+    /// Another time line of the device begins with this time stamp.
+    pub(super) const fn begin_anew(&mut self, nanos: u64, arrival: BoxInstant) {
+        self.last = Some((nanos, arrival));
+    }
+
     /// Whether the time stamp of a frame that came at `arrival`, after an absence, belongs to the
     /// time line of the one before. An earlier time does not: a device that was away brings nothing
     /// from before, but one that was switched off and on counts from its origin again.

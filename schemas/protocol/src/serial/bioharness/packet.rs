@@ -139,6 +139,41 @@ impl UnitTime {
     }
 }
 
+/// Days by the usual civil calendar, in years that start in March.
+const DAYS_OF_FOUR_CENTURIES: u64 = 146_097;
+const DAY_MS: u64 = 86_400_000;
+
+impl UnitTime {
+    /// The date and time so many milliseconds later. A date that no calendar has stays as it is.
+    #[must_use]
+    pub fn later(self, by_ms: u64) -> Self {
+        let Some(nanos) = self.nanos() else {
+            return self;
+        };
+        let millis = (nanos / 1_000_000).saturating_add(by_ms);
+        let of_day = u32::try_from(millis % DAY_MS).unwrap_or(0);
+        let days = millis / DAY_MS;
+        let (eras, of_era) = (days / DAYS_OF_FOUR_CENTURIES, days % DAYS_OF_FOUR_CENTURIES);
+        let of_century = of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096;
+        let year_of_era = of_century / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 {
+            shifted + 3
+        } else {
+            shifted - 9
+        };
+        let year = 2000 + eras * 400 + year_of_era + u64::from(month <= 2);
+        Self {
+            year: u16::try_from(year).unwrap_or(u16::MAX),
+            month: u8::try_from(month).unwrap_or(1),
+            day: u8::try_from(day).unwrap_or(1),
+            ms_of_day: of_day,
+        }
+    }
+}
+
 /// Payload of the ECG packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EcgPacket {
@@ -232,6 +267,30 @@ mod tests {
         bytes.clear();
         command(0xBD, &[1, 0]).write(&mut bytes);
         assert_eq!(bytes, [0x02, 0xBD, 0x02, 0x01, 0x00, 0xC4, 0x03]);
+    }
+
+    #[test]
+    fn a_later_time_is_the_next_day_of_the_calendar() {
+        let last = UnitTime {
+            year: 2027,
+            month: 12,
+            day: 31,
+            ms_of_day: 86_399_999,
+        };
+        let next = last.later(1);
+        let told = (next.year, next.month, next.day, next.ms_of_day);
+        assert_eq!(told, (2028, 1, 1, 0));
+        let leap = next.later(59 * 86_400_000);
+        assert_eq!((leap.year, leap.month, leap.day), (2028, 2, 29));
+    }
+
+    proptest! {
+        #[test]
+        fn time_passes_as_it_is_told(by_ms in 0_u64..6_000_000_000_000) {
+            let start = UnitTime { year: 2026, month: 1, day: 1, ms_of_day: 5 };
+            let passed = start.later(by_ms).nanos().unwrap() - start.nanos().unwrap();
+            prop_assert_eq!(passed, by_ms * 1_000_000);
+        }
     }
 
     #[test]

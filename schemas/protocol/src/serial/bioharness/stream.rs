@@ -13,13 +13,15 @@ pub(super) const REFUSED: &str = "refused";
 
 /// Milliseconds in a packet: 63 samples at 250 Hz.
 const PACKET_MS: u64 = 252;
-/// Date and time at which the simulated unit starts.
-const START: UnitTime = UnitTime {
-    year: 2026,
-    month: 1,
+/// First instant of the simulated unit's calendar.
+const EPOCH: UnitTime = UnitTime {
+    year: 2000,
+    month: 3,
     day: 1,
-    ms_of_day: 36_000_000,
+    ms_of_day: 0,
 };
+/// What its clock says when it is switched on: 2026-01-01, ten o'clock.
+const START_MS: u64 = 9_437 * 86_400_000 + 36_000_000;
 
 /// Reads what the unit sends.
 #[derive(Debug, Default)]
@@ -106,11 +108,20 @@ fn refusal(input: &[u8], offset: u64) -> DecodeError {
 }
 
 /// Writes what the unit sends.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BioharnessEncoder {
     sequence: u8,
-    /// Packets since the unit was switched on.
-    packets: u64,
+    /// What the unit's clock says, which has a cell of its own and goes on while the unit is off.
+    clock_ms: u64,
+}
+
+impl Default for BioharnessEncoder {
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            clock_ms: START_MS,
+        }
+    }
 }
 
 impl Encoder for BioharnessEncoder {
@@ -119,14 +130,9 @@ impl Encoder for BioharnessEncoder {
         for (slot, count) in samples.iter_mut().zip(rows.samples()) {
             *slot = *count;
         }
-        let elapsed = self.packets.saturating_mul(PACKET_MS);
-        let of_day = (u64::from(START.ms_of_day) + elapsed % 86_400_000) % 86_400_000;
         let packet = EcgPacket {
             sequence: self.sequence,
-            time: UnitTime {
-                ms_of_day: u32::try_from(of_day).unwrap_or(0),
-                ..START
-            },
+            time: EPOCH.later(self.clock_ms),
             samples,
         };
         Message {
@@ -145,11 +151,16 @@ impl Encoder for BioharnessEncoder {
     fn skip(&mut self, frames: u64) {
         let [low, ..] = frames.to_le_bytes();
         self.sequence = self.sequence.wrapping_add(low);
-        self.packets = self.packets.saturating_add(frames);
+        let passed = frames.saturating_mul(PACKET_MS);
+        self.clock_ms = self.clock_ms.saturating_add(passed);
     }
 
     fn reset(&mut self) {
-        *self = Self::default();
+        self.sequence = 0;
+    }
+
+    fn shift_clock(&mut self, by_ms: i64) {
+        self.clock_ms = self.clock_ms.saturating_add_signed(by_ms);
     }
 }
 
@@ -184,6 +195,29 @@ mod tests {
         assert_eq!(found[1].seq.unwrap().0, 1);
         let step = found[1].ticks.unwrap().nanos - found[0].ticks.unwrap().nanos;
         assert_eq!(step, 252_000_000);
+    }
+
+    #[test]
+    fn a_unit_that_starts_anew_counts_from_zero_and_keeps_its_time() {
+        let mut encoder = BioharnessEncoder::default();
+        let mut bytes = Vec::new();
+        let row = FrameRows::planar(63, &[1; 63]);
+        encoder.frame(&row, &mut bytes);
+        encoder.reset();
+        encoder.frame(&row, &mut bytes);
+        encoder.shift_clock(86_400_000);
+        encoder.frame(&row, &mut bytes);
+        let events = decode(&bytes);
+        let found: Vec<(u32, u64)> = frames(&events)
+            .iter()
+            .map(|frame| (frame.seq.unwrap().0, frame.ticks.unwrap().nanos / 1_000_000))
+            .collect();
+        let began = 9_437 * 86_400_000 + 36_000_000 + 248;
+        let day = 86_400_000;
+        assert_eq!(
+            found,
+            [(0, began), (0, began + 252), (1, began + 504 + day)]
+        );
     }
 
     #[test]

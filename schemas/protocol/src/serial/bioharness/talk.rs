@@ -152,6 +152,17 @@ impl Peripheral for BioharnessPeripheral {
         }
     }
 
+    fn refuse(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if let Ok((_, (message, _))) = Message::parse(bytes) {
+            let refused = Message {
+                payload: Vec::new(),
+                ending: Ending::Refused,
+                ..message
+            };
+            refused.write(out);
+        }
+    }
+
     fn is_streaming(&self) -> bool {
         self.streaming
     }

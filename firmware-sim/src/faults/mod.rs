@@ -1,6 +1,9 @@
 //! Which fault meets which frame: the plan of a scenario, turned into sample indexes.
 //!
-//! The same scenario, seed and device give the same plan. Deliberately absent: bytes.
+//! The same scenario, seed and device give the same plan. What a device cannot have is not played
+//! on it ([`obstacle`]). Deliberately absent: bytes.
+
+mod table;
 
 use std::ops::Range;
 
@@ -10,8 +13,10 @@ use cardio_protocol::profile::WaveKind;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
-use crate::device::{Device, Transport};
-use crate::scenario::{Fault, RandomFaults, Scenario, Span};
+use crate::device::Device;
+use crate::scenario::{Fault, FaultKind, RandomFaults, Scenario, Span};
+
+pub use table::obstacle;
 
 /// What happens to one frame on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub struct FrameFaults {
     pub battery: Option<u8>,
     /// So many commands are refused from it on.
     pub refusals: Option<u32>,
+    /// The line runs at another speed.
+    pub wrong_speed: bool,
 }
 
 /// Which of several values that come as one.
@@ -81,6 +88,7 @@ struct Planned {
 pub struct FaultPlan {
     planned: Vec<Planned>,
     signal: Vec<SignalFault>,
+    omitted: Vec<(FaultKind, &'static str)>,
     random: RandomFaults,
     frame_s: f64,
     chance: ChaCha8Rng,
@@ -92,25 +100,29 @@ impl FaultPlan {
     /// The plan of a scenario for a device.
     pub fn new(scenario: &Scenario, device: &Device, seed: u64) -> Self {
         let per_frame = device.per_frame();
-        let is_on_air = matches!(device.transport, Transport::Bluetooth(_));
         let samples = |span: Span| device.rate().count_in_micros(span.micros()).0;
-        let planned = scenario
-            .faults
+        let (mut played, mut omitted) = (Vec::new(), Vec::new());
+        for fault in &scenario.faults {
+            match obstacle(fault.kind(), device) {
+                None => played.push(fault),
+                Some(why) => omitted.push((fault.kind(), why)),
+            }
+        }
+        let planned = played
             .iter()
-            .filter(|fault| !fault.is_of_the_air() || is_on_air)
             .map(|fault| Planned {
                 frames: frames_of(fault, &samples, per_frame),
-                fault: fault.clone(),
+                fault: (*fault).clone(),
             })
             .collect();
-        let signal = scenario
-            .faults
+        let signal = played
             .iter()
             .filter_map(|fault| signal_fault(fault, device, &samples))
             .collect();
         Self {
             planned,
             signal,
+            omitted,
             random: scenario.random,
             frame_s: f64::from(u32::try_from(per_frame).unwrap_or(1)) / device.rate().as_hz(),
             chance: ChaCha8Rng::seed_from_u64(seed ^ 0x0F_A0_17),
@@ -152,10 +164,16 @@ impl FaultPlan {
                 }
                 Fault::LowBattery { percent, .. } => faults.battery = Some(*percent),
                 Fault::Errors { commands, .. } => faults.refusals = Some(*commands),
+                Fault::WrongBaud { .. } => faults.wrong_speed = true,
                 Fault::ElectrodeOff { .. } | Fault::Saturate { .. } => {}
             }
         }
         faults
+    }
+
+    /// What the scenario asks for and the device cannot have, with the reason.
+    pub fn omitted(&self) -> &[(FaultKind, &'static str)] {
+        &self.omitted
     }
 
     /// What is wrong with the signal, over the whole visit.
@@ -230,6 +248,7 @@ fn frames_of(fault: &Fault, samples: &impl Fn(Span) -> u64, per_frame: u64) -> R
         Fault::Stall { at, lasting: len }
         | Fault::Unplug { at, lasting: len }
         | Fault::Disconnect { at, lasting: len }
+        | Fault::WrongBaud { at, lasting: len }
         | Fault::Burst {
             at, lasting: len, ..
         } => lasting(at, len),
@@ -258,17 +277,26 @@ fn signal_fault(
                 lasting,
             )
         }
-        Fault::Saturate { lead, at, lasting } => {
+        Fault::Saturate {
+            lead: Some(lead),
+            at,
+            lasting,
+        } => {
             let lead = Lead::from_label(lead)?;
             ("saturate", lead.name().to_owned(), vec![lead], at, lasting)
         }
+        Fault::Saturate { at, lasting, .. } => {
+            ("saturate", "all".to_owned(), Vec::new(), at, lasting)
+        }
         _ => return None,
     };
+    let of_all = leads.is_empty();
     let rows: Vec<usize> = device
         .waves
         .iter()
         .enumerate()
         .filter(|(_, wave)| match wave {
+            _ if of_all => true,
             WaveKind::Ecg(lead) => leads.contains(lead),
             // A strap of two electrodes rests on what lead I rests on.
             WaveKind::EcgOther(_) => leads.contains(&Lead::I),

@@ -1,0 +1,106 @@
+//! Scripts of faults by chance against every device that can be played: the simulator's player and
+//! the box's own conversation, decoder, time line and segments, in virtual time. What is recorded
+//! and what is named as missing must be what the ledger says, in place, length and cause; leads that
+//! are off, a clock that jumps, a battery that runs low are said while they last, and only then.
+//!
+//! `FAULT_SCRIPTS` says how many are played (default 28), `FAULT_SEED` where chance starts; both
+//! are printed, and a disagreement prints device, seed and script.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests stop the test that they cannot serve"
+)]
+
+mod download;
+mod judge;
+mod script;
+mod visit;
+
+use std::collections::BTreeMap;
+
+use cardio_firmware_sim::device::Device;
+
+use crate::judge::disagreement;
+use crate::script::{Chance, script};
+use crate::visit::Visit;
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap()
+}
+
+fn given(name: &str, otherwise: u64) -> u64 {
+    let told = std::env::var(name).ok();
+    told.map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// What came of the scripts of each device.
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<&'static str, (u64, u64, u64)>,
+    disagreements: Vec<String>,
+}
+
+impl Table {
+    fn note(&mut self, device: &'static str, faults: u64, disagreement: Option<String>) {
+        let row = self.rows.entry(device).or_default();
+        row.0 += 1;
+        row.1 += faults;
+        row.2 += u64::from(disagreement.is_some());
+        self.disagreements.extend(disagreement);
+    }
+
+    /// Prints the table, and fails if anything disagreed.
+    fn settle(self) {
+        println!("{:<24} scripts   faults  disagreements", "device");
+        for (name, (scripts, faults, wrong)) in &self.rows {
+            println!("{name:<24} {scripts:>7} {faults:>8} {wrong:>14}");
+        }
+        let all = &self.disagreements;
+        assert!(
+            all.is_empty(),
+            "{} disagreements, the first:\n{}",
+            all.len(),
+            all[..all.len().min(20)].join("\n")
+        );
+    }
+}
+
+/// How many scripts there are, and where chance starts for each of them.
+fn seeds() -> impl Iterator<Item = u64> {
+    let (count, seed) = (given("FAULT_SCRIPTS", 28), given("FAULT_SEED", 1));
+    println!("{count} scripts, FAULT_SEED={seed}");
+    (0..count).map(move |number| seed.wrapping_mul(1_000_003).wrapping_add(number))
+}
+
+#[test]
+fn any_script_on_any_device_is_recorded_as_its_ledger_tells_it() {
+    // What tells heart rates has no samples to compare: `cardio-rig duts` holds it against its ledger.
+    let mut devices = Device::all();
+    devices.retain(|device| !device.sees_beats());
+    let mut table = Table::default();
+    for (seed, device) in seeds().zip(devices.iter().cycle()) {
+        let script = script(device, &mut Chance(seed));
+        let mut visit = Visit::new(device.clone(), &script, seed);
+        visit.play();
+        let why = disagreement(&visit).map(|why| {
+            let name = device.name;
+            format!("{name} seed {seed}: {why} #{}", script.replace('\n', " "))
+        });
+        table.note(device.name, wide(script.matches("[[fault]]").count()), why);
+    }
+    table.settle();
+}
+
+#[test]
+fn any_script_on_any_download_leaves_every_recording_whole() {
+    let mut table = Table::default();
+    for (seed, device) in seeds().zip(download::KEEPERS.into_iter().cycle()) {
+        let (faults, why) = download::visit(device, &mut Chance(seed));
+        let why = why.map(|why| format!("{device} seed {seed}: {why}"));
+        table.note(device, faults, why);
+    }
+    table.settle();
+}
