@@ -16,7 +16,7 @@ use crate::num;
 /// Who says where the R peaks of several leads are.
 pub const FUSED_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "qrs-fused",
-    version: 1,
+    version: 2,
 };
 
 /// Candidates this near are of one beat: 150 ms, which the R peaks of two leads are not

@@ -30,7 +30,7 @@ pub(crate) use shape::{Shape, Wide};
 /// Who says where the R peaks are.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "qrs",
-    version: 2,
+    version: 3,
 };
 
 /// An R peak and what was measured at it.
