@@ -21,6 +21,7 @@ mod peers;
 mod postgres;
 mod programs;
 mod proxy;
+mod sensors;
 mod soak;
 mod sql;
 mod stolen;
@@ -86,6 +87,8 @@ enum Rig {
     /// Holds every device of `duts/` against its file: simulated ones always, real ones where they
     /// are attached.
     Duts(duts::Options),
+    /// Measures what the box costs while four sensors stream.
+    Sensors(sensors::Options),
     /// Runs sensors and box in an emulated machine with a Bluetooth stack of its own.
     BleMachine(machine::Options),
     /// Lets a box gather a week of visits and Holters without its gateway, and watches it drain.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
         Rig::Duts(options) => duts::run(&options),
+        Rig::Sensors(options) => sensors::run(&options),
         Rig::BleMachine(options) => machine::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
@@ -136,6 +140,7 @@ impl Rig {
             | Self::Soak(_)
             | Self::Hostile(_)
             | Self::Load(_)
+            | Self::Sensors(_)
             | Self::Duts(_) => None,
         }
     }

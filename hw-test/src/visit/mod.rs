@@ -3,7 +3,7 @@
 mod patient;
 mod report;
 mod scenario;
-mod stage;
+pub(crate) mod stage;
 
 use std::path::PathBuf;
 use std::time::Duration;

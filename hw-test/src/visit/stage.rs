@@ -130,6 +130,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Lets the box capture these sources, tables `[[source]]`, from the next configuration on.
+    pub(crate) fn capture(&mut self, sources: &str) {
+        sources.clone_into(&mut self.further_of_box);
+    }
+
     /// The drop folder of a recorder's files.
     pub(crate) fn recorder(&self) -> PathBuf {
         self.folder.join("recorder")
