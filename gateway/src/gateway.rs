@@ -182,6 +182,7 @@ impl Gateway {
             upload_places: Arc::new(Semaphore::new(config.https.uploads)),
             readers: stores.readers.clone(),
             writer: stores.record.clone(),
+            recipient: config.alerts.recipient.as_str().into(),
             identities: identities.clone(),
             inbox: stores.inbox.clone(),
             access: access.clone(),

@@ -24,7 +24,7 @@ use cardio_wire::lane::Lane;
 use post::Post;
 use ring::hmac;
 use serde_json::{Value, json};
-use support::{Bench, Client, until};
+use support::{Bench, Client, Fhir, until};
 use visit::Visit;
 
 const PATIENT: &str = "p-test-1";
@@ -241,6 +241,69 @@ async fn an_alert_is_mailed_passed_on_taken_by_a_named_person_and_closed() {
             "closed"
         ]
     );
+    stage.bench.gateway.stop().await;
+}
+
+/// Somebody with an account that sees every patient, and a token.
+async fn account(stage: &Stage, name: &str, role: &str, person: Option<&str>) -> Fhir {
+    let account = json!({"name": name, "role": role, "practitioner": person,
+        "all_patients": true, "teams": []});
+    let added = json!({"verb": "accounts-add", "account": account, "password": null});
+    assert!(stage.bench.asked(added).await["error"].is_null());
+    let token = json!({"verb": "accounts-token", "name": name, "label": "test", "role": null,
+        "days": 1});
+    let made = stage.bench.asked(token).await;
+    let fhir = stage.bench.fhir();
+    fhir.with_token(made["ok"]["token"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cardiologist_takes_an_alert_over_https_in_their_own_name_only() {
+    let stage = Stage::open("a").await;
+    stage.raise().await;
+    stage.wait_for_stage("delivered").await;
+    let task = stage.task().await;
+    let address = |verb: &str| format!("/fhir/Task/{}/${verb}", task["id"].as_str().unwrap());
+    let nurse = account(&stage, "nurse", "nurse", Some("Practitioner/n")).await;
+    let nobody = account(&stage, "nobody", "cardiologist", None).await;
+    let a = account(&stage, "a", "cardiologist", Some("PractitionerRole/a")).await;
+    let b = account(&stage, "b", "cardiologist", Some("PractitionerRole/b")).await;
+    for other in [&nurse, &nobody] {
+        for verb in ["seen", "acknowledge"] {
+            let told = other.send("POST", &address(verb), &[], "").await;
+            assert_eq!(told.status, 403, "{}", told.body);
+        }
+    }
+    let unknown = a.send("POST", "/fhir/Task/none/$seen", &[], "").await;
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+    assert_eq!(a.send("POST", &address("seen"), &[], "").await.status, 200);
+    let taken = a.send("POST", &address("acknowledge"), &[], "").await;
+    assert_eq!(taken.status, 200, "{}", taken.body);
+    assert_eq!(taken.body["owner"]["reference"], "PractitionerRole/a");
+    let late = b.send("POST", &address("acknowledge"), &[], "").await;
+    assert_eq!(late.status, 409, "{}", late.body);
+
+    let with = |parts: Value| json!({"resourceType": "Parameters", "parameter": parts});
+    let reason = |code: &str| json!({"name": "reason", "valueCode": code});
+    for wrong in [
+        with(json!([])),
+        with(json!([reason("bored")])),
+        with(json!([reason("care-given"), reason("other")])),
+        with(json!([reason("care-given"), {"name": "note", "valueString": " "}])),
+        json!({"resourceType": "Patient"}),
+    ] {
+        let told = a.write("POST", &address("close"), &[], &wrong).await;
+        assert_eq!(told.status, 400, "{}", told.body);
+    }
+    let note = json!({"name": "note", "valueString": "vue avec l'infirmière"});
+    let right = with(json!([reason("care-given"), note]));
+    let closed = a.write("POST", &address("close"), &[], &right).await;
+    assert_eq!(
+        (closed.status, &closed.body["status"]),
+        (200, &json!("completed"))
+    );
+    let again = a.send("POST", &address("acknowledge"), &[], "").await;
+    assert_eq!(again.status, 409, "{}", again.body);
     stage.bench.gateway.stop().await;
 }
 

@@ -13,6 +13,8 @@ pub enum Permission {
     ReadRecord,
     /// Write patients, requests, consents and files within the scope.
     WriteRecord,
+    /// Take alerts on and close them.
+    TakeAlerts,
     /// Write the directory, and make one record of two.
     Administer,
     /// Read who did what.
@@ -35,7 +37,7 @@ pub enum Role {
     Gateway,
 }
 
-use Permission::{Administer, Audit, ReadDirectory, ReadRecord, WriteRecord};
+use Permission::{Administer, Audit, ReadDirectory, ReadRecord, TakeAlerts, WriteRecord};
 
 /// The table.
 const TABLE: [(Role, &str, &[Permission]); 5] = [
@@ -47,14 +49,21 @@ const TABLE: [(Role, &str, &[Permission]); 5] = [
     (
         Role::Cardiologist,
         "cardiologist",
-        &[ReadDirectory, ReadRecord, WriteRecord],
+        &[ReadDirectory, ReadRecord, WriteRecord, TakeAlerts],
     ),
     (Role::Technician, "technician", &[ReadDirectory]),
     (Role::Admin, "admin", &[ReadDirectory, Administer, Audit]),
     (
         Role::Gateway,
         "gateway",
-        &[ReadDirectory, ReadRecord, WriteRecord, Administer, Audit],
+        &[
+            ReadDirectory,
+            ReadRecord,
+            WriteRecord,
+            TakeAlerts,
+            Administer,
+            Audit,
+        ],
     ),
 ];
 

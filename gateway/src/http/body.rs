@@ -15,6 +15,8 @@ const INS_KINDS: [InsKind; 4] = [InsKind::Nir, InsKind::Nia, InsKind::Test, InsK
 /// Number of a professional in the national register: eleven digits.
 const RPPS: &str = "https://rpps.esante.gouv.fr";
 const IDENTIFIERS_MAX: usize = 32;
+/// Longest text of a parameter.
+const TEXT_MAX: usize = 500;
 
 /// Reads JSON; says where it ends to be some.
 pub(super) fn parsed(body: &[u8]) -> Result<Value, Refusal> {
@@ -23,6 +25,57 @@ pub(super) fn parsed(body: &[u8]) -> Result<Value, Refusal> {
         let why = format!("not JSON at line {line}, column {column}");
         Refusal::invalid("structure", why)
     })
+}
+
+/// Reads the Parameters of an operation.
+pub(super) fn parameters(body: &[u8]) -> Result<Value, Refusal> {
+    let parameters = parsed(body)?;
+    match parameters.get("resourceType").and_then(Value::as_str) {
+        Some("Parameters") => Ok(parameters),
+        _ => {
+            let why = "the body is not of the type Parameters";
+            Err(Refusal::invalid("invalid", why).at("resourceType"))
+        }
+    }
+}
+
+/// The text of a parameter of that name; `value` says where, as in `/valueString`.
+pub(super) fn parameter<'p>(
+    parameters: &'p Value,
+    name: &str,
+    value: &str,
+) -> Result<&'p str, Refusal> {
+    let given = parameter_if_given(parameters, name, value)?;
+    given.ok_or_else(|| wrong_parameter(name, value))
+}
+
+/// As [`parameter`], of one that may be absent.
+pub(super) fn parameter_if_given<'p>(
+    parameters: &'p Value,
+    name: &str,
+    value: &str,
+) -> Result<Option<&'p str>, Refusal> {
+    let list = parameters.get("parameter").and_then(Value::as_array);
+    let mut of = list
+        .into_iter()
+        .flatten()
+        .filter(|one| one.get("name").and_then(Value::as_str) == Some(name));
+    let (Some(one), more) = (of.next(), of.next()) else {
+        return Ok(None);
+    };
+    let text = one.pointer(value).and_then(Value::as_str);
+    match text.filter(|text| !text.trim().is_empty() && text.len() <= TEXT_MAX) {
+        Some(text) if more.is_none() => Ok(Some(text)),
+        _ => Err(wrong_parameter(name, value)),
+    }
+}
+
+fn wrong_parameter(name: &str, value: &str) -> Refusal {
+    let why = format!(
+        "once, with {} of 1 to {TEXT_MAX} bytes",
+        value.trim_start_matches('/')
+    );
+    Refusal::invalid("required", why).at(format!("Parameters.parameter:{name}"))
 }
 
 /// A resource as it may be filed; `asked` is the id in the address, `id` the one to file under.

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::doors::Doors;
 use super::respond::{Refusal, json as answer, versioned};
 use super::visit::{Needs, Visit};
-use super::{Web, audit, everything, history, merge, search, write};
+use super::{Web, alert, audit, everything, history, merge, search, write};
 use crate::access::Permission;
 use crate::record::{self, Versioned};
 
@@ -47,7 +47,7 @@ const READ_AND_WRITE: [&str; 7] = [
 pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> Doors {
-    use Permission::{Administer, Audit, ReadDirectory, ReadRecord, WriteRecord};
+    use Permission::{Administer, Audit, ReadDirectory, ReadRecord, TakeAlerts, WriteRecord};
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const PUT: MethodFilter = MethodFilter::PUT;
@@ -57,6 +57,7 @@ pub(super) fn routes() -> Doors {
     let may = |permission, deed| (Needs::This(permission), Some(deed));
     let known = (Needs::This(ReadDirectory), None);
     let of_patient = may(ReadRecord, Deed::Operation);
+    let of_alert = may(TakeAlerts, Deed::Operation);
     Doors::new()
         .door(POST, "/", BASE, write::bundle)
         .door(GET, "/metadata", known, metadata)
@@ -92,6 +93,14 @@ pub(super) fn routes() -> Doors {
             of_patient,
             everything::of_patient,
         )
+        .door(POST, "/Task/{id}/$seen", of_alert, alert::seen)
+        .door(
+            POST,
+            "/Task/{id}/$acknowledge",
+            of_alert,
+            alert::acknowledge,
+        )
+        .door(POST, "/Task/{id}/$close", of_alert, alert::close)
         .door(GET, "/{kind}", read_as(Deed::Search), search::by_address)
         .door(POST, "/{kind}", write_as(Deed::Create), write::create)
         .door(

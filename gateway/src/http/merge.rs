@@ -15,9 +15,6 @@ use super::visit::Visit;
 use super::{Web, body};
 use crate::identity::{IdentityError, Reason};
 
-/// Longest text of who answers for it, and why.
-const TEXT_MAX: usize = 500;
-
 pub(super) async fn merge(
     State(web): State<Web>,
     visit: Visit,
@@ -26,11 +23,7 @@ pub(super) async fn merge(
 ) -> Answer {
     check_accept(&headers)?;
     check_content_type(&headers, &["application/fhir+json", "application/json"])?;
-    let parameters = body::parsed(&body.map_err(too_large)?)?;
-    if parameters.get("resourceType").and_then(Value::as_str) != Some("Parameters") {
-        let why = "the parameters source-patient, target-patient, by and why are expected";
-        return Err(Refusal::invalid("invalid", why).at("resourceType"));
-    }
+    let parameters = body::parameters(&body.map_err(too_large)?)?;
     let (source, target) = (
         patient(&parameters, "source-patient")?,
         patient(&parameters, "target-patient")?,
@@ -58,24 +51,8 @@ pub(super) async fn merge(
     Ok(answer(StatusCode::OK, &outcome))
 }
 
-fn parameter<'p>(parameters: &'p Value, name: &str, value: &str) -> Result<&'p str, Refusal> {
-    let list = parameters.get("parameter").and_then(Value::as_array);
-    let mut of = list
-        .into_iter()
-        .flatten()
-        .filter(|one| one.get("name").and_then(Value::as_str) == Some(name));
-    let one = of.next().and_then(|one| one.pointer(value)?.as_str());
-    match (one, of.next()) {
-        (Some(text), None) if !text.trim().is_empty() && text.len() <= TEXT_MAX => Ok(text),
-        _ => {
-            let why = format!("once, with {}", value.trim_start_matches('/'));
-            Err(Refusal::invalid("required", why).at(format!("Parameters.parameter:{name}")))
-        }
-    }
-}
-
 fn patient(parameters: &Value, name: &str) -> Result<SubjectRef, Refusal> {
-    let text = parameter(parameters, name, "/valueReference/reference")?;
+    let text = body::parameter(parameters, name, "/valueReference/reference")?;
     let id = text.strip_prefix("Patient/").unwrap_or_default();
     SubjectRef::new(id).map_err(|_| {
         Refusal::invalid("value", "Patient/id").at(format!("Parameters.parameter:{name}"))
@@ -83,7 +60,7 @@ fn patient(parameters: &Value, name: &str) -> Result<SubjectRef, Refusal> {
 }
 
 fn text(parameters: &Value, name: &str) -> Result<String, Refusal> {
-    parameter(parameters, name, "/valueString").map(str::to_owned)
+    body::parameter(parameters, name, "/valueString").map(str::to_owned)
 }
 
 fn refusal(error: &IdentityError) -> Refusal {

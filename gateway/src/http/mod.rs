@@ -5,6 +5,7 @@
 //! within the caller's scope. Every answer under `/fhir` is `application/fhir+json`, errors
 //! included. Deliberately absent: pages for people, and writing of what the gateway files itself.
 
+mod alert;
 mod audit;
 mod body;
 mod doors;
@@ -69,6 +70,8 @@ pub struct Web {
     pub readers: Readers,
     /// Writes the record.
     pub writer: Writer,
+    /// The duty as a whole, as a reference.
+    pub recipient: Arc<str>,
     /// Corrects identities.
     pub identities: Identities,
     /// Asked whether it can be read, for `/health`.

@@ -457,6 +457,12 @@ async fn each_role_does_what_its_row_says_and_nothing_else() {
         ("POST", "/fhir/Binary", json!(null), "nurse cardiologist"),
         ("POST", "/fhir/Organization", organization.clone(), "admin"),
         ("POST", "/fhir/Patient/$merge", merge, "admin"),
+        (
+            "POST",
+            "/fhir/Task/none/$close",
+            json!(null),
+            "cardiologist",
+        ),
     ];
     let roles = [
         ("nurse", &nurse),
