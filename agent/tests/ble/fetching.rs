@@ -286,14 +286,15 @@ fn a_watch_on_its_cradle_gives_its_recordings_over_the_console_although_it_is_pu
                 path = \"port\"\nrecordings = \"fetch\"\n";
     std::fs::write(bench.config(), text).unwrap();
     let watch = Arc::new(Mutex::new(watch(2, 30_000)));
-    let cradle = common::plug_in_watch(&bench.port(), Arc::clone(&watch));
+    // A third of the first recording.
+    let cradle = common::plug_in_watch(&bench.port(), Arc::clone(&watch), 20_000);
     let mut agent = bench.start(&[]);
-    bench.wait_for_source("the middle of a download", |source| {
-        source["recordings"]["have_bytes"].as_u64() >= Some(20_000)
+    common::wait_for("the middle of a download", || {
+        (cradle.sent() >= 20_000).then_some(())
     });
     drop(cradle);
     bench.wait_for_source("the loss", |source| !source["code"].is_null());
-    let _again = common::plug_in_watch(&bench.port(), Arc::clone(&watch));
+    let _again = common::plug_in_watch(&bench.port(), Arc::clone(&watch), u64::MAX);
     bench.wait_for_source("both recordings", has_fetched(2));
     common::wait_for("the watch to drop them", || {
         watch.lock().unwrap().kept().is_empty().then_some(())

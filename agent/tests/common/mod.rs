@@ -279,6 +279,7 @@ impl Sensor {
         }
     }
 
+    /// How many frames it has sent; a watch, how many bytes of answers.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -296,9 +297,9 @@ impl Drop for Sensor {
 }
 
 /// A watch with recordings on a pseudo terminal whose link is at `path`. Between its messages
-/// its console says other things.
-pub fn plug_in_watch(path: &Path, watch: Arc<Mutex<RecordsPeripheral>>) -> Sensor {
-    Sensor::with(path, move |master, stop, answers| {
+/// its console says other things. Once it has answered with `bytes`, it says nothing any more.
+pub fn plug_in_watch(path: &Path, watch: Arc<Mutex<RecordsPeripheral>>, bytes: u64) -> Sensor {
+    Sensor::with(path, move |master, stop, answered| {
         let mut reader = ConsoleReader::default();
         while !stop.load(Ordering::Relaxed) {
             let mut heard = [0; 512];
@@ -309,6 +310,9 @@ pub fn plug_in_watch(path: &Path, watch: Arc<Mutex<RecordsPeripheral>>) -> Senso
             let mut asked = Vec::new();
             reader.push(&heard[..count], &mut asked);
             for question in asked {
+                if answered.load(Ordering::Relaxed) >= bytes {
+                    break;
+                }
                 let answer = watch.lock().unwrap().answer(&question);
                 let mut lines = b"[00:00:01] <inf> battery 80\r\n".to_vec();
                 lines.extend(console_frames(&answer));
@@ -317,7 +321,8 @@ pub fn plug_in_watch(path: &Path, watch: Arc<Mutex<RecordsPeripheral>>) -> Senso
                     let taken = rustix::io::write(master, rest).unwrap_or(0);
                     rest = &rest[taken..];
                 }
-                answers.fetch_add(1, Ordering::Relaxed);
+                let length = u64::try_from(answer.body.len()).unwrap();
+                answered.fetch_add(length, Ordering::Relaxed);
             }
         }
     })
