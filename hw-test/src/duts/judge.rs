@@ -159,28 +159,35 @@ fn gaps(dut: &Dut, acquisition: &Acquisition, ledger: Option<&Ledger>) -> Vec<St
             told.map(|gap| format!("a gap of {} at {}", gap.len, gap.from))
                 .collect()
         }
-        (Gaps::Ledger, Some(ledger)) => beside(acquisition, ledger),
+        (Gaps::Ledger, Some(ledger)) => beside(acquisition, ledger, dut.expect.unconfirmed),
         (Gaps::Ledger, None) => vec!["there is no ledger".to_owned()],
     }
 }
 
 /// The gaps beside the losses of the ledger: as many, each in its place and as long.
-fn beside(acquisition: &Acquisition, ledger: &Ledger) -> Vec<String> {
+fn beside(acquisition: &Acquisition, ledger: &Ledger, unconfirmed: u64) -> Vec<String> {
     let end = ledger.sent.last().map_or(0, |row| row.at + 1);
     let lost = runs(ledger, end);
-    let gaps = whole(acquisition);
+    let mut gaps = whole(acquisition);
+    // No more than one for each fault is given up where nothing else was lost.
+    let mut excess = gaps
+        .len()
+        .saturating_sub(lost.len())
+        .min(ledger.faults.len());
+    gaps.retain(|gap| {
+        let given_up = excess > 0 && gap.len <= unconfirmed;
+        excess -= usize::from(given_up);
+        !given_up
+    });
     let told: Vec<(u64, u64)> = gaps.iter().map(|gap| (gap.from, gap.len)).collect();
     if lost.len() != told.len() {
         return vec![format!("gaps {told:?}, but lost was {lost:?}")];
     }
     let is_timed = acquisition.integrity == "uncounted";
     let span = |seconds: f64| seconds * acquisition.rate_hz;
-    let behind = if is_timed {
-        span(NOTICED_WITHIN_S)
-    } else {
-        0.0
-    };
-    let known_to = if is_timed { span(KNOWN_TO_S) } else { 0.0 };
+    let timed = |seconds: f64| if is_timed { span(seconds) } else { 0.0 };
+    let behind = timed(NOTICED_WITHIN_S) + as_f64(unconfirmed);
+    let known_to = timed(KNOWN_TO_S) + as_f64(unconfirmed);
     let mut broken = Vec::new();
     // what the box's first sample is on the device's own time line, from the gaps before on
     let mut ahead = 0.0;
@@ -320,7 +327,22 @@ mod tests {
     fn gaps_of_the_ledger_are_accepted_neighbours_together_and_a_loss_at_the_end_left_out() {
         let told = acquisition("counted", &[(100, 7), (400, 50)]);
         let true_one = ledger(&[(100, 7), (400, 20), (420, 30), (1000, 5)]);
-        assert_eq!(beside(&told, &true_one), Vec::<String>::new());
+        assert_eq!(beside(&told, &true_one, 0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_device_cannot_prove_is_given_up_once_for_each_fault_and_no_further() {
+        let told = acquisition("counted", &[(99, 8), (250, 1), (400, 50)]);
+        let mut of_noise = ledger(&[(100, 7), (400, 50)]);
+        assert!(
+            !beside(&told, &of_noise, 1).is_empty(),
+            "nothing was done to it"
+        );
+        of_noise.faults = vec!["garbage".to_owned()];
+        assert_eq!(beside(&told, &of_noise, 1), Vec::<String>::new());
+        assert!(!beside(&told, &of_noise, 0).is_empty());
+        let longer = acquisition("counted", &[(98, 9), (250, 2), (400, 50)]);
+        assert!(!beside(&longer, &of_noise, 1).is_empty());
     }
 
     #[test]
@@ -332,7 +354,7 @@ mod tests {
             (vec![(100, 7), (400, 49)], "gap 2 of 50, not 49"),
             (vec![(90, 7), (390, 50)], "the first gap at 100"),
         ] {
-            let broken = beside(&told, &ledger(&wrong)).join("; ");
+            let broken = beside(&told, &ledger(&wrong), 0).join("; ");
             assert!(broken.contains(word), "{broken}");
         }
     }
@@ -354,16 +376,16 @@ mod tests {
     #[test]
     fn whole_turns_of_a_short_counter_may_be_told_by_time_a_little_later() {
         let mut told = acquisition("counted", &[(100, 8), (300, 192), (700, 50)]);
-        assert!(!beside(&told, &ledger(&[(100, 200), (700, 50)])).is_empty());
+        assert!(!beside(&told, &ledger(&[(100, 200), (700, 50)]), 0).is_empty());
         told.gaps[1].cause = "fewer-than-time".to_owned();
-        assert!(beside(&told, &ledger(&[(100, 200), (700, 50)])).is_empty());
+        assert!(beside(&told, &ledger(&[(100, 200), (700, 50)]), 0).is_empty());
     }
 
     #[test]
     fn a_device_without_a_counter_may_be_noticed_late_and_not_too_late() {
         let late = acquisition("uncounted", &[(200, 50), (700, 50)]);
-        assert!(beside(&late, &ledger(&[(100, 50), (600, 50)])).is_empty());
-        let broken = beside(&late, &ledger(&[(100, 50), (200, 50)])).join("; ");
+        assert!(beside(&late, &ledger(&[(100, 50), (600, 50)]), 0).is_empty());
+        let broken = beside(&late, &ledger(&[(100, 50), (200, 50)]), 0).join("; ");
         assert!(broken.contains("gap 2 at 700"), "{broken}");
     }
 }
