@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -523,14 +524,24 @@ fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(own).collect()
 }
 
-/// A loopback port that nobody holds at this moment.
-/// A port that nobody listens on.
+/// Where ports for programs are looked for: below those that the system gives to connections of
+/// its own accord, so that none takes one between looking and listening.
+const PORTS: std::ops::Range<u32> = 10_240..32_000;
+
+/// A port that nobody listens on; another one each time.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let probe = TcpListener::bind("127.0.0.1:0").context("no loopback port can be had")?;
-    Ok(probe
-        .local_addr()
-        .context("a port without an address")?
-        .port())
+    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    for _ in 0..count {
+        let next = LOOKED_AT.fetch_add(1, Ordering::Relaxed);
+        // Several rigs at once begin at different places.
+        let place = std::process::id().wrapping_mul(61).wrapping_add(next) % count;
+        let port = u16::try_from(PORTS.start + place).context("no such port")?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("every port is taken")
 }
 
 /// The rules of the visit: clinical limits set for the fictitious patient, with spans that fit
