@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use cardio_core::acquisition::{Acquisition, Attendance};
-use cardio_core::clock::{Clock, TimeAnchor};
+use cardio_core::clock::{BoxInstant, Clock, TimeAnchor};
 use cardio_core::device::{DeviceIdentity, IntegrityClass};
 use cardio_core::gap::Gap;
 use cardio_core::heart_rate::RateStretch;
@@ -266,12 +266,7 @@ impl<S: Sink> Recorder<S> {
             Ok(()) => self.store_segment(segment).await,
             refused => refused,
         };
-        if let Err(refused) = stored {
-            self.missed.add_samples(first, len);
-            return Err(refused);
-        }
-        let now = self.clock.read().box_instant;
-        Ok(now.micros_since(&closed_at).unwrap_or(0))
+        self.kept(stored, (first, len), closed_at)
     }
 
     async fn keep_rates(&mut self, rates: ClosedRates) -> Result<u64, Refused> {
@@ -280,6 +275,17 @@ impl<S: Sink> Recorder<S> {
             Ok(()) => self.store_rates(rates).await,
             refused => refused,
         };
+        self.kept(stored, (first, len), closed_at)
+    }
+
+    /// What became of a stretch: how long it took since it closed, in microseconds, or that it is
+    /// missing.
+    fn kept(
+        &mut self,
+        stored: Result<(), Refused>,
+        (first, len): (SampleIndex, SampleCount),
+        closed_at: BoxInstant,
+    ) -> Result<u64, Refused> {
         if let Err(refused) = stored {
             self.missed.add_samples(first, len);
             return Err(refused);

@@ -57,5 +57,6 @@ pub mod orders;
 mod outgoing;
 mod push;
 pub mod record;
+mod rounds;
 pub mod tls;
 pub mod upload;

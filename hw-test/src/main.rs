@@ -18,6 +18,7 @@ mod machine;
 mod mosquitto;
 mod out;
 mod peers;
+mod ports;
 mod postgres;
 mod programs;
 mod proxy;

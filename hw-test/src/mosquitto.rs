@@ -1,7 +1,7 @@
 //! The external broker: Debian's mosquitto, run with the configuration that is shipped as the
 //! example (`hw-test/broker`), under an authority of its own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use crate::authority::Authority;
 use crate::child::Program;
 use crate::clock::wait_for;
+use crate::ports;
 
 const CONFIGURATION: &str = include_str!("../broker/mosquitto.conf");
 const ACL: &str = include_str!("../broker/acl");
@@ -52,10 +53,9 @@ impl Place {
     pub(crate) fn prepare(folder: &Path, further: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let place = Self {
             folder: folder.to_path_buf(),
-            port: probe.local_addr().context("a port without address")?.port(),
+            port: ports::free()?,
         };
         place.certify()?;
         place.widen(further)?;

@@ -22,8 +22,9 @@ use crate::clock::wait_for;
 use crate::judge::fhir::FhirServer;
 use crate::judge::ledger::Ledger;
 use crate::out::{result, say};
+use crate::ports;
 use crate::programs::Programs;
-use crate::visit::{SUBJECT, Stage, fictitious_patient, free_port};
+use crate::visit::{SUBJECT, Stage, fictitious_patient};
 
 /// The simulated sensor, and how long it sends.
 const DEVICE: &str = "openbci-cyton";
@@ -51,7 +52,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let programs = Programs::prepare(options.programs.as_deref())?;
     let folder = tempfile::tempdir().context("no temporary folder can be had")?;
     let mut stage = Stage::set(folder.path(), programs)?;
-    let port = free_port()?;
+    let port = ports::free()?;
     stage.push_to(&format!("http://127.0.0.1:{port}/r4"))?;
     let _gateway = stage.start_gateway()?;
     stage.record()?.put(&fictitious_patient(SUBJECT))?;

@@ -4,7 +4,6 @@
 //! It refuses to run as root, so that its folder belongs to the user `postgres` where the rig is
 //! root. Read with the `psql` command: the judge of a database is not its writer.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +16,7 @@ use tempfile::TempDir;
 use crate::authority::Authority;
 use crate::child::Program;
 use crate::clock::wait_for;
+use crate::ports;
 
 /// The name in its certificate.
 pub(crate) const NAME: &str = "db.example";
@@ -78,9 +78,7 @@ impl Server {
             .prefix("cardio-postgres-")
             .tempdir()
             .context("no temporary folder can be had")?;
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-        let port = probe.local_addr().context("a port without address")?.port();
-        drop(probe);
+        let port = ports::free()?;
         std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755))
             .context("cannot open the server's folder")?;
         certify(home.path())?;

@@ -18,11 +18,10 @@ use super::{filed, rows, steps};
 use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer, values};
 use crate::delivery::{Channel, Delivery, Notice, Unsent};
+use crate::rounds::Rounds;
 
 /// How often messages and turns are looked for when nothing was committed meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Pause after a failure of the store.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Messages sent at once.
 const GROUP_MAX: u64 = 16;
 /// Alerts looked at in one transaction.
@@ -71,28 +70,13 @@ struct Fate {
 
 impl Courier {
     /// Brings alerts until `stop` becomes true.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut commits = self.record.commits();
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+        let mut rounds = Rounds::over(&self.record, stop, LOOK_EVERY);
         loop {
-            commits.mark_unchanged();
-            let pause = match self.round().await {
-                Ok(0) => None,
-                Ok(_) => Some(Duration::ZERO),
-                Err(error) => {
-                    tracing::error!(event = "AlertTellError", code = error.code(), "{error}");
-                    Some(RETRY_AFTER)
-                }
-            };
-            let wake = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    // Closed only when the record is gone; then `stop` ends the loop.
-                    None => drop(tokio::time::timeout(LOOK_EVERY, commits.changed()).await),
-                }
-            };
-            tokio::select! {
-                () = wake => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+            rounds.begin();
+            let more = self.round().await.map(|count| count > 0);
+            if !rounds.rest(more, "AlertTellError").await {
+                return;
             }
         }
     }

@@ -47,6 +47,22 @@ impl Piece {
     }
 }
 
+/// The bytes of an exam's records of a kind that reach into a span, in order.
+pub(super) fn reaching_into(
+    connection: &Connection,
+    exam: &Exam,
+    kind: &str,
+    (from, to): (u64, u64),
+) -> Result<Vec<Vec<u8>>, DbError> {
+    let earliest = exam.extents.earliest_beyond(kind, from);
+    connection.cells(
+        "read the records of a span",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = ?6 AND box = ?2
+         AND first >= ?5 AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
+        values![exam.id(), exam.device, from, to, earliest, kind],
+    )
+}
+
 /// The pieces of one slot, as far as they are filed.
 pub(crate) fn pieces(
     connection: &Connection,
@@ -59,15 +75,8 @@ pub(crate) fn pieces(
         slot_start(rate, slot.saturating_add(1)),
     );
     let reached = exam.extents.reached();
-    let earliest = exam.extents.earliest_beyond("segment", from);
-    let segments: Vec<Vec<u8>> = connection.cells(
-        "read the samples of a span",
-        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
-         AND first >= ?5 AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
-        values![exam.id(), exam.device, from, to, earliest],
-    )?;
     let mut pieces: Vec<Piece> = Vec::new();
-    for bytes in segments {
+    for bytes in reaching_into(connection, exam, "segment", (from, to))? {
         let Ok(Record::Segment(segment)) = Record::decode(&bytes) else {
             return Err(DbError::Damaged { what: "segment" });
         };

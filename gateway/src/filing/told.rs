@@ -13,7 +13,7 @@ use cardio_wire::record::{HeartRatesV1, Record};
 
 use super::exam::Exam;
 use super::resources::{put_result, with_error};
-use super::spans::slot_start;
+use super::spans::{reaching_into, slot_start};
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
 use crate::record;
@@ -71,17 +71,10 @@ fn intervals(told: &[(SampleIndex, TimeAnchor, &ToldRate)]) -> Vec<u16> {
 fn stretches(
     connection: &Connection,
     exam: &Exam,
-    (from, to): (u64, u64),
+    span: (u64, u64),
 ) -> Result<Vec<HeartRatesV1>, DbError> {
-    let earliest = exam.extents.earliest_beyond("heart-rates", from);
-    let rows: Vec<Vec<u8>> = connection.cells(
-        "read the rates of a span",
-        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'heart-rates' AND box = ?2
-         AND first >= ?5 AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
-        values![exam.id(), exam.device, from, to, earliest],
-    )?;
     let mut stretches: Vec<HeartRatesV1> = Vec::new();
-    for bytes in rows {
+    for bytes in reaching_into(connection, exam, "heart-rates", span)? {
         let Ok(Record::HeartRates(one)) = Record::decode(&bytes) else {
             return Err(DbError::Damaged {
                 what: "heart rates",

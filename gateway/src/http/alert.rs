@@ -28,8 +28,7 @@ pub(super) async fn seen(
     headers: HeaderMap,
 ) -> Answer {
     check_accept(&headers)?;
-    let step = Step::Seen { who: who(&visit)? };
-    take(&web, &visit, id, step).await
+    take(&web, &visit, id, |who| Step::Seen { who }).await
 }
 
 pub(super) async fn acknowledge(
@@ -39,8 +38,7 @@ pub(super) async fn acknowledge(
     headers: HeaderMap,
 ) -> Answer {
     check_accept(&headers)?;
-    let step = Step::Acknowledged { who: who(&visit)? };
-    take(&web, &visit, id, step).await
+    take(&web, &visit, id, |who| Step::Acknowledged { who }).await
 }
 
 pub(super) async fn close(
@@ -60,12 +58,8 @@ pub(super) async fn close(
         Refusal::invalid("value", format!("one of {known}")).at("Parameters.parameter:reason")
     })?;
     let note = body::parameter_if_given(&parameters, "note", "/valueString")?;
-    let step = Step::Closed {
-        who: who(&visit)?,
-        reason,
-        note: note.map(str::to_owned),
-    };
-    take(&web, &visit, id, step).await
+    let note = note.map(str::to_owned);
+    take(&web, &visit, id, |who| Step::Closed { who, reason, note }).await
 }
 
 /// Whom the account belongs to.
@@ -77,8 +71,9 @@ fn who(visit: &Visit) -> Result<String, Refusal> {
     })
 }
 
-/// Takes a step; answers the Task as it is then.
-async fn take(web: &Web, visit: &Visit, Path(id): Id, step: Step) -> Answer {
+/// Takes a step in the name of whom the account belongs to; answers the Task as it is then.
+async fn take(web: &Web, visit: &Visit, Path(id): Id, step: impl FnOnce(String) -> Step) -> Answer {
+    let step = step(who(visit)?);
     let task = find(web, visit, "Task", id.clone()).await?;
     let alert = task.resource.pointer("/identifier/0/value");
     let alert = alert.and_then(Value::as_str).unwrap_or_default().to_owned();

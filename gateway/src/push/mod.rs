@@ -28,6 +28,7 @@ use crate::counters::Counters;
 use crate::db::{Connection, DbError, Readers, Writer};
 use crate::outgoing::OutgoingError;
 use crate::record::{Change, ChangesQuery, Scope, binary_bytes, changes, undressed};
+use crate::rounds::Rounds;
 
 use rows::{Refusal, Stand};
 pub(crate) use rows::{Standing, standings};
@@ -39,8 +40,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const LEASE_US: i64 = 60_000_000;
 /// How often something to send is looked for when nothing was committed meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Pause after a failure of the store.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bytes after which a transaction is long enough.
 const BYTES_MAX: usize = 4 << 20;
 /// Failures of a server at one version after which the version counts as refused.
@@ -95,40 +94,24 @@ impl Push {
     }
 
     /// Sends until `stop` becomes true.
-    pub(crate) async fn run(self, of: PushConfig, mut stop: watch::Receiver<bool>) {
-        let mut commits = self.record.commits();
-        let mut noted = false;
+    pub(crate) async fn run(self, of: PushConfig, stop: watch::Receiver<bool>) {
+        let mut rounds = Rounds::over(&self.record, stop, LOOK_EVERY);
+        let mut unnoted = Some(of);
         let mut alone_until = 0;
         loop {
-            commits.mark_unchanged();
-            let round = async {
-                if !noted {
-                    let of = of.clone();
-                    self.record
-                        .write(move |tx| rows::note_target(tx, &of))
-                        .await?;
-                    noted = true;
-                }
-                self.round(&mut alone_until).await
-            };
-            let pause = match round.await {
-                Ok(true) => Some(Duration::ZERO),
-                Ok(false) => None,
-                Err(error) => {
-                    tracing::error!(event = "PushError", code = error.code(), "{error}");
-                    Some(RETRY_AFTER)
+            rounds.begin();
+            let more = match unnoted.clone() {
+                None => self.round(&mut alone_until).await,
+                Some(of) => {
+                    let noting = self.record.write(move |tx| rows::note_target(tx, &of));
+                    noting.await.map(|()| {
+                        unnoted = None;
+                        true
+                    })
                 }
             };
-            let wake = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    // Closed only when the record is gone; then `stop` ends the loop.
-                    None => drop(tokio::time::timeout(LOOK_EVERY, commits.changed()).await),
-                }
-            };
-            tokio::select! {
-                () = wake => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+            if !rounds.rest(more, "PushError").await {
+                return;
             }
         }
     }

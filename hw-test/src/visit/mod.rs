@@ -23,7 +23,7 @@ use crate::usage::Usage;
 pub(crate) use patient::fictitious as fictitious_patient;
 use report::Report;
 use scenario::{Chaos, Scenario};
-pub(crate) use stage::{SOURCE, SUBJECT, Stage, free_port};
+pub(crate) use stage::{SOURCE, SUBJECT, Stage};
 
 /// How long everything that was captured may take to be filed after the last sample.
 const FILED_LIMIT: Duration = Duration::from_secs(30);

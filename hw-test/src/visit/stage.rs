@@ -1,11 +1,10 @@
 //! Everything that a visit needs before it starts: folders, ports, configurations, enrolment.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +13,7 @@ use crate::child::Program;
 use crate::clock::wait_for;
 use crate::judge::fhir::FhirServer;
 use crate::mosquitto::{self, Place};
+use crate::ports;
 use crate::programs::Programs;
 
 /// The fictitious patient's logical id, the only thing that the box knows of the patient.
@@ -64,9 +64,9 @@ impl Stage {
         let stage = Self {
             folder: folder.to_path_buf(),
             programs,
-            mqtt_port: free_port()?,
-            https_port: free_port()?,
-            enrol_port: free_port()?,
+            mqtt_port: ports::free()?,
+            https_port: ports::free()?,
+            enrol_port: ports::free()?,
             certificate: "90d",
             endpoint: None,
             agent_environment: Vec::new(),
@@ -522,26 +522,6 @@ fn prove(command: &mut Command) -> anyhow::Result<()> {
 fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     variables.iter().map(own).collect()
-}
-
-/// Where ports for programs are looked for: below those that the system gives to connections of
-/// its own accord, so that none takes one between looking and listening.
-const PORTS: std::ops::Range<u32> = 10_240..32_000;
-
-/// A port that nobody listens on; another one each time.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
-    let count = PORTS.end - PORTS.start;
-    for _ in 0..count {
-        let next = LOOKED_AT.fetch_add(1, Ordering::Relaxed);
-        // Several rigs at once begin at different places.
-        let place = std::process::id().wrapping_mul(61).wrapping_add(next) % count;
-        let port = u16::try_from(PORTS.start + place).context("no such port")?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("every port is taken")
 }
 
 /// The rules of the visit: clinical limits set for the fictitious patient, with spans that fit
