@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::access::audit::Event;
+use crate::access::limit::Buckets;
 use crate::alerting::courier::Courier;
 use crate::boxes::Boxes;
 use crate::broker::{self, Broker};
@@ -234,7 +235,7 @@ impl Gateway {
             counters: Arc::clone(&counters),
             authority: tls::authority_hash(keys.ca_pem()).map_err(RunError::Tls)?,
             config: config.enrol.clone(),
-            turnstile: Arc::default(),
+            claims: Arc::new(Buckets::per_minute(config.enrol.requests_per_min)),
         };
         let following = stores
             .inbox

@@ -398,14 +398,19 @@ async fn a_name_is_invited_once_and_a_refused_box_hears_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_requests_is_turned_away_before_it_is_read() {
-    let bench = Bench::start().await;
-    let mut statuses = Vec::new();
-    for _ in 0..40 {
+    let clock = Arc::new(ManualClock::at(SystemClock::new().read()));
+    let bench = Bench::start_at(clock.clone()).await;
+    let knock = async || {
         let mut door = Door::open(&bench, None).await.unwrap();
-        statuses.push(door.post("/enrol/1", &[0xFF; 10]).await.unwrap_err());
+        door.post("/enrol/1", &[0xFF; 10]).await.unwrap_err()
+    };
+    for _ in 0..30 {
+        assert_eq!(knock().await, 400, "read, and no request");
     }
-    assert!(statuses.contains(&400));
-    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(knock().await, 429);
+    clock.advance_micros(2_000_000);
+    assert_eq!(knock().await, 400, "one more every two seconds");
+    assert_eq!(knock().await, 429);
     let mut door = Door::open(&bench, None).await.unwrap();
     let huge = door.post("/enrol/1/ask", &vec![0; 100_000]).await;
     assert!(matches!(huge, Err(413 | 0)), "{huge:?}");

@@ -40,6 +40,11 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         }
     }
 
+    /// Buckets that let `count` through at once, and as many in each minute after.
+    pub fn per_minute(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(60) / count.max(1))
+    }
+
     /// Takes one attempt out of a bucket.
     ///
     /// # Errors

@@ -12,14 +12,14 @@
 //!
 //! Deliberately absent: who may enrol ([`super::desk`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use cardio_core::clock::Clock;
@@ -33,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::desk::{Desk, TurnedAway};
+use crate::access::limit::Buckets;
 use crate::boxes::{Boxes, KnownBox};
 use crate::config::EnrolConfig;
 use crate::counters::Counters;
@@ -63,34 +64,13 @@ pub struct Entrance {
     pub authority: [u8; 32],
     /// Limits.
     pub config: EnrolConfig,
-    /// How many may still ask to enrol in this minute.
-    pub turnstile: Arc<Turnstile>,
+    /// How many may ask to enrol: one bucket for all, since nobody is known here.
+    pub claims: Arc<Buckets<()>>,
 }
 
 impl std::fmt::Debug for Entrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entrance").finish_non_exhaustive()
-    }
-}
-
-/// Lets so many through per minute.
-#[derive(Debug, Default)]
-pub struct Turnstile {
-    minute_and_count: Mutex<(u64, u32)>,
-}
-
-impl Turnstile {
-    fn lets_through(&self, per_min: u32, now_us: u64) -> bool {
-        let minute = now_us / 60_000_000;
-        let mut held = self
-            .minute_and_count
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if held.0 != minute {
-            *held = (minute, 0);
-        }
-        held.1 = held.1.saturating_add(1);
-        held.1 <= per_min
     }
 }
 
@@ -191,10 +171,10 @@ async fn claim(State(caller): State<Caller>, body: Bytes) -> Response {
     let entrance = &caller.entrance;
     entrance.counters.enrol_requests.add_one();
     let now_us = entrance.clock.read().box_instant.micros;
-    let per_min = entrance.config.requests_per_min;
-    if !entrance.turnstile.lets_through(per_min, now_us) {
+    if let Err(wait) = entrance.claims.take(&(), now_us) {
         entrance.counters.enrol_refused.add_one();
-        return StatusCode::TOO_MANY_REQUESTS.into_response();
+        let seconds = wait.as_secs().saturating_add(1).to_string();
+        return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds)]).into_response();
     }
     match Posted::read(&body) {
         Ok(posted) => {
@@ -264,19 +244,5 @@ async fn renew(State(caller): State<Caller>, body: Bytes) -> Response {
             );
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Turnstile;
-
-    #[test]
-    fn the_turnstile_opens_again_with_the_next_minute() {
-        let turnstile = Turnstile::default();
-        let through = |now_us| turnstile.lets_through(2, now_us);
-        assert!(through(1) && through(2));
-        assert!(!through(3) && !through(59_999_999));
-        assert!(through(60_000_000));
     }
 }
