@@ -359,6 +359,7 @@ fn merge(
         "UPDATE acquisitions SET subject = ?2 WHERE subject = ?1",
         "UPDATE alerts SET subject = ?2 WHERE subject = ?1",
         "UPDATE files SET subject = ?2 WHERE subject = ?1",
+        "UPDATE report_signatures SET subject = ?2 WHERE subject = ?1",
     ] {
         tx.execute(act, sql, values![merged, survivor])?;
     }

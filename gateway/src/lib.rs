@@ -58,5 +58,6 @@ mod outgoing;
 mod push;
 pub mod record;
 mod rounds;
+mod signing;
 pub mod tls;
 pub mod upload;

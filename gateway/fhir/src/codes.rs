@@ -128,6 +128,8 @@ pub mod own {
         SID_CHAIN = "sid/chain";
         /// Local record numbers of patients.
         SID_IPP = "sid/ipp";
+        /// Operations of this server, followed by their names.
+        OPERATION = "OperationDefinition/";
         /// Categories of observations that HL7 has no word for.
         OBSERVATION_CATEGORY = "CodeSystem/observation-category";
         /// What a quality observation and its components measure.

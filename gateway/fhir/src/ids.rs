@@ -96,6 +96,11 @@ pub fn provenance(acquisition: AcquisitionId) -> String {
     id("provenance", &acquisition.to_string())
 }
 
+/// The Provenance of a signature that made this version of an acquisition's report.
+pub fn attestation(acquisition: AcquisitionId, version: u64) -> String {
+    id("attestation", &format!("{acquisition}/{version}"))
+}
+
 /// The DetectedIssue of an alert.
 pub fn detected_issue(alert: &str) -> String {
     id("detected-issue", alert)

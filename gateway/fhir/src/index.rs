@@ -367,9 +367,11 @@ fn tokens(element: &Value) -> Vec<IndexValue> {
 
 fn references(param: &str, element: &Value) -> Vec<IndexValue> {
     let address = element.get("reference").and_then(Value::as_str);
+    let address = address.filter(|of| param != "patient" || of.starts_with("Patient/"));
+    // What refers to one version is found by what it is a version of.
+    let address = address.and_then(|of| of.split("/_history/").next());
     address
-        .filter(|address| param != "patient" || address.starts_with("Patient/"))
-        .map(|address| IndexValue::Reference(address.to_owned()))
+        .map(|of| IndexValue::Reference(of.to_owned()))
         .into_iter()
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The exam as a whole: its report, its original file, and where both come from.
 //!
-//! A report stays preliminary until a doctor signs. The original file is exactly what the box
+//! A report stays preliminary until a doctor signs; then the doctor's words lead its conclusion. The original file is exactly what the box
 //! sent; nothing is encoded again. The SHA-1 of an attachment is a field of the format and
 //! proves nothing: integrity is the chain that the Provenance names.
 
@@ -29,6 +29,10 @@ pub enum ReportStatus {
     Preliminary,
     /// A doctor signed it.
     Final,
+    /// A doctor signed it again, over what was signed before.
+    Amended,
+    /// A doctor signed it, and since then more was filed that no doctor has read.
+    Appended,
 }
 
 impl ReportStatus {
@@ -37,6 +41,8 @@ impl ReportStatus {
             Self::Partial => "partial",
             Self::Preliminary => "preliminary",
             Self::Final => "final",
+            Self::Amended => "amended",
+            Self::Appended => "appended",
         }
     }
 }
@@ -80,6 +86,17 @@ impl ExamKind {
     }
 }
 
+/// What a doctor concluded and signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// The doctor, as a reference such as `Practitioner/d1`.
+    pub who: &'a str,
+    /// The conclusion, in the doctor's words.
+    pub conclusion: &'a str,
+    /// When it was signed.
+    pub signed: UtcMicros,
+}
+
 /// What is known of an exam.
 #[derive(Clone, Debug)]
 pub struct ReportFacts<'a> {
@@ -93,6 +110,8 @@ pub struct ReportFacts<'a> {
     pub context: &'a Context,
     /// How far it has come.
     pub status: ReportStatus,
+    /// What a doctor said of it, if one did.
+    pub reading: Option<Reading<'a>>,
     /// When it was recorded.
     pub effective: Effective,
     /// When this version was made.
@@ -109,8 +128,8 @@ pub struct ReportFacts<'a> {
     pub rate: SamplingRate,
 }
 
-/// The report of an exam. Its conclusion states in French and English what is missing and
-/// that nobody has confirmed it.
+/// The report of an exam. Its conclusion is the doctor's, if one has signed, and states in French
+/// and English what is missing and what nobody has confirmed.
 pub fn diagnostic_report(facts: &ReportFacts<'_>) -> Value {
     let mut report = resource("DiagnosticReport", &facts.id);
     meta(&mut report, &[], test_label(facts.context.simulated));
@@ -136,6 +155,9 @@ pub fn diagnostic_report(facts: &ReportFacts<'_>) -> Value {
         "performer",
         facts.organisation.map(|who| json!([reference_to(who)])),
     );
+    if let Some(reading) = &facts.reading {
+        push(&mut report, "resultsInterpreter", reference_to(reading.who));
+    }
     for id in facts.results {
         push(&mut report, "result", reference("Observation", id));
     }
@@ -166,7 +188,11 @@ fn conclusion(facts: &ReportFacts<'_>) -> String {
         ),
     };
     let (fr_read, en_read) = match facts.status {
-        ReportStatus::Final => ("", ""),
+        ReportStatus::Final | ReportStatus::Amended => ("", ""),
+        ReportStatus::Appended => (
+            " Complété après la signature\u{a0}: la suite n'est pas validée par un médecin.",
+            " Completed after it was signed: what came since is not confirmed by a physician.",
+        ),
         ReportStatus::Partial => (
             " Enregistrement en cours. Non validé par un médecin.",
             " Recording in progress. Not confirmed by a physician.",
@@ -176,7 +202,11 @@ fn conclusion(facts: &ReportFacts<'_>) -> String {
             " Not confirmed by a physician.",
         ),
     };
-    format!("{fr_gaps}{fr_read} / {en_gaps}{en_read}")
+    let stated = format!("{fr_gaps}{fr_read} / {en_gaps}{en_read}");
+    match &facts.reading {
+        Some(reading) => format!("{}\n\n{stated}", reading.conclusion),
+        None => stated,
+    }
 }
 
 /// Seconds to a thousandth, with the decimal sign of French and of English.
@@ -305,6 +335,26 @@ pub fn binary(id: &str, media_type: &str, security_context: &str, bytes: &[u8]) 
         "securityContext": reference("DocumentReference", security_context),
         "data": STANDARD.encode(bytes),
     })
+}
+
+/// That a doctor signed this version of a report: what, when, who. The signature is that of the
+/// account under which it was given; the trace of accesses, which is chained and signed, has it too.
+///
+/// `version` is a reference such as `DiagnosticReport/ecg/_history/3`.
+pub fn attestation(id: &str, version: &str, reading: &Reading<'_>, simulated: bool) -> Value {
+    let mut provenance = resource("Provenance", id);
+    meta(&mut provenance, &[], test_label(simulated));
+    push(&mut provenance, "target", reference_to(version));
+    let recorded = json!(instant(reading.signed));
+    provenance.insert("recorded".to_owned(), recorded);
+    let system = "http://terminology.hl7.org/CodeSystem/v3-DocumentCompletion";
+    let activity = shown(system, "LA", "legally authenticated");
+    provenance.insert("activity".to_owned(), activity);
+    let system = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
+    let kind = shown(system, "legal", "Legal Authenticator");
+    let agent = json!({"type": kind, "who": reference_to(reading.who)});
+    push(&mut provenance, "agent", agent);
+    Value::Object(provenance)
 }
 
 /// A stretch of a box's chain, as proof of origin.

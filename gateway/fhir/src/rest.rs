@@ -5,7 +5,7 @@
 use cardio_core::clock::UtcMicros;
 use serde_json::{Value, json};
 
-use crate::codes::OBSERVATION_VALUE;
+use crate::codes::{OBSERVATION_VALUE, own};
 use crate::element::{push, set};
 use crate::index::{ParamKind, params_of};
 use crate::time::instant;
@@ -275,11 +275,7 @@ pub fn capability_statement(facts: &CapabilityFacts<'_>) -> Value {
                     "searchParam",
                     (!params.is_empty()).then_some(Value::Array(params)),
                 );
-                if served.kind == "Patient" {
-                    let definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything";
-                    let operation = json!([{"name": "everything", "definition": definition}]);
-                    map.insert("operation".to_owned(), operation);
-                }
+                set(map, "operation", operations_of(served.kind));
             }
             part
         })
@@ -303,6 +299,19 @@ pub fn capability_statement(facts: &CapabilityFacts<'_>) -> Value {
             ],
         }],
     })
+}
+
+/// The operations of a type, by name and definition.
+fn operations_of(kind: &str) -> Option<Value> {
+    let hl7 = "http://hl7.org/fhir/OperationDefinition/Patient-";
+    let (base, names): (&str, &[&str]) = match kind {
+        "Patient" => (hl7, &["everything", "merge"]),
+        "Task" => (own::OPERATION, &["seen", "acknowledge", "close"]),
+        "DiagnosticReport" => (own::OPERATION, &["sign"]),
+        _ => return None,
+    };
+    let one = |name: &&str| json!({"name": name, "definition": format!("{base}{name}")});
+    Some(names.iter().map(one).collect())
 }
 
 /// What can be included from a type: its parameters that are references.

@@ -15,6 +15,8 @@ pub enum Permission {
     WriteRecord,
     /// Take alerts on and close them.
     TakeAlerts,
+    /// Conclude on an exam and sign its report.
+    SignReports,
     /// Write the directory, and make one record of two.
     Administer,
     /// Read who did what.
@@ -37,7 +39,9 @@ pub enum Role {
     Gateway,
 }
 
-use Permission::{Administer, Audit, ReadDirectory, ReadRecord, TakeAlerts, WriteRecord};
+use Permission::{
+    Administer, Audit, ReadDirectory, ReadRecord, SignReports, TakeAlerts, WriteRecord,
+};
 
 /// The table.
 const TABLE: [(Role, &str, &[Permission]); 5] = [
@@ -49,7 +53,13 @@ const TABLE: [(Role, &str, &[Permission]); 5] = [
     (
         Role::Cardiologist,
         "cardiologist",
-        &[ReadDirectory, ReadRecord, WriteRecord, TakeAlerts],
+        &[
+            ReadDirectory,
+            ReadRecord,
+            WriteRecord,
+            TakeAlerts,
+            SignReports,
+        ],
     ),
     (Role::Technician, "technician", &[ReadDirectory]),
     (Role::Admin, "admin", &[ReadDirectory, Administer, Audit]),
@@ -123,6 +133,12 @@ mod tests {
             assert!(!role.may(Permission::ReadRecord), "{role:?}");
             assert!(!role.may(Permission::WriteRecord), "{role:?}");
         }
+        let signs = Role::OF_ACCOUNTS.map(|role| role.may(Permission::SignReports));
+        assert_eq!(
+            signs.iter().filter(|signs| **signs).count(),
+            1,
+            "doctors only"
+        );
         assert!(Role::Technician.is_within(Role::Nurse));
         assert!(!Role::Nurse.is_within(Role::Admin));
     }

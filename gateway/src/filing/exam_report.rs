@@ -11,21 +11,22 @@ use cardio_fhir::report::{
 };
 use cardio_fhir::time::Effective;
 use cardio_wire::lane::{ChainId, Lane};
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
 use super::resources::{anchors, gaps, named, with_error};
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
+use crate::signing::{self, Signature};
 use crate::{record, upload};
 
 /// Writes the report, and the original and its origin: of a file at once, else at the end of
 /// the acquisition.
 pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
-    let (effective, dated) = covered(connection, exam)?;
-    let newest = newest(connection, exam)?;
-    put_report(connection, exam, (effective, dated), newest, now)?;
+    let outcome = Outcome::of(connection, exam)?;
+    let (effective, newest) = (outcome.effective, newest(connection, exam)?);
+    write_report(connection, exam, &outcome, newest, now)?;
     if exam.ended.is_some() || exam.device == upload::DESK {
         let document = put_original(connection, exam, effective, newest, now)?;
         put_origin(connection, exam, effective, &document, newest, now)?;
@@ -110,27 +111,82 @@ const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
     }
 }
 
-fn put_report(
+/// What came of an exam and what is missing, as its report has it.
+struct Outcome {
+    effective: Effective,
+    dated: Dated,
+    results: Vec<String>,
+    gaps: Vec<Gap>,
+}
+
+impl Outcome {
+    fn of(connection: &Connection, exam: &Exam) -> Result<Self, DbError> {
+        let (effective, dated) = covered(connection, exam)?;
+        let results = connection.cells(
+            "list the results of an acquisition",
+            "SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id",
+            values![exam.id()],
+        )?;
+        let filed = gaps(connection, exam, (0, u64::MAX))?;
+        let mut gaps: Vec<Gap> = filed.iter().map(|g| g.gap).collect();
+        gaps.extend(holes(connection, exam)?);
+        gaps.sort_by_key(|gap| gap.from);
+        Ok(Self {
+            effective,
+            dated,
+            results,
+            gaps,
+        })
+    }
+
+    fn content(&self) -> Content {
+        let (start, end) = match self.effective {
+            Effective::At(at) => (at, at),
+            Effective::Over { start, end } | Effective::Unvouched { start, end } => (start, end),
+        };
+        let gap = |gap: &Gap| json!([gap.from.0, gap.len.0, gap.uncertainty.0]);
+        let gaps: Vec<Value> = self.gaps.iter().map(gap).collect();
+        let read = json!([start.0, end.0, self.results, gaps]);
+        let hash = digest(&SHA256, read.to_string().as_bytes());
+        let hash = hash.as_ref().first_chunk().copied();
+        Content(hash.expect("invariant: SHA-256 has 32 bytes"))
+    }
+}
+
+/// SHA-256 of what came of an exam: when it was, its results, its gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content(pub(crate) [u8; 32]);
+
+/// What a report that is read now speaks of.
+pub(crate) fn content(connection: &Connection, exam: &Exam) -> Result<Content, DbError> {
+    Outcome::of(connection, exam).map(|outcome| outcome.content())
+}
+
+/// Writes the report alone.
+pub(crate) fn put_report(
     connection: &Connection,
     exam: &Exam,
-    (effective, dated): (Effective, Dated),
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    let outcome = Outcome::of(connection, exam)?;
+    write_report(connection, exam, &outcome, newest(connection, exam)?, now)
+}
+
+fn write_report(
+    connection: &Connection,
+    exam: &Exam,
+    outcome: &Outcome,
     newest: UtcMicros,
     now: UtcMicros,
 ) -> Result<(), DbError> {
-    let results: Vec<String> = connection.cells(
-        "list the results of an acquisition",
-        "SELECT id FROM results WHERE acquisition = ?1 ORDER BY first, id",
-        values![exam.id()],
-    )?;
-    let mut gaps: Vec<Gap> = gaps(connection, exam, (0, u64::MAX))?
-        .iter()
-        .map(|g| g.gap)
-        .collect();
-    gaps.extend(holes(connection, exam)?);
-    gaps.sort_by_key(|gap| gap.from);
     let (status, issued) = match exam.ended {
         Some(_) => (ReportStatus::Preliminary, newest),
         None => (ReportStatus::Partial, exam.received),
+    };
+    let signature = signing::newest(connection, exam)?;
+    let (status, issued) = match &signature {
+        Some(of) => (of.status(&outcome.content()), of.signed.max(issued)),
+        None => (status, issued),
     };
     let request: Option<String> = connection.cell(
         "find the request of an exam",
@@ -144,15 +200,16 @@ fn put_report(
         kind: exam.kind(),
         context: &exam.context,
         status,
-        effective,
+        reading: signature.as_ref().map(Signature::reading),
+        effective: outcome.effective,
         issued,
         organisation: None,
         request: request.as_deref(),
-        results: &results,
-        gaps: &gaps,
+        results: &outcome.results,
+        gaps: &outcome.gaps,
         rate: exam.acquisition().rate,
     });
-    let report = named(with_error(report, Some(&dated)));
+    let report = named(with_error(report, Some(&outcome.dated)));
     record::put(connection, &report, now).map(|_| ())
 }
 

@@ -57,6 +57,7 @@ use crate::inbox::{
 use crate::keys::GatewayKeys;
 pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record, load as load_exam, said_at_start};
+pub(crate) use exam_report::{Content, content, put_report};
 pub(crate) use open::{Opened, OpenedRecord};
 pub(crate) use resources::decoded_window;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, orphans, quarantined};

@@ -63,7 +63,7 @@ pub(super) async fn close(
 }
 
 /// Whom the account belongs to.
-fn who(visit: &Visit) -> Result<String, Refusal> {
+pub(super) fn who(visit: &Visit) -> Result<String, Refusal> {
     visit.caller().practitioner.clone().ok_or_else(|| {
         let why = "this account belongs to nobody who could answer for it: \
                    `accounts add --practitioner` says to whom";

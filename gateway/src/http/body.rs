@@ -45,8 +45,18 @@ pub(super) fn parameter<'p>(
     name: &str,
     value: &str,
 ) -> Result<&'p str, Refusal> {
-    let given = parameter_if_given(parameters, name, value)?;
-    given.ok_or_else(|| wrong_parameter(name, value))
+    parameter_up_to(parameters, name, value, TEXT_MAX)
+}
+
+/// As [`parameter`], of at most `max` bytes.
+pub(super) fn parameter_up_to<'p>(
+    parameters: &'p Value,
+    name: &str,
+    value: &str,
+    max: usize,
+) -> Result<&'p str, Refusal> {
+    let given = bounded(parameters, name, value, max)?;
+    given.ok_or_else(|| wrong_parameter(name, value, max))
 }
 
 /// As [`parameter`], of one that may be absent.
@@ -54,6 +64,15 @@ pub(super) fn parameter_if_given<'p>(
     parameters: &'p Value,
     name: &str,
     value: &str,
+) -> Result<Option<&'p str>, Refusal> {
+    bounded(parameters, name, value, TEXT_MAX)
+}
+
+fn bounded<'p>(
+    parameters: &'p Value,
+    name: &str,
+    value: &str,
+    max: usize,
 ) -> Result<Option<&'p str>, Refusal> {
     let list = parameters.get("parameter").and_then(Value::as_array);
     let mut of = list
@@ -64,15 +83,15 @@ pub(super) fn parameter_if_given<'p>(
         return Ok(None);
     };
     let text = one.pointer(value).and_then(Value::as_str);
-    match text.filter(|text| !text.trim().is_empty() && text.len() <= TEXT_MAX) {
+    match text.filter(|text| !text.trim().is_empty() && text.len() <= max) {
         Some(text) if more.is_none() => Ok(Some(text)),
-        _ => Err(wrong_parameter(name, value)),
+        _ => Err(wrong_parameter(name, value, max)),
     }
 }
 
-fn wrong_parameter(name: &str, value: &str) -> Refusal {
+fn wrong_parameter(name: &str, value: &str, max: usize) -> Refusal {
     let why = format!(
-        "once, with {} of 1 to {TEXT_MAX} bytes",
+        "once, with {} of 1 to {max} bytes",
         value.trim_start_matches('/')
     );
     Refusal::invalid("required", why).at(format!("Parameters.parameter:{name}"))

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::doors::Doors;
 use super::respond::{Refusal, json as answer, versioned};
 use super::visit::{Needs, Visit};
-use super::{Web, alert, audit, everything, history, merge, search, write};
+use super::{Web, alert, audit, everything, history, merge, report, search, write};
 use crate::access::Permission;
 use crate::record::{self, Versioned};
 
@@ -47,7 +47,9 @@ const READ_AND_WRITE: [&str; 7] = [
 pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> Doors {
-    use Permission::{Administer, Audit, ReadDirectory, ReadRecord, TakeAlerts, WriteRecord};
+    use Permission::{
+        Administer, Audit, ReadDirectory, ReadRecord, SignReports, TakeAlerts, WriteRecord,
+    };
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const PUT: MethodFilter = MethodFilter::PUT;
@@ -101,6 +103,12 @@ pub(super) fn routes() -> Doors {
             alert::acknowledge,
         )
         .door(POST, "/Task/{id}/$close", of_alert, alert::close)
+        .door(
+            POST,
+            "/DiagnosticReport/{id}/$sign",
+            may(SignReports, Deed::Operation),
+            report::sign,
+        )
         .door(GET, "/{kind}", read_as(Deed::Search), search::by_address)
         .door(POST, "/{kind}", write_as(Deed::Create), write::create)
         .door(

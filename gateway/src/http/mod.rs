@@ -17,6 +17,7 @@ mod history;
 mod merge;
 mod paging;
 mod pairs;
+mod report;
 mod respond;
 mod search;
 mod session;

@@ -29,6 +29,7 @@ pub use query::{Clause, Comparison, Include, Query, QueryError, Sort, parse};
 pub use scope::{DIRECTORY, Scope, about, named};
 pub use search::{Page, search};
 pub use store::{BinaryBytes, Put, Versioned, binary_bytes, put, read, read_for, read_version};
+pub(crate) use write::is_version;
 pub use write::{Wanted, WriteRefused, Written, write};
 
 /// Statements of each schema version.
@@ -45,6 +46,7 @@ pub const STEPS: &[&str] = &[
     include_str!("pushed.sql"),
     include_str!("scope.sql"),
     include_str!("requests.sql"),
+    include_str!("signatures.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

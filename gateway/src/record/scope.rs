@@ -177,7 +177,8 @@ fn of_targets(connection: &Connection, provenance: &Json) -> Result<BTreeSet<Str
     let targets = provenance.get("target").and_then(Json::as_array);
     let targets = targets.into_iter().flatten();
     for target in targets.filter_map(|one| one.get("reference")?.as_str()) {
-        let Some((kind, id)) = target.split_once('/') else {
+        let mut parts = target.split('/');
+        let (Some(kind), Some(id)) = (parts.next(), parts.next()) else {
             continue;
         };
         found.extend(about(connection, kind, id)?);

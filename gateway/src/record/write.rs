@@ -209,7 +209,7 @@ fn look(
 }
 
 /// Whether an entity tag, or a list of them, names a version: `W/"3"`, `"3"` or `*`.
-fn is_version(tags: &str, version: u64) -> bool {
+pub(crate) fn is_version(tags: &str, version: u64) -> bool {
     tags.split(',').map(str::trim).any(|tag| {
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
         tag == "*" || tag == format!("\"{version}\"")

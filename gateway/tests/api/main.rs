@@ -13,6 +13,7 @@ mod following;
 mod logging_in;
 mod odd;
 mod pushing;
+mod signing;
 #[path = "../support/mod.rs"]
 mod support;
 mod writing;

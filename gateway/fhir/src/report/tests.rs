@@ -20,6 +20,7 @@ fn report<'a>(context: &'a Context, results: &'a [String], gaps: &'a [Gap]) -> R
         kind: ExamKind::Ecg,
         context,
         status: ReportStatus::Preliminary,
+        reading: None,
         effective: Effective::At(UtcMicros(1_772_439_300_000_000)),
         issued: UtcMicros(1_772_439_360_000_000),
         organisation: Some("Organization/ess"),
@@ -74,6 +75,40 @@ fn what_is_missing_is_said_in_both_languages() {
     let got = diagnostic_report(&report(&context, &[], &[gap(250)]));
     let text = got["conclusion"].as_str().unwrap();
     assert!(text.contains("1 gap in the recording, 1 s."), "{text}");
+}
+
+#[test]
+fn a_signed_report_says_first_what_the_doctor_concluded() {
+    let context = context();
+    let reading = Reading {
+        who: "Practitioner/d1",
+        conclusion: "Rythme sinusal.",
+        signed: UtcMicros(1_772_439_960_000_000),
+    };
+    let signed = |status| {
+        diagnostic_report(&ReportFacts {
+            status,
+            reading: Some(reading),
+            ..report(&context, &[], &[])
+        })
+    };
+    let got = signed(ReportStatus::Final);
+    assert_eq!(got["status"], "final");
+    let who = json!([{"reference": "Practitioner/d1"}]);
+    assert_eq!(got["resultsInterpreter"], who);
+    assert_eq!(
+        got["conclusion"],
+        "Rythme sinusal.\n\nAucune interruption du tracé. / No gap in the recording."
+    );
+    let got = signed(ReportStatus::Appended);
+    let text = got["conclusion"].as_str().unwrap();
+    assert!(text.starts_with("Rythme sinusal.\n\n") && text.contains("après la signature"));
+    let origin = attestation("a", "DiagnosticReport/ecg/_history/3", &reading, true);
+    assert_eq!(
+        origin["target"][0]["reference"],
+        "DiagnosticReport/ecg/_history/3"
+    );
+    assert_eq!(origin["agent"][0]["who"], who[0]);
 }
 
 #[test]
