@@ -31,8 +31,8 @@ use cardio_fhir::measure::{
 };
 use cardio_fhir::patient::{BirthPlace, Gender, IdentityStatus, PatientFacts, patient};
 use cardio_fhir::report::{
-    ChainStretch, DocumentFacts, ExamKind, ProvenanceFacts, ReportFacts, ReportStatus, binary,
-    diagnostic_report, document_reference, provenance,
+    ChainStretch, DocumentFacts, ExamKind, ProvenanceFacts, Reading, ReportFacts, ReportStatus,
+    attestation, binary, diagnostic_report, document_reference, provenance,
 };
 use cardio_fhir::rest::{
     CapabilityFacts, Found, Issue, Searchset, Served, Severity, capability_statement,
@@ -394,8 +394,10 @@ fn reports(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         results: &results,
         gaps: &[gap()],
         rate: SamplingRate::hz(250).unwrap(),
+        reading: None,
     };
     all.push((format!("report-{name}"), diagnostic_report(&report)));
+    signed(all, name, &report);
     let media_type = "application/cbor-seq";
     let document = DocumentFacts {
         id: ids::document(ACQUISITION, media_type),
@@ -427,6 +429,25 @@ fn reports(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         }],
     };
     all.push((format!("provenance-{name}"), provenance(&facts)));
+}
+
+/// The report under a doctor's signature, and the signature.
+fn signed(all: &mut Vec<(String, Value)>, name: &str, report: &ReportFacts<'_>) {
+    let reading = Reading {
+        who: "Practitioner/d1",
+        conclusion: "Rythme sinusal, pas d'anomalie.",
+        signed: after(600_000_000),
+    };
+    let report = ReportFacts {
+        status: ReportStatus::Final,
+        reading: Some(reading),
+        ..report.clone()
+    };
+    all.push((format!("report-signed-{name}"), diagnostic_report(&report)));
+    let version = format!("DiagnosticReport/{}/_history/3", report.id);
+    let id = ids::attestation(ACQUISITION, 3);
+    let signature = attestation(&id, &version, &reading, report.context.simulated);
+    all.push((format!("provenance-signed-{name}"), signature));
 }
 
 fn alerts(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
