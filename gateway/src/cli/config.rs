@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cardio_gateway::access::openid::OpenId;
 use cardio_gateway::config::{Config, DEFAULT_TOML};
 use cardio_gateway::gateway::rules;
 
@@ -26,6 +27,10 @@ pub(super) fn run(verb: &Verb, config: Option<&Path>) -> Result<u8, Failure> {
             let store = config
                 .inbox_place()
                 .map_err(|error| Failure::of(&error, error.code()))?;
+            if let Some(openid) = &config.access.openid {
+                let checked = OpenId::check(openid);
+                checked.map_err(|error| Failure::of(&error, error.code()))?;
+            }
             let on = rules.rules().iter().filter(|rule| rule.enabled).count();
             out::result(&format!(
                 "OK   state in {}, records in {store}, boxes {}, readers at {}, {on} of {} rules on \

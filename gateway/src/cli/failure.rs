@@ -92,6 +92,10 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("access.unknown", "see `cardio-gateway accounts list`"),
     ("access.no-token", "see `cardio-gateway accounts list`"),
+    (
+        "access.vouched",
+        "passwords are changed at the provider; `cardio-gateway accounts disable` shuts it here",
+    ),
     ("export.exists", "choose another --out"),
     ("records.nothing", "see `cardio-gateway records find`"),
     (

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Span;
+use super::{OpenIdConfig, Span};
 
 /// Sessions and limits of accounts.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,4 +14,6 @@ pub struct AccessConfig {
     pub longest: Span,
     /// Requests of one account per second; four times as many at once.
     pub requests_per_s: u32,
+    /// A provider that vouches for further people and programs.
+    pub openid: Option<OpenIdConfig>,
 }

@@ -7,6 +7,7 @@ mod access;
 mod broker;
 mod delivery;
 mod listen;
+mod openid;
 mod push;
 mod store;
 mod units;
@@ -25,6 +26,8 @@ pub use access::AccessConfig;
 pub use broker::{Address, AddressError, BrokerConfig};
 pub use delivery::{DeliveryConfig, MailConfig, WebhookConfig};
 pub use listen::{Listen, ListenError};
+pub(crate) use openid::is_address;
+pub use openid::{BACK, BearerConfig, GrantConfig, OpenIdConfig};
 pub use push::PushConfig;
 pub use store::{RetentionConfig, StoreConfig};
 pub use units::{Size, Span, UnitError};
@@ -281,7 +284,10 @@ impl Config {
             });
         }
         let broker = self.broker.as_ref().and_then(BrokerConfig::impossible);
-        let impossible = broker.or_else(|| PushConfig::impossible_together(&self.push));
+        let openid = self.access.openid.as_ref();
+        let impossible = broker
+            .or_else(|| PushConfig::impossible_together(&self.push))
+            .or_else(|| openid.and_then(OpenIdConfig::impossible));
         if let Some((key, value, why)) = impossible {
             return Err(ConfigError::Impossible { key, value, why });
         }

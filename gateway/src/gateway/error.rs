@@ -89,6 +89,9 @@ pub enum RunError {
     /// Another FHIR server cannot be pushed to.
     #[error("another FHIR server cannot be pushed to")]
     Push(#[source] OutgoingError),
+    /// The OpenID provider cannot be used.
+    #[error("the OpenID provider cannot be used")]
+    OpenId(#[source] OutgoingError),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}", path.display())]
     Ready {
@@ -119,7 +122,7 @@ impl RunError {
             Self::Rules { .. } => "alerts.rules",
             Self::Duty { .. } => "alerts.duty",
             Self::Delivery(error) => error.code(),
-            Self::Push(error) => error.code(),
+            Self::Push(error) | Self::OpenId(error) => error.code(),
             Self::Ready { .. } => "ready.unwritable",
         }
     }

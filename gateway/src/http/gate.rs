@@ -1,7 +1,7 @@
 //! The gate: every request is somebody's before anything else is done with it.
 //!
 //! Somebody is known by `Authorization: Bearer` (the token of the key folder, or one of an
-//! account) or by the cookie of a session. A cookie is sent by browsers on their own accord, so a
+//! account, or one that the OpenID provider has signed) or by the cookie of a session. A cookie is sent by browsers on their own accord, so a
 //! request that it vouches for must come from a page of this very address if it does more than
 //! read.
 
@@ -21,6 +21,7 @@ use super::visit::Visit;
 use super::{Peer, Web, upload};
 use crate::access::Caller;
 use crate::access::audit::Event;
+use crate::access::openid::OpenIdError;
 
 /// The cookie of a session: of this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
 pub(super) const COOKIE_NAME: &str = "__Host-cardio";
@@ -96,7 +97,7 @@ async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
     let address = peer(request);
     let (token, session) = (bearer(headers), session_token(headers));
     let caller = match (token, session) {
-        (Some(token), _) => web.access.of_token(token).await?,
+        (Some(token), _) => of_bearer(web, token, address).await?,
         (None, Some(session)) => web.access.of_session(session).await?,
         (None, None) => None,
     };
@@ -121,6 +122,34 @@ async fn recognise(web: &Web, request: &Parts) -> Result<Caller, Refusal> {
     Ok(caller)
 }
 
+/// Who presents a token: one of ours, or one that the provider has signed.
+async fn of_bearer(web: &Web, token: &str, address: IpAddr) -> Result<Option<Caller>, Refusal> {
+    let openid = web.openid.as_ref().filter(|openid| openid.takes(token));
+    let Some(openid) = openid else {
+        return Ok(web.access.of_token(token).await?);
+    };
+    let refused = match openid.bearer(token).await {
+        Ok(caller) => return Ok(Some(caller)),
+        Err(refused) => refused,
+    };
+    web.counters.https_unauthorised.add_one();
+    web.access.refuse(address).map_err(too_often)?;
+    let event = Event::of_stranger(Deed::Stranger, refused.account.as_deref());
+    web.access.trace(event.from(address)).await?;
+    let (error, code) = (&refused.error, refused.error.code());
+    tracing::info!(event = "BearerRefused", code, "{error}");
+    let why = format!("{error} ({code})");
+    Err(match error {
+        OpenIdError::NoGrant | OpenIdError::Shut => {
+            Refusal::new(StatusCode::FORBIDDEN, "forbidden", why)
+        }
+        OpenIdError::Provider(_) | OpenIdError::Failed(_) => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "transient", why)
+        }
+        _ => Refusal::unauthorised(why),
+    })
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = given.split_once(' ')?;
@@ -129,12 +158,17 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// What the cookie of a session holds.
 pub(super) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, COOKIE_NAME)
+}
+
+/// What a cookie holds.
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, of: &str) -> Option<&'h str> {
     let cookies = headers.get_all(COOKIE).into_iter();
     let cookies = cookies.filter_map(|value| value.to_str().ok());
     let mut cookies = cookies.flat_map(|text| text.split(';'));
     cookies.find_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
-        (name == COOKIE_NAME).then_some(value)
+        (name == of).then_some(value)
     })
 }
 

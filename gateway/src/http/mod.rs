@@ -15,6 +15,7 @@ mod gate;
 mod gzip;
 mod history;
 mod merge;
+mod openid;
 mod paging;
 mod pairs;
 mod report;
@@ -45,8 +46,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::access::openid::OpenId;
 use crate::access::{Access, Permission};
-use crate::config::HttpsConfig;
+use crate::config::{BACK, HttpsConfig};
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::identity::Identities;
@@ -83,6 +85,8 @@ pub struct Web {
     pub upload_places: Arc<Semaphore>,
     /// Who may ask, and for what.
     pub access: Access,
+    /// The provider that vouches for others, if there is one.
+    pub openid: Option<OpenId>,
     /// Limits.
     pub config: HttpsConfig,
     /// Where time comes from.
@@ -114,6 +118,8 @@ fn router(web: Web) -> Router {
     };
     let open = Router::new().layer(DefaultBodyLimit::max(LOG_IN_BYTES_MAX));
     let open = doors::public(open, MethodFilter::POST, "/session", session::begin);
+    let open = doors::public(open, MethodFilter::GET, "/session/openid", openid::leave);
+    let open = doors::public(open, MethodFilter::GET, BACK, openid::back);
     let open = doors::public(open, MethodFilter::GET, "/health", health);
     let known = |deed| (Needs::This(Permission::ReadDirectory), deed);
     let sessions = Doors::new()

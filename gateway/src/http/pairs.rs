@@ -1,6 +1,7 @@
 //! Parameters of an address: read, and written again for links.
 
 use super::respond::Refusal;
+use crate::outgoing::escaped;
 use axum::http::StatusCode;
 
 /// Longest search address.
@@ -37,19 +38,6 @@ pub(super) fn address(path: &str, pairs: &[(String, String)]) -> String {
         [] => path.to_owned(),
         pairs => format!("{path}?{}", write(pairs)),
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&crate::keys::hex(&[byte]).to_ascii_uppercase());
-        }
-        out
-    })
 }
 
 #[cfg(test)]

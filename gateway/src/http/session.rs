@@ -17,7 +17,7 @@ use super::gate::{COOKIE_NAME, check_origin, session_token, too_often};
 use super::respond::{Refusal, json as answer};
 use super::visit::Visit;
 use super::{Peer, Web};
-use crate::access::{Caller, NotLoggedIn, Secret};
+use crate::access::{Begun, Caller, NotLoggedIn, Secret};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,12 +48,16 @@ pub(super) async fn begin(
         .log_in(&given.account, given.password, address)
         .await
         .map_err(|error| refusal(&web, &error))?;
-    let longest = web.access.longest().as_secs();
-    let cookie = format!(
-        "{COOKIE_NAME}={}; Path=/; Max-Age={longest}; Secure; HttpOnly; SameSite=Strict",
-        begun.token.text()
-    );
-    Ok(with_cookie(&shown(&begun.caller), &cookie))
+    Ok(with_cookie(
+        &shown(&begun.caller),
+        &session_cookie(&web, &begun),
+    ))
+}
+
+/// The cookie of a session that has begun.
+pub(super) fn session_cookie(web: &Web, begun: &Begun) -> String {
+    let (longest, held) = (web.access.longest().as_secs(), begun.token.text());
+    format!("{COOKIE_NAME}={held}; Path=/; Max-Age={longest}; Secure; HttpOnly; SameSite=Strict")
 }
 
 fn refusal(web: &Web, error: &NotLoggedIn) -> Refusal {

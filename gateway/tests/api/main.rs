@@ -12,6 +12,7 @@ mod auditing;
 mod following;
 mod logging_in;
 mod odd;
+mod openid;
 mod pushing;
 mod signing;
 #[path = "../support/mod.rs"]

@@ -22,6 +22,7 @@ impl Fhir {
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
+            .max_redirects(0)
             .timeout_global(Some(DEADLINE))
             .build();
         Self {

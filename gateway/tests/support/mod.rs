@@ -4,6 +4,7 @@
 pub(crate) mod fhir;
 pub(crate) mod other;
 mod server;
+pub(crate) mod tls;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;

@@ -201,9 +201,14 @@ impl Stage {
         &self.folder
     }
 
+    /// Where the gateway is for browsers.
+    pub(crate) fn address(&self) -> String {
+        format!("https://localhost:{}", self.https_port)
+    }
+
     /// Where the record is read.
     pub(crate) fn fhir_base(&self) -> String {
-        format!("https://localhost:{}/fhir", self.https_port)
+        format!("{}/fhir", self.address())
     }
 
     /// The certificate of the authority that vouches for the gateway.
@@ -251,6 +256,12 @@ impl Stage {
     pub(crate) fn push_to(&mut self, base: &str) -> anyhow::Result<()> {
         self.further_of_gateway =
             format!("[[push]]\nname = \"peer\"\nbase = \"{base}\"\nplain = true\n");
+        self.write("gateway.toml", &self.gateway_config())
+    }
+
+    /// Lets the gateway believe an OpenID provider, from its next start on.
+    pub(crate) fn believe(&mut self, provider: &str) -> anyhow::Result<()> {
+        provider.clone_into(&mut self.further_of_gateway);
         self.write("gateway.toml", &self.gateway_config())
     }
 
