@@ -1,8 +1,8 @@
-//! The local socket over which `status` asks the running agent.
+//! The local socket over which the command line asks the running agent.
 //!
-//! One question per connection: a line with a word; one answer: a JSON document. The socket
-//! is in the state directory, for its owner only. Deliberately absent: commands that change
-//! anything.
+//! One question per connection: a line of words; one answer: a JSON document. The socket is in
+//! the state directory, for its owner only. What can be changed over it is which visit is chosen;
+//! names of patients are answered only to a question that asks for them, and that is logged.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,16 +12,20 @@ use std::time::Duration;
 
 use cardio_core::clock::Clock;
 use cardio_store::Outbox;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixListener;
 
 use crate::status::{Board, Status, StoreStatus};
 use crate::uplink::shelf::ask;
+use crate::worklist::{VisitsDocument, Worklist};
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "agent.sock";
 
-const QUESTION: &[u8] = b"status\n";
+/// Longest question, with room for the id of a request.
+const QUESTION_MAX_BYTES: u64 = 128;
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Questions answered at the same time; more have to wait.
@@ -49,8 +53,8 @@ pub enum ControlError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// What came is no status.
-    #[error("the agent's answer is no status that this version knows")]
+    /// What came is not an answer to what was asked.
+    #[error("the agent's answer is none that this version knows")]
     Answer {
         /// What is wrong with it.
         source: serde_json::Error,
@@ -68,11 +72,76 @@ impl ControlError {
     }
 }
 
-/// Asks the agent that runs with the state directory `state`.
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// How the box is: answered with [`Status`].
+    Status,
+    /// The visits of the day: answered with a [`VisitsAnswer`].
+    Visits {
+        /// Whether names are to be shown.
+        names: bool,
+    },
+    /// The visit for this request is where the nurse is now: answered with a [`VisitsAnswer`].
+    Choose {
+        /// The request.
+        request: String,
+    },
+    /// The chosen visit is over: answered with a [`VisitsAnswer`].
+    Done,
+}
+
+impl Question {
+    fn line(&self) -> String {
+        match self {
+            Self::Status => "status\n".to_owned(),
+            Self::Visits { names: false } => "visits\n".to_owned(),
+            Self::Visits { names: true } => "visits names\n".to_owned(),
+            Self::Choose { request } => format!("choose {request}\n"),
+            Self::Done => "done\n".to_owned(),
+        }
+    }
+
+    fn of(line: &str) -> Option<Self> {
+        Some(match line.strip_suffix('\n')?.split_once(' ') {
+            None if line == "status\n" => Self::Status,
+            None if line == "visits\n" => Self::Visits { names: false },
+            None if line == "done\n" => Self::Done,
+            Some(("visits", "names")) => Self::Visits { names: true },
+            Some(("choose", request)) => Self::Choose {
+                request: request.to_owned(),
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// The visits, and why a choice was not taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VisitsAnswer {
+    /// The visits as they are now.
+    pub visits: VisitsDocument,
+    /// Stable code of why what was asked was not done.
+    pub refused: Option<String>,
+}
+
+/// Asks the agent that runs with the state directory `state` how the box is.
 ///
 /// # Errors
 /// [`ControlError`]; [`ControlError::NotRunning`] when nobody listens.
 pub fn ask_status(state: &Path) -> Result<Status, ControlError> {
+    ask_running(state, &Question::Status)
+}
+
+/// Asks the agent that runs with the state directory `state` about the visits of the day.
+///
+/// # Errors
+/// [`ControlError`]; [`ControlError::NotRunning`] when nobody listens.
+pub fn ask_visits(state: &Path, question: &Question) -> Result<VisitsAnswer, ControlError> {
+    ask_running(state, question)
+}
+
+fn ask_running<T: DeserializeOwned>(state: &Path, question: &Question) -> Result<T, ControlError> {
     use std::io::ErrorKind::{ConnectionRefused, NotFound};
     let path = state.join(SOCKET);
     let failed = |act| {
@@ -87,7 +156,7 @@ pub fn ask_status(state: &Path) -> Result<Status, ControlError> {
     })?;
     stream
         .set_read_timeout(Some(ANSWER_LIMIT))
-        .and_then(|()| stream.write_all(QUESTION))
+        .and_then(|()| stream.write_all(question.line().as_bytes()))
         .map_err(failed("ask at"))?;
     let mut answer = Vec::new();
     stream
@@ -117,9 +186,16 @@ pub async fn serve(
     listener: UnixListener,
     board: Arc<Board>,
     outbox: Outbox,
+    worklist: Arc<Worklist>,
     clock: Arc<dyn Clock>,
 ) {
     let room = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let asked = Arc::new(Asked {
+        board,
+        outbox,
+        worklist,
+        clock,
+    });
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
             return;
@@ -129,14 +205,14 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (board, outbox, clock) = (Arc::clone(&board), outbox.clone(), Arc::clone(&clock));
+        let asked = Arc::clone(&asked);
         tokio::spawn(async move {
             let _place = place;
-            let mut question = [0; QUESTION.len()];
-            let asked =
-                tokio::time::timeout(QUESTION_LIMIT, stream.read_exact(&mut question)).await;
-            if matches!(asked, Ok(Ok(_))) && question == QUESTION {
-                let answer = answer(&board, &outbox, &*clock).await;
+            let mut line = String::new();
+            let mut bounded = BufReader::new((&mut stream).take(QUESTION_MAX_BYTES));
+            let heard = tokio::time::timeout(QUESTION_LIMIT, bounded.read_line(&mut line)).await;
+            if let (Ok(Ok(_)), Some(question)) = (heard, Question::of(&line)) {
+                let answer = asked.answer(question).await;
                 // whoever asked may have gone
                 let _ = tokio::time::timeout(ANSWER_LIMIT, stream.write_all(&answer)).await;
             }
@@ -144,10 +220,48 @@ pub async fn serve(
     }
 }
 
-async fn answer(board: &Board, outbox: &Outbox, clock: &dyn Clock) -> Vec<u8> {
-    look_at_store(board, outbox).await;
-    let document = board.document(&clock.read());
-    serde_json::to_vec(&document).unwrap_or_default()
+/// What answers need.
+struct Asked {
+    board: Arc<Board>,
+    outbox: Outbox,
+    worklist: Arc<Worklist>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Asked {
+    async fn answer(&self, question: Question) -> Vec<u8> {
+        match question {
+            Question::Status => {
+                look_at_store(&self.board, &self.outbox).await;
+                let document = self.board.document(&self.clock.read());
+                serde_json::to_vec(&document).unwrap_or_default()
+            }
+            Question::Visits { names } => {
+                if names {
+                    tracing::info!(event = "VisitsShownWithNames");
+                }
+                self.visits(names, None)
+            }
+            Question::Choose { request } => {
+                let chosen = self.worklist.choose(&request);
+                if chosen.is_ok() {
+                    tracing::info!(event = "VisitChosen", request);
+                }
+                self.visits(false, chosen.err().map(|why| why.code().to_owned()))
+            }
+            Question::Done => {
+                self.worklist.done();
+                tracing::info!(event = "VisitDone");
+                self.visits(false, None)
+            }
+        }
+    }
+
+    fn visits(&self, names: bool, refused: Option<String>) -> Vec<u8> {
+        let connected = self.board.lines().uplink.connected;
+        let visits = self.worklist.document(names, connected);
+        serde_json::to_vec(&VisitsAnswer { visits, refused }).unwrap_or_default()
+    }
 }
 
 /// Writes the outbox's line on the board.
@@ -179,5 +293,34 @@ pub(crate) async fn look_at_store(board: &Board, outbox: &Outbox) {
             };
         }
         Err(err) => board.lines().store.code = Some(err.code().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Question;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_question_is_understood_as_it_was_asked() {
+        let request = "req-1".to_owned();
+        for question in [
+            Question::Status,
+            Question::Visits { names: false },
+            Question::Visits { names: true },
+            Question::Choose { request },
+            Question::Done,
+        ] {
+            assert_eq!(Question::of(&question.line()), Some(question));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_question_or_nothing(line: String) {
+            if let Some(question) = Question::of(&line) {
+                prop_assert_eq!(question.line(), line);
+            }
+        }
     }
 }

@@ -23,6 +23,7 @@
 //! | [`tls`] | how this box speaks TLS, at which time |
 //! | [`import`] | files of recorders as records |
 //! | [`uplink`] | frames to the gateway, acknowledgements back |
+//! | [`worklist`] | the visits of the day, and the one that was chosen |
 //! | [`service`] | all of it, started and ended in order |
 //! | [`status`], [`control`], [`telemetry`] | what the running agent tells about itself |
 //! | [`backoff`], [`ids`] | waits between tries, names of records |
@@ -53,6 +54,7 @@ pub mod telemetry;
 pub mod telling;
 pub mod tls;
 pub mod uplink;
+pub mod worklist;
 
 #[cfg(test)]
 mod testing;

@@ -126,6 +126,7 @@ impl<S: Sink> Recorder<S> {
             id: note.acquisition,
             // The record of an end names no subject.
             subject: None,
+            request: None,
             source: note.source.clone(),
             device: DeviceIdentity::default(),
             integrity: IntegrityClass::Uncounted,

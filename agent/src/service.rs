@@ -15,6 +15,7 @@ use cardio_core::clock::Clock;
 use cardio_core::ids::SourceId;
 use cardio_protocol::session::SessionTiming;
 use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
+use cardio_wire::keys::KeyError;
 use cardio_wire::record::EndReason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
@@ -40,6 +41,7 @@ use crate::tls::TlsError;
 use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
 use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
+use crate::worklist::Worklist;
 
 use given::{ble_reach, fetch_line, import_plan, port_of, subject_of};
 pub(crate) use given::{plan_of, reach_of};
@@ -97,6 +99,9 @@ pub enum RunError {
     /// The import of files.
     #[error("cannot import files")]
     Import(#[source] ImportError),
+    /// No key for the visits of the day could be made.
+    #[error("cannot make the key that visits are sealed to")]
+    Visits(#[source] KeyError),
     /// The gateway no longer trusts this box.
     #[error("the gateway has revoked this box")]
     Revoked,
@@ -117,6 +122,7 @@ impl RunError {
             Self::State { .. } => "state.directory",
             Self::Process { .. } => "process",
             Self::Import(err) => err.code(),
+            Self::Visits(err) => err.code(),
             Self::Revoked => "uplink.revoked",
             Self::BusLost => "ble.bus_lost",
         }
@@ -146,6 +152,8 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
         Arc::clone(&clock),
     )
     .map_err(RunError::Outbox)?;
+    let worklist = Worklist::new(enrolment.id, Arc::clone(&clock)).map_err(RunError::Visits)?;
+    let worklist = Arc::new(worklist);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(WORKERS)
@@ -159,6 +167,7 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
         clock,
         outbox,
         board: Arc::new(Board::default()),
+        worklist,
         stored: Arc::new(Notify::new()),
     };
     let done = runtime.block_on(service.run(mqtt, limit));
@@ -193,6 +202,7 @@ struct Service<'a> {
     clock: Arc<dyn Clock>,
     outbox: Outbox,
     board: Arc<Board>,
+    worklist: Arc<Worklist>,
     stored: Arc<Notify>,
 }
 
@@ -215,6 +225,7 @@ impl Service<'_> {
             listener,
             Arc::clone(&self.board),
             self.outbox.clone(),
+            Arc::clone(&self.worklist),
             Arc::clone(&self.clock),
         ));
         let (stop_uplink, uplink_stops) = watch::channel(false);
@@ -236,6 +247,7 @@ impl Service<'_> {
             stop: stop_uplink.subscribe(),
         };
         background.spawn(telling.run());
+        background.spawn(Arc::clone(&self.worklist).run(stop_uplink.subscribe()));
         let (stop_sources, sources_stop) = watch::channel(None);
         let mut radio = self.start_radio();
         let import = self.start_import()?;
@@ -315,6 +327,7 @@ impl Service<'_> {
                     log: Arc::<EnrolmentFile>::clone(&self.file),
                 },
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                worklist: Arc::clone(&self.worklist),
                 retry_first: settings.retry_first.0,
                 retry_last: settings.retry_last.0,
                 stalled_after: settings.stalled_after.0,
@@ -433,6 +446,7 @@ impl Service<'_> {
                 board: Arc::clone(&self.board),
                 recorder: to_recorder,
                 stop: stop.clone(),
+                choice: self.worklist.choice(),
                 tape: Tape::off(),
                 plan,
             };

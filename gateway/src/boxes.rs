@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::BoxId;
-use cardio_wire::keys::{TrustedKeyIds, VerifyingKey};
+use cardio_wire::keys::{RecipientPublicKey, TrustedKeyIds, VerifyingKey};
 use cardio_wire::message::{CommandAction, State};
 use rumqttc::mqttbytes::v5::DisconnectReasonCode;
 use tokio::sync::{mpsc, watch};
@@ -46,8 +46,18 @@ pub struct LiveSession {
     /// When it began.
     pub since: UtcMicros,
     generation: u64,
+    /// Where the visits of the day may be sealed to, once the box has said so.
+    visits_key: Option<RecipientPublicKey>,
     end: watch::Sender<Option<DisconnectReasonCode>>,
     orders: mpsc::Sender<CommandAction>,
+}
+
+/// A box that listens for the visits of the day: in which session, and with which key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    generation: u64,
+    /// The key that they are to be sealed to.
+    pub key: RecipientPublicKey,
 }
 
 /// The allow-list and the live sessions.
@@ -55,6 +65,7 @@ pub struct LiveSession {
 pub struct Boxes {
     admitted: RwLock<HashMap<[u8; 32], Arc<KnownBox>>>,
     live: Mutex<Live>,
+    greeted: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -128,13 +139,37 @@ impl Boxes {
         let told = live
             .sessions
             .values()
-            .filter(|session| session.orders.try_send(action).is_ok());
+            .filter(|session| session.orders.try_send(action.clone()).is_ok());
         told.count()
     }
 
     /// Notes which keys of this gateway a box says it has pinned.
     pub fn note_pins(&self, id: BoxId, pins: TrustedKeyIds) {
         self.lock().pins.insert(id, pins);
+    }
+
+    /// Notes where the visits of the day may be sealed to, as a box says in its hello.
+    pub fn note_visits_key(&self, id: BoxId, key: Option<RecipientPublicKey>) {
+        if let Some(session) = self.lock().sessions.get_mut(&id) {
+            session.visits_key = key;
+        }
+        self.greeted
+            .send_modify(|hellos| *hellos = hellos.wrapping_add(1));
+    }
+
+    /// Changes with every hello.
+    pub fn greeted(&self) -> watch::Receiver<u64> {
+        self.greeted.subscribe()
+    }
+
+    /// The connected boxes that listen for the visits of the day.
+    pub fn listeners(&self) -> HashMap<BoxId, Listener> {
+        let live = self.lock();
+        let listeners = live.sessions.iter().filter_map(|(id, session)| {
+            let (generation, key) = (session.generation, session.visits_key?);
+            Some((*id, Listener { generation, key }))
+        });
+        listeners.collect()
     }
 
     /// Which keys of this gateway a box has pinned, if it said hello since the start.
@@ -173,6 +208,7 @@ impl Boxes {
         let session = LiveSession {
             since: now,
             generation,
+            visits_key: None,
             end,
             orders,
         };

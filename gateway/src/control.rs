@@ -143,6 +143,7 @@ impl Control {
             Request::BoxesConfirm { name, words } => self.confirm(&name, &words).await,
             Request::BoxesRefuse { name } => self.refuse(&name).await,
             Request::BoxesPause { name } => self.pause(&name),
+            Request::BoxesTeam { name, team } => self.team(name, team).await,
             Request::KeysList => self.keys_list(),
             Request::KeysRotate { purpose } => self.rotate(purpose),
             Request::KeysRetire { id, anyway } => self.retire(&id, anyway),
@@ -493,5 +494,6 @@ pub fn shown_box(row: &BoxRow) -> Value {
         "heard": row.heard.map(clock::rfc3339),
         "agent_version": row.agent_version,
         "free_bytes": row.free_bytes,
+        "team": row.team,
     })
 }

@@ -284,6 +284,8 @@ impl Conversation {
         self.shared.counters.hellos.add_one();
         self.pinned = Some(hello.keys);
         self.shared.boxes.note_pins(self.known.id, hello.keys);
+        let boxes = &self.shared.boxes;
+        boxes.note_visits_key(self.known.id, hello.visits_key);
         let now = self.shared.clock.read().utc;
         for action in orders::owed(&self.shared.keys, hello, greetings) {
             let number = self.shared.inbox.counter().next(self.known.id, now);

@@ -44,6 +44,7 @@ use crate::push::Push;
 use crate::record;
 use crate::tls;
 use crate::upload::Uploads;
+use crate::worklist::Worklists;
 
 pub use error::RunError;
 use given::duty;
@@ -248,6 +249,12 @@ impl Gateway {
             .place()
             .is_shared()
             .then(|| follow(stores.inbox.clone(), Arc::clone(&boxes), stopped.clone()));
+        let worklists = Worklists {
+            inbox: stores.inbox.clone(),
+            readers: stores.readers.clone(),
+            boxes: Arc::clone(&boxes),
+            clock: Arc::clone(&clock),
+        };
         let control = Control {
             desk,
             inbox: stores.inbox,
@@ -287,6 +294,7 @@ impl Gateway {
             )),
             tokio::spawn(filer.run(stopped.clone())),
             tokio::spawn(uploads.run(stopped.clone())),
+            tokio::spawn(worklists.run(stopped.clone())),
             tokio::spawn(control::listen(control_listener, control, stopped.clone())),
         ];
         for (of, push) in pushes {

@@ -21,7 +21,7 @@
 //! | [`identity`] | exams filed for the wrong patient, patients filed twice |
 //! | [`upload`] | recordings that come as files |
 //! | [`keys`], [`enrol`] | the gateway's own keys, and what a new box is given |
-//! | [`orders`] | what boxes are told to do |
+//! | [`orders`], `worklist` | what boxes are told to do, and the visits of the day |
 //! | [`chain`] | the proof that what is stored is whole |
 //! | [`gateway`], [`control`], [`config`] | the program as a whole, and its operator |
 //! | [`hygiene`] | no core dumps, no files for others |
@@ -61,3 +61,4 @@ mod rounds;
 mod signing;
 pub mod tls;
 pub mod upload;
+mod worklist;

@@ -12,6 +12,8 @@ mod support;
 #[path = "support/visit.rs"]
 #[allow(dead_code, reason = "other test files use the rest")]
 mod visit;
+#[path = "support/worklist.rs"]
+mod worklist;
 
 use cardio_wire::lane::Lane;
 use cardio_wire::record::Record;

@@ -29,6 +29,7 @@ mod sql;
 mod stolen;
 mod usage;
 mod visit;
+mod visits;
 mod week;
 
 use std::process::ExitCode;
@@ -70,6 +71,9 @@ enum Rig {
     Power(cuts::Options),
     /// Steals a box after a visit and searches its card for anything recorded.
     Stolen(stolen::Options),
+    /// Sends the visits of the day to a box, makes an exam for one, cancels it, and looks for its
+    /// name on the box.
+    Visits(visits::Options),
     /// Bad networks, forgers, strangers and wrong clocks: one case each.
     Hostile(hostile::Options),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
@@ -120,6 +124,7 @@ fn main() -> ExitCode {
         Rig::BleMachine(options) => machine::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
+        Rig::Visits(args) => visits::run(&args),
         Rig::Hostile(args) => hostile::run(&args),
     };
     match done {
@@ -146,6 +151,7 @@ impl Rig {
             | Self::Demo(_)
             | Self::Soak(_)
             | Self::Hostile(_)
+            | Self::Visits(_)
             | Self::Load(_)
             | Self::Sensors(_)
             | Self::Duts(_) => None,

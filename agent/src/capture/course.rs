@@ -17,6 +17,7 @@ use super::report::Reporter;
 use crate::ids::Ids;
 use crate::pipeline::{Captured, SourceFacts, SourcePipeline, SourcePlan};
 use crate::status::{Board, LinkState};
+use crate::worklist::Choice;
 
 /// The course of one sensor.
 pub(super) struct Course {
@@ -105,6 +106,12 @@ impl Course {
             dropped,
             heard.dropped,
         );
+    }
+
+    /// Another visit is chosen, or none.
+    pub(super) fn assign(&mut self, choice: &Choice) {
+        self.pipeline.assign(choice, &mut self.out);
+        self.reporter.assigned(self.pipeline.is_assigned());
     }
 
     /// Lets time pass without a link.

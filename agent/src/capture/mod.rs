@@ -36,6 +36,7 @@ use crate::backoff::Backoff;
 use crate::ids::Ids;
 use crate::pipeline::{Captured, SourcePlan};
 use crate::status::Board;
+use crate::worklist::Choice;
 use connection::Connection;
 pub(crate) use connection::Lost;
 use course::Course;
@@ -90,6 +91,8 @@ pub struct SourceTask {
     pub recorder: mpsc::Sender<Captured>,
     /// Becomes a reason when capture must stop.
     pub stop: watch::Receiver<Option<Stop>>,
+    /// The visit that a person has chosen.
+    pub choice: watch::Receiver<Choice>,
     /// What passes is noted on it; [`Tape::off`] for a service.
     pub tape: Tape,
 }
@@ -104,6 +107,7 @@ struct Capture {
     outlet: Outlet,
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<Option<Stop>>,
+    choice: watch::Receiver<Choice>,
     backoff: Backoff,
     tape: Tape,
 }
@@ -132,6 +136,7 @@ impl SourceTask {
             outlet: Outlet::new(self.recorder),
             clock: self.clock,
             stop: self.stop,
+            choice: self.choice,
             backoff: Backoff::new(REOPEN_FIRST, REOPEN_LAST, seed),
             tape: self.tape,
         };
@@ -153,6 +158,7 @@ impl Capture {
     }
 
     async fn connect(&mut self, reach: &Reach) -> Over {
+        self.follow_choice();
         self.course.wait(self.clock.read());
         self.hand_on().await;
         let over = match reach {
@@ -174,6 +180,15 @@ impl Capture {
         };
         self.hand_on().await;
         over
+    }
+
+    /// What is heard from here on belongs to the visit that is chosen now.
+    fn follow_choice(&mut self) {
+        // nobody can choose any more once the other side is gone
+        if self.choice.has_changed().unwrap_or(false) {
+            let choice = self.choice.borrow_and_update().clone();
+            self.course.assign(&choice);
+        }
     }
 
     fn unreached(&mut self, lost: Lost) -> Over {
@@ -201,6 +216,7 @@ impl Capture {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         loop {
+            self.follow_choice();
             let sent = tokio::select! {
                 () = told_to_stop(&mut stop) => return Over::Stopped,
                 sent = connection.send(&*clock) => sent,

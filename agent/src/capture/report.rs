@@ -62,6 +62,12 @@ fn derived(labels: &[&str]) -> usize {
 }
 
 impl Reporter {
+    /// Whether what begins next is of a patient.
+    pub(crate) fn assigned(&self, yes: bool) {
+        self.board
+            .source(self.place, |line| line.status.assigned = yes);
+    }
+
     /// A reporter that writes the line at `place`.
     pub(crate) fn new(board: Arc<Board>, place: usize, plan: &SourcePlan) -> Self {
         board.source(place, |line| *line = line_of(plan));

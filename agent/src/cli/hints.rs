@@ -52,6 +52,14 @@ const HINTS: &[(&str, &str)] = &[
         "enrol the box anew: cardio-agent enrol --help",
     ),
     (
+        "worklist.unknown",
+        "see which visits there are: cardio-agent visits list",
+    ),
+    (
+        "worklist.none",
+        "the list comes with the next contact; an exam without a request can be made, and be given to one at the gateway: cardio-gateway records orphans",
+    ),
+    (
         "outbox.in-use",
         "another agent runs with this state directory: cardio-agent status",
     ),

@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod sources;
 mod status;
+mod visits;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ enum Verb {
     Enrol(enrol::Args),
     /// What the running agent is doing.
     Status(status::Args),
+    /// The visits of the day: see them, say which one you are at.
+    #[command(subcommand)]
+    Visits(visits::Verb),
     /// The sensors: listen for them, bind them to sources, unbind them.
     #[command(subcommand)]
     Sources(sources::Verb),
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Enrol(args) => enrol::run(args),
         Verb::Status(args) => status::run(args),
+        Verb::Visits(verb) => visits::run(verb),
         Verb::Sources(verb) => sources::run(verb),
         Verb::Replay(args) => replay::run(args),
         Verb::Analyse(args) => analyse::run(args),

@@ -24,6 +24,7 @@ use crate::config::device::{Device, Signal};
 use crate::config::rows::Row;
 use crate::ids::Ids;
 use crate::recorder::Tally;
+use crate::worklist::{Assigned, Choice};
 
 /// Longest text that is kept of what a sensor says it is.
 const IDENTITY_MAX_CHARS: usize = 64;
@@ -69,6 +70,8 @@ pub struct SourceFacts {
 /// The pipeline of one source.
 pub struct SourcePipeline {
     plan: SourcePlan,
+    /// The visit that a person has chosen; it goes before the plan's own subject.
+    assigned: Option<Assigned>,
     ids: Box<dyn Ids>,
     identity: DeviceIdentity,
     battery_percent: Option<u8>,
@@ -84,6 +87,7 @@ enum State {
 
 struct Running {
     acquisition: AcquisitionId,
+    assigned: Option<Assigned>,
     line: Line,
     /// Since when the source is away, and why.
     away: Option<(GapCause, BoxInstant)>,
@@ -129,6 +133,7 @@ impl SourcePipeline {
         Self {
             identity: plan.device.identity(),
             plan,
+            assigned: None,
             ids,
             battery_percent: None,
             state: State::Idle(note.map(Box::new)),
@@ -274,6 +279,7 @@ impl SourcePipeline {
             // Its end names no subject, and whose it was is not known here.
             let acquisition = Acquisition {
                 subject: None,
+                request: None,
                 rate: note.rate,
                 ..acquisition
             };
@@ -287,16 +293,42 @@ impl SourcePipeline {
         }
     }
 
+    /// Another visit holds from now on, or none. Where a person attends, and said so, a running
+    /// acquisition of another visit ends; otherwise it goes on to its own end.
+    pub fn assign(&mut self, choice: &Choice, out: &mut Vec<Captured>) {
+        if self.plan.attendance != Attendance::Attended {
+            return;
+        }
+        let of_another = match &self.state {
+            State::Idle(note) => note.is_some(),
+            State::Running(running) => running.assigned != choice.assigned,
+        };
+        if choice.at_once && of_another {
+            self.end(EndReason::OperatorStopped, out);
+        }
+        self.assigned.clone_from(&choice.assigned);
+    }
+
+    /// Whether what begins next is of a patient.
+    pub const fn is_assigned(&self) -> bool {
+        self.assigned.is_some() || self.plan.subject.is_some()
+    }
+
+    fn subject(&self) -> Option<&SubjectRef> {
+        let chosen = self.assigned.as_ref().map(|visit| &visit.subject);
+        chosen.or(self.plan.subject.as_ref())
+    }
+
     /// What a note of this patient says within an acquisition.
     fn mark(&self, id: AcquisitionId) -> Option<SubjectMark> {
-        let subject = self.plan.subject.as_ref();
-        subject.map(|subject| SubjectMark::of(id, subject))
+        self.subject().map(|subject| SubjectMark::of(id, subject))
     }
 
     fn acquisition(&self, id: AcquisitionId) -> Acquisition {
         Acquisition {
             id,
-            subject: self.plan.subject.clone(),
+            subject: self.subject().cloned(),
+            request: self.assigned.as_ref().map(|visit| visit.request.clone()),
             source: self.plan.source.clone(),
             device: self.identity.clone(),
             integrity: self.plan.signal.integrity,
@@ -329,7 +361,8 @@ impl SourcePipeline {
             Some(note) => {
                 let acquisition = self.acquisition(note.acquisition);
                 let next = note.next_sample;
-                let mut running = Running::new(acquisition.clone(), &self.plan, next);
+                let mut running =
+                    Running::new(acquisition.clone(), self.assigned.clone(), &self.plan, next);
                 let tally = Tally::of(&note);
                 out.push(Captured::Continued(Box::new(acquisition), tally));
                 let gap = restart_gap(&note, samples, first_at);
@@ -340,7 +373,12 @@ impl SourcePipeline {
                 let id = self.new_id(at.utc);
                 let acquisition = self.acquisition(id);
                 out.push(Captured::Started(Box::new(acquisition.clone())));
-                Running::new(acquisition, &self.plan, SampleIndex(0))
+                Running::new(
+                    acquisition,
+                    self.assigned.clone(),
+                    &self.plan,
+                    SampleIndex(0),
+                )
             }
         };
         self.state = State::Running(Box::new(running));
@@ -359,7 +397,12 @@ impl SourcePipeline {
 }
 
 impl Running {
-    fn new(acquisition: Acquisition, plan: &SourcePlan, start: SampleIndex) -> Self {
+    fn new(
+        acquisition: Acquisition,
+        assigned: Option<Assigned>,
+        plan: &SourcePlan,
+        start: SampleIndex,
+    ) -> Self {
         let line = if plan.tells_rates() {
             Line::Rates(Box::new(RateLine::new(acquisition.attendance, start)))
         } else {
@@ -367,6 +410,7 @@ impl Running {
         };
         Self {
             acquisition: acquisition.id,
+            assigned,
             line,
             away: None,
             battery_told: None,

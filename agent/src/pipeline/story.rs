@@ -11,12 +11,15 @@ use cardio_core::ids::{AcquisitionId, BootId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::quality::{QualityCause, QualityVerdict};
 use cardio_core::rate::SamplingRate;
+use cardio_core::request::RequestRef;
+use cardio_core::subject::SubjectRef;
 use cardio_signal::synth::{ElectrodeOff, SpanSeconds, SynthConfig};
 use cardio_store::OpenAcquisition;
 use cardio_wire::record::EndReason;
 
 use super::{Captured, SourcePipeline};
 use crate::testing::{CountingIds, Sensor, cyton_plan, manual_clock, start_of_time};
+use crate::worklist::{Assigned, Choice};
 
 const SAMPLE_US: u64 = 4_000;
 
@@ -65,6 +68,12 @@ impl Story {
         self.clock
             .advance_micros(u64::try_from(span.as_micros()).unwrap());
         self.pipeline.tick(self.clock.read(), &mut self.out);
+        self
+    }
+
+    fn chooses(&mut self, assigned: Option<Assigned>, at_once: bool) -> &mut Self {
+        let choice = Choice { assigned, at_once };
+        self.pipeline.assign(&choice, &mut self.out);
         self
     }
 
@@ -143,6 +152,69 @@ fn a_calm_stream_is_segments_of_a_second() {
             "segment 250+250",
             "segment 500+100",
             "ended Completed at 600"
+        ]
+    );
+}
+
+#[test]
+fn a_chosen_visit_begins_an_exam_of_its_own_and_its_end_is_a_persons_word() {
+    let visit = |name: &str| Assigned {
+        subject: SubjectRef::new(name).unwrap(),
+        request: RequestRef::new(&format!("for-{name}")).unwrap(),
+    };
+    let mut story = Story::new();
+    story.sends(10);
+    story.chooses(Some(visit("a")), true).sends(10);
+    // the same visit again, and a list that has lost it: the exam goes on
+    story.chooses(Some(visit("a")), true).sends(10);
+    story.chooses(None, false).sends(10);
+    story.chooses(None, true).sends(10).ends();
+    let whose: Vec<_> = story
+        .out
+        .iter()
+        .filter_map(|one| match one {
+            Captured::Started(acquisition) => Some((
+                acquisition.subject.as_ref().map(SubjectRef::as_str),
+                acquisition.request.as_ref().map(RequestRef::as_str),
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        whose,
+        [(None, None), (Some("a"), Some("for-a")), (None, None)]
+    );
+    let ends = story.tells();
+    let ends: Vec<&String> = ends
+        .iter()
+        .filter(|line| line.starts_with("ended"))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            "ended OperatorStopped at 10",
+            "ended OperatorStopped at 30",
+            "ended Completed at 10"
+        ]
+    );
+}
+
+#[test]
+fn a_visit_that_is_chosen_after_a_restart_does_not_go_on_with_the_exam_before_it() {
+    let mut story = Story::of(calm(), Some(note(500, 1_000_000)));
+    let visit = Assigned {
+        subject: SubjectRef::new("a").unwrap(),
+        request: RequestRef::new("r").unwrap(),
+    };
+    story.chooses(Some(visit), true).sends(10).ends();
+    assert_eq!(
+        story.tells(),
+        [
+            "continued after 2",
+            "ended BoxStopped at 500",
+            "started",
+            "segment 0+10",
+            "ended Completed at 10"
         ]
     );
 }

@@ -120,8 +120,8 @@ impl Trust {
         if command.expires < now {
             return Err(CommandRefused::Expired { number });
         }
-        let keys = match command.action {
-            CommandAction::Rotate(keys) => keys,
+        let keys = match &command.action {
+            CommandAction::Rotate(keys) => *keys,
             _ => self.keys,
         };
         self.log

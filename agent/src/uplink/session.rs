@@ -15,6 +15,7 @@ use cardio_wire::lane::{FrameIdentity, Lane};
 use cardio_wire::link::{LaneScheduler, Step};
 use cardio_wire::message::{Ack, CommandAction, HeardClock, Hello, LaneState};
 use cardio_wire::topic::Topic;
+use cardio_wire::visits::SealedVisits;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -24,6 +25,7 @@ use super::shelf::Shelf;
 use super::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
 use crate::backoff::Backoff;
 use crate::status::Board;
+use crate::worklist::Worklist;
 
 /// How long nothing may be heard of what was published: longer than the largest frame takes at
 /// 30 kbit/s. The client's own keep-alive starts anew with everything that is sent, so a dead
@@ -51,6 +53,8 @@ pub struct UplinkPlan {
     pub retry_first: Duration,
     /// Longest wait between tries.
     pub retry_last: Duration,
+    /// What the gateway tells of the day's visits.
+    pub worklist: Arc<Worklist>,
     /// Without progress for this long, everything unacknowledged is sent again.
     pub stalled_after: Duration,
 }
@@ -330,6 +334,7 @@ impl<S: Shelf> Talk<'_, S> {
             keys: self.trust.keys.ids(),
             certificate_until: self.certificate_until,
             heard: self.heard,
+            visits_key: Some(self.plan.worklist.key()),
         };
         Ok(Outgoing {
             topic: Topic::UpHello(self.plan.device).to_string(),
@@ -479,11 +484,24 @@ impl<S: Shelf> Talk<'_, S> {
                 self.scheduler.say_hello();
                 tracing::info!(event = "UplinkKeysRotated", recipient = %keys.recipient.key_id());
             }
+            Ok(CommandAction::Visits(sealed)) => self.hear_visits(&sealed),
             Err(why) => {
                 tracing::warn!(event = "UplinkCommandRefused", code = why.code());
             }
         }
         Ok(None)
+    }
+
+    fn hear_visits(&self, sealed: &SealedVisits) {
+        let gateway_now = self.gateway_time.at(&self.clock.read());
+        match self.plan.worklist.take(sealed, gateway_now) {
+            Ok(taken) => tracing::info!(
+                event = "VisitsTaken",
+                visits = taken.visits,
+                withdrawn = taken.withdrawn
+            ),
+            Err(why) => tracing::warn!(event = "VisitsRefused", code = why.code()),
+        }
     }
 }
 

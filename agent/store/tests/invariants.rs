@@ -326,6 +326,7 @@ fn visit() -> (Record, Record, Record, Record) {
         acquisition: Acquisition {
             id: acquisition,
             subject: Some(SubjectRef::new("opaque-subject").unwrap()),
+            request: None,
             source: SourceId::new("ecg12-a").unwrap(),
             device: DeviceIdentity {
                 serial: Some("sensor-serial".to_owned()),

@@ -1,4 +1,4 @@
-//! `cardio-gateway boxes add|list|invite|pending|confirm|refuse|pause|revoke`.
+//! `cardio-gateway boxes add|list|invite|pending|confirm|refuse|team|pause|revoke`.
 //!
 //! A running gateway is asked over its socket; without one the work is done on the state
 //! directory, under its lock.
@@ -68,6 +68,17 @@ pub(super) enum Verb {
         /// The name in the invitation.
         name: String,
     },
+    /// Say which team carries a box: it is told the visits of the day of that team's patients.
+    Team {
+        /// The box's name.
+        name: String,
+        /// The team, such as Organization/equipe1.
+        #[arg(required_unless_present = "none")]
+        team: Option<String>,
+        /// No team carries it; it forgets its visits.
+        #[arg(long, conflicts_with = "team")]
+        none: bool,
+    },
     /// Ask a connected box to stop sending until it connects again.
     Pause {
         /// The box's name.
@@ -105,6 +116,15 @@ pub(super) fn run(verb: Verb, config: Option<&Path>) -> Result<u8, Failure> {
         Verb::Pending { json } => invite::pending(&config, json),
         Verb::Confirm { name, words } => invite::confirm(&config, name, words),
         Verb::Refuse { name } => invite::refuse(&config, name),
+        Verb::Team { name, team, .. } => {
+            let (of, to) = (name.clone(), team.clone());
+            ask(&config, &Request::BoxesTeam { name, team })?;
+            out::narrate(&match to {
+                Some(team) => format!("{of} is told the visits of {team}.\n"),
+                None => format!("{of} is told no visits any more.\n"),
+            });
+            Ok(exit::WELL)
+        }
         Verb::Pause { name } => {
             ask(&config, &Request::BoxesPause { name: name.clone() })?;
             out::narrate(&format!("{name} was asked to pause.\n"));
@@ -248,9 +268,10 @@ pub(super) fn table(document: &Value) -> String {
                 state.to_owned(),
                 heard.map_or_else(|| out::text(one, "heard"), |age| out::age(age) + " ago"),
                 out::text(one, "agent_version"),
+                out::text(one, "team"),
                 out::text(one, "id"),
             ]
         })
         .collect();
-    out::table(&["BOX", "STATE", "HELLO", "PROGRAM", "ID"], &rows)
+    out::table(&["BOX", "STATE", "HELLO", "PROGRAM", "TEAM", "ID"], &rows)
 }

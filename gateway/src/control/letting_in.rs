@@ -7,7 +7,7 @@ use super::{Control, Refused};
 use crate::enrol::desk::{DeskError, Visitor};
 use crate::keys::KeyError;
 use crate::keys::ring::Purpose;
-use crate::{clock, keys, tls};
+use crate::{clock, keys, record, tls};
 
 fn at_the_desk(error: &DeskError) -> Refused {
     Refused::of(error, error.code())
@@ -77,6 +77,31 @@ impl Control {
         let refused = self.desk.refuse(name).await;
         refused.map_err(|error| at_the_desk(&error))?;
         Ok(json!({"name": name}))
+    }
+
+    /// Notes which team carries a box; the team must be in the record.
+    pub(super) async fn team(&self, name: String, team: Option<String>) -> Result<Value, Refused> {
+        if let Some(team) = team.clone() {
+            let id = team.strip_prefix("Organization/").map(str::to_owned);
+            let found = match id {
+                Some(id) => {
+                    self.read(move |c| record::read(c, "Organization", &id))
+                        .await?
+                }
+                None => None,
+            };
+            if found.is_none() {
+                return Err(Refused {
+                    chain: vec![format!(
+                        "{team:?} is no team of the record: give a reference such as Organization/equipe1"
+                    )],
+                    code: "boxes.team.unknown".to_owned(),
+                });
+            }
+        }
+        let noted = self.inbox.set_team(name.clone(), team.clone()).await;
+        let id = noted.map_err(|error| Refused::of(&error, error.code()))?;
+        Ok(json!({"id": id.to_string(), "name": name, "team": team}))
     }
 
     pub(super) fn pause(&self, name: &str) -> Result<Value, Refused> {

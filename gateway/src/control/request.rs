@@ -52,6 +52,13 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// The team that carries a box.
+    BoxesTeam {
+        /// The box's name.
+        name: String,
+        /// The team, as `Organization/id`; none when no team does.
+        team: Option<String>,
+    },
     /// The keys that change.
     KeysList,
     /// A new key.

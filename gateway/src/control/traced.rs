@@ -47,6 +47,10 @@ fn noted_as(request: &Request) -> Option<Noted> {
         | Request::BoxesConfirm { .. }
         | Request::BoxesRefuse { .. }
         | Request::BoxesPause { .. } => noted(Configure, None, &[], &["Device"]),
+        Request::BoxesTeam { team, .. } => {
+            let team = team.as_deref().unwrap_or_default();
+            noted(Configure, None, &[], &["Device", team])
+        }
         Request::KeysRotate { .. } | Request::KeysRetire { .. } | Request::PushRetry { .. } => {
             noted(Configure, None, &[], &[])
         }

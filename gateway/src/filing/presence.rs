@@ -147,6 +147,7 @@ mod tests {
             connected: None,
             agent_version: None,
             free_bytes: None,
+            team: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use cardio_core::acquisition::Acquisition;
 use cardio_core::clock::UtcMicros;
 use cardio_core::ids::{AcquisitionId, BoxId};
 use cardio_core::index::SampleIndex;
@@ -170,20 +171,26 @@ pub(crate) fn insert(
         extents::note(connection, acquisition, id.device, kind, (first.0, len))?;
     }
     match &opened.record {
-        Record::AcquisitionStarted(started) => connection.execute(
-            "note an acquisition",
-            "INSERT INTO acquisitions (id, box, subject, source, started_us)
+        Record::AcquisitionStarted(started) => {
+            connection.execute(
+                "note an acquisition",
+                "INSERT INTO acquisitions (id, box, subject, source, started_us)
              VALUES (?1, ?2,
                coalesce((SELECT survivor FROM merges WHERE merged = CAST(?3 AS TEXT)), ?3), ?4, ?5)
              ON CONFLICT DO NOTHING",
-            values![
-                started.acquisition.id,
-                id.device,
-                started.acquisition.subject.as_ref().map(|s| s.as_str()),
-                started.acquisition.source.as_str(),
-                started.head.at.utc
-            ],
-        )?,
+                values![
+                    started.acquisition.id,
+                    id.device,
+                    started.acquisition.subject.as_ref().map(|s| s.as_str()),
+                    started.acquisition.source.as_str(),
+                    started.head.at.utc
+                ],
+            )?;
+            if new > 0 {
+                link(connection, &started.acquisition)?;
+            }
+            0
+        }
         Record::AcquisitionEnded(ended) => connection.execute(
             "note the end of an acquisition",
             "UPDATE acquisitions SET ended_us = ?2, ended_why = ?3 WHERE id = ?1 AND box = ?4",
@@ -197,6 +204,29 @@ pub(crate) fn insert(
         _ => 0,
     };
     Ok(new > 0)
+}
+
+/// Notes the request that a person chose at the box, if it is one of the patient's. Otherwise the
+/// exam is filed as one without a request, for a person to look at.
+fn link(connection: &Connection, acquisition: &Acquisition) -> Result<(), DbError> {
+    let Some(request) = &acquisition.request else {
+        return Ok(());
+    };
+    let linked = connection.execute(
+        "note the request of an exam",
+        "INSERT INTO exam_requests (acquisition, request)
+         SELECT a.id, r.id FROM acquisitions a, index_references r
+         WHERE a.id = ?1 AND r.kind = 'ServiceRequest' AND r.id = ?2 AND r.param = 'subject'
+           AND r.target = 'Patient/' || a.subject
+           AND NOT EXISTS (SELECT 1 FROM index_tokens t WHERE t.kind = r.kind AND t.id = r.id
+                           AND t.param = 'status' AND t.code = 'entered-in-error')
+         ON CONFLICT DO NOTHING",
+        values![acquisition.id, request.as_str()],
+    )?;
+    if linked == 0 {
+        tracing::warn!(event = "ExamRequestUnknown", acquisition = %acquisition.id);
+    }
+    Ok(())
 }
 
 pub(crate) fn quarantine(
@@ -272,13 +302,17 @@ pub(crate) fn boxes_of(connection: &Connection, subject: &str) -> Result<Vec<Box
     )
 }
 
-/// Frames in quarantine that another version of this program could not file, each as the
-/// lane that ends with it.
-pub(crate) fn quarantined_by_others(connection: &Connection) -> Result<Vec<LaneRow>, DbError> {
+/// The next frames in quarantine behind a frame, each as the lane that ends with it.
+pub(crate) fn quarantined_after(
+    connection: &Connection,
+    frame: &FrameIdentity,
+) -> Result<Vec<LaneRow>, DbError> {
     let rows = connection.rows(
-        "list what an older program set aside",
-        "SELECT box, lane, chain, seq FROM quarantine WHERE program <> ?1 LIMIT 1000",
-        values![env!("CARGO_PKG_VERSION")],
+        "list what was set aside",
+        "SELECT box, lane, chain, seq FROM quarantine
+         WHERE (box, lane, chain, seq) > (?1, ?2, ?3, ?4)
+         ORDER BY box, lane, chain, seq LIMIT 1000",
+        values![frame.device, frame.lane, frame.chain, frame.seq],
     )?;
     rows.into_iter().map(lane_ending_with).collect()
 }

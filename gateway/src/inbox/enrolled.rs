@@ -46,6 +46,8 @@ pub struct BoxRow {
     pub agent_version: Option<String>,
     /// Its free space, as it said.
     pub free_bytes: Option<u64>,
+    /// The team that carries it, as `Organization/id`.
+    pub team: Option<String>,
 }
 
 /// Why a box cannot be enrolled or revoked.
@@ -133,6 +135,21 @@ pub(super) fn revoke(
     }))
 }
 
+pub(super) fn set_team(
+    connection: &Connection,
+    name: &str,
+    team: Option<&str>,
+) -> Result<Result<BoxId, EnrolError>, DbError> {
+    let id = connection.cell(
+        "note the team of a box",
+        "UPDATE boxes SET team = ?2 WHERE name = ?1 AND revoked_us IS NULL RETURNING id",
+        values![name, team],
+    )?;
+    Ok(id.ok_or_else(|| EnrolError::UnknownName {
+        name: name.to_owned(),
+    }))
+}
+
 pub(super) fn heard(connection: &Connection, hello: &Hello, now: UtcMicros) -> Result<(), DbError> {
     connection
         .execute(
@@ -193,7 +210,7 @@ pub fn list(connection: &Connection) -> Result<Vec<BoxRow>, DbError> {
     let rows = connection.rows(
         "list the boxes",
         "SELECT id, name, cert_key_hash, frame_key, enrolled_us, revoked_us, heard_us,
-                agent_version, free_bytes, connected_us FROM boxes ORDER BY name",
+                agent_version, free_bytes, connected_us, team FROM boxes ORDER BY name",
         values![],
     )?;
     rows.into_iter().map(read).collect()
@@ -213,5 +230,6 @@ fn read(mut row: Row) -> Result<BoxRow, DbError> {
         agent_version: row.take(7)?,
         free_bytes: row.take(8)?,
         connected: row.take(9)?,
+        team: row.take(10)?,
     })
 }

@@ -44,6 +44,7 @@ const STEPS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// Numbers of the inbox for `status`.
@@ -94,7 +95,10 @@ impl Inbox {
         };
         let shared = place.is_shared();
         let writer = Writer::start(schema, queue)?;
-        let counter = writer.write_blocking(move |tx| AckCounter::open(tx, shared, now))?;
+        let counter = writer.write_blocking(move |tx| {
+            aside::try_again(tx)?;
+            AckCounter::open(tx, shared, now)
+        })?;
         Ok(Self {
             readers: writer.readers().clone(),
             writer,
@@ -265,6 +269,17 @@ impl Inbox {
     pub async fn revoke(&self, name: String, now: UtcMicros) -> Result<BoxId, EnrolError> {
         self.writer
             .write(move |tx| enrolled::revoke(tx, &name, now))
+            .await
+            .map_err(EnrolError::Store)?
+    }
+
+    /// Notes which team carries a box, or that none does; answers which box it is.
+    ///
+    /// # Errors
+    /// [`EnrolError::UnknownName`] when no box has the name, or the store's own error.
+    pub async fn set_team(&self, name: String, team: Option<String>) -> Result<BoxId, EnrolError> {
+        self.writer
+            .write(move |tx| enrolled::set_team(tx, &name, team.as_deref()))
             .await
             .map_err(EnrolError::Store)?
     }

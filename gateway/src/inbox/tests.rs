@@ -103,6 +103,7 @@ fn hello(oldest: u64, next: u64) -> Hello {
         },
         certificate_until: UtcMicros(0),
         heard: None,
+        visits_key: None,
     }
 }
 

@@ -83,6 +83,7 @@ impl Visit {
             acquisition: Acquisition {
                 id: ACQUISITION,
                 subject: subject.map(|text| SubjectRef::new(text).unwrap()),
+                request: None,
                 source: SourceId::new("ecg12-a").unwrap(),
                 device: DeviceIdentity {
                     maker: Some("Simulated".to_owned()),

@@ -212,6 +212,7 @@ impl Member {
         Ok(Acquisition {
             id: AcquisitionId(self.id.0),
             subject: None,
+            request: None,
             source: SourceId::new("ecg12-load")?,
             device: DeviceIdentity::default(),
             integrity: IntegrityClass::Counted,
@@ -260,6 +261,7 @@ impl Member {
             },
             certificate_until: UtcMicros(i64::MAX),
             heard: None,
+            visits_key: None,
         }
         .sign(&self.signer)
     }

@@ -52,6 +52,14 @@ const RECORDS: usize = 64;
 const PLANTED_WORD: &str = "PLANTÉ-0417 word";
 const PLANTED_SIGNAL: [i32; 8] = [-3107, 8211, -29_001, 17, 12_345, -6, 31_007, 2024];
 
+/// Words in every form in which a program might leave them behind.
+pub(crate) fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    let needles = words
+        .iter()
+        .flat_map(|word| needles::text(What::Identity, word));
+    needles.map(|needle| needle.bytes).collect()
+}
+
 /// How the rig runs.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {

@@ -44,8 +44,8 @@ pub(crate) struct Stage {
     gateway_environment: Vec<(String, String)>,
     /// Whether a person stands beside the patient.
     attendance: &'static str,
-    /// Whom the box records.
-    subject: String,
+    /// Whom the box records, if its configuration says so.
+    subject: Option<String>,
     /// Further parts of the configurations of both programs.
     further_of_gateway: String,
     further_of_box: String,
@@ -72,7 +72,7 @@ impl Stage {
             agent_environment: Vec::new(),
             gateway_environment: Vec::new(),
             attendance: "attended",
-            subject: SUBJECT.to_owned(),
+            subject: Some(SUBJECT.to_owned()),
             further_of_gateway: String::new(),
             further_of_box: String::new(),
             at_broker: false,
@@ -283,7 +283,12 @@ impl Stage {
 
     /// Lets the box record another patient, from the next enrolment on.
     pub(crate) fn record_of(&mut self, subject: &str) {
-        subject.clone_into(&mut self.subject);
+        self.subject = Some(subject.to_owned());
+    }
+
+    /// Lets the box record whom a person chooses, from the next enrolment on.
+    pub(crate) fn record_nobody(&mut self) {
+        self.subject = None;
     }
 
     /// Makes the box known to the gateway and configures it with what the gateway says.
@@ -483,16 +488,18 @@ impl Stage {
     }
 
     fn agent_config(&self, device: &str, inputs: &[String]) -> String {
+        let subject = self.subject.as_ref();
+        let subject = subject.map(|subject| format!("subject = \"{subject}\"\n"));
         let leads: Vec<String> = inputs.iter().map(|lead| format!("\"{lead}\"")).collect();
         format!(
             "{common}\
              [[source]]\nname = \"{SOURCE}\"\nkind = \"serial\"\ndevice = \"{device}\"\n\
-             path = \"{port}\"\nleads = [{leads}]\nsubject = \"{subject}\"\nattendance = \"{attendance}\"\n",
+             path = \"{port}\"\nleads = [{leads}]\n{subject}attendance = \"{attendance}\"\n",
             common = self.box_config(),
             port = self.port_link().display(),
             leads = leads.join(", "),
             attendance = self.attendance,
-            subject = self.subject,
+            subject = subject.unwrap_or_default(),
         )
     }
 

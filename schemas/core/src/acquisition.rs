@@ -5,6 +5,7 @@ use crate::device::{DeviceIdentity, IntegrityClass};
 use crate::ids::{AcquisitionId, SourceId};
 use crate::lead::Lead;
 use crate::rate::SamplingRate;
+use crate::request::RequestRef;
 use crate::site::AuscultationSite;
 use crate::subject::SubjectRef;
 
@@ -67,6 +68,8 @@ pub struct Acquisition {
     pub id: AcquisitionId,
     /// The patient, or `None` while unassigned.
     pub subject: Option<SubjectRef>,
+    /// The request that it is made for, if a person chose one at the box.
+    pub request: Option<RequestRef>,
     /// The sensor as the box's configuration calls it.
     pub source: SourceId,
     /// The sensor as it identifies itself.

@@ -9,7 +9,7 @@
 //! | [`index`], [`rate`], [`calibration`], [`units`] | counting samples, and what a count means |
 //! | [`sample`], [`samples`], [`segment`], [`gap`], [`recording`] | samples in time, and their known absence |
 //! | [`limb`] | the four limb leads that follow from I and II |
-//! | [`acquisition`], [`subject`], [`device`], [`ids`] | who, when, with what |
+//! | [`acquisition`], [`subject`], [`request`], [`device`], [`ids`] | who, when, with what |
 //! | [`clock`] | instants of the box, of the world, and how they are tied together |
 //! | [`timeline`] | placing frames in time, losses as gaps |
 //! | [`annotation`], [`rr`], [`quality`] | what was found in the signal |
@@ -31,6 +31,7 @@ pub mod limb;
 pub mod quality;
 pub mod rate;
 pub mod recording;
+pub mod request;
 pub mod rr;
 pub mod sample;
 pub mod samples;

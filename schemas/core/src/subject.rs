@@ -26,8 +26,7 @@ impl SubjectRef {
     /// # Errors
     /// [`SubjectRefError`] when the text is not of that form.
     pub fn new(text: &str) -> Result<Self, SubjectRefError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-        if !text.is_empty() && text.len() <= SUBJECT_REF_MAX_BYTES && text.chars().all(allowed) {
+        if is_logical_id(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(SubjectRefError)
@@ -38,6 +37,12 @@ impl SubjectRef {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a text is a FHIR logical id (R4 datatypes, `id`).
+pub(crate) fn is_logical_id(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    !text.is_empty() && text.len() <= SUBJECT_REF_MAX_BYTES && text.chars().all(allowed)
 }
 
 /// Facts about a patient that a file states, as it states them.

@@ -193,6 +193,7 @@ impl Part {
         Acquisition {
             id,
             subject: told.subject.clone(),
+            request: None,
             source: told.source.clone(),
             device: recording.device.clone(),
             integrity: IntegrityClass::File,

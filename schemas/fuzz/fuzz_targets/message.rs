@@ -1,9 +1,10 @@
-//! Hello, acknowledgement, command and state: as anybody sends them, and signed by their author. The first byte
-//! chooses among them.
+//! Hello, acknowledgement, command and state: as anybody sends them, and signed by their author;
+//! and the visits of a day, as they are sealed in a command. The first byte chooses among them.
 #![no_main]
 
 use cardio_fuzz::{MIB, SIGNER, signed, within};
 use cardio_wire::message::{Ack, Command, Hello, State};
+use cardio_wire::visits::VisitList;
 use libfuzzer_sys::fuzz_target;
 
 macro_rules! author {
@@ -21,10 +22,15 @@ fuzz_target!(|input: &[u8]| {
     let Some((which, payload)) = input.split_first() else {
         return;
     };
-    within(64 * payload.len() + MIB, || match which % 4 {
+    within(64 * payload.len() + MIB, || match which % 5 {
         0 => author!(Hello, b"ecg/1 hello", payload),
         1 => author!(Ack, b"ecg/1 ack", payload),
         2 => author!(Command, b"ecg/1 cmd", payload),
-        _ => author!(State, b"ecg/1 state", payload),
+        3 => author!(State, b"ecg/1 state", payload),
+        _ => {
+            if let Ok(list) = VisitList::decode(payload) {
+                assert_eq!(*list.encode(), payload, "one encoding");
+            }
+        }
     });
 });

@@ -14,9 +14,8 @@
 
 use cardio_core::ids::BoxId;
 use hpke::aead::AeadCtxS;
-use hpke::rand_core::{CryptoRng, TryCryptoRng, TryRng};
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
-use ring::rand::{SecureRandom, SystemRandom};
+use hpke::rand_core::CryptoRng;
+use hpke::{Kem, Serializable};
 use serde_cbor::Value;
 use zeroize::Zeroizing;
 
@@ -30,17 +29,12 @@ use crate::keys::{
 };
 use crate::lane::{ChainId, Lane};
 use crate::record::read_lane;
+use crate::sealing::{self, SuiteAead, SuiteKdf, SystemRng, padded, without_padding};
 use crate::{MAX_CARRIER_BYTES, MAX_SEALED_BYTES};
-
-/// HKDF-SHA256, 0x0001 (RFC 9180, 7.2).
-type SuiteKdf = hpke::kdf::HkdfSha256;
-/// ChaCha20-Poly1305, 0x0003 (RFC 9180, 7.3).
-type SuiteAead = hpke::aead::ChaCha20Poly1305;
 
 const FRAME_VERSION: u8 = 1;
 const PURPOSE: &[u8] = b"ecg/1 frame";
 const INFO: &[u8] = b"ecg/1 record";
-const PAD_BLOCK: usize = 256;
 
 /// The only suite of this version.
 pub const SUITE_X25519_CHACHA: u8 = 1;
@@ -212,12 +206,9 @@ impl Encapsulation {
     /// # Errors
     /// [`SealError::Recipient`], [`SealError::Randomness`].
     pub fn new(to: &RecipientPublicKey) -> Result<Self, SealError> {
-        let mut rng = SystemRng {
-            source: SystemRandom::new(),
-            failed: false,
-        };
+        let mut rng = SystemRng::new();
         let made = Self::with_rng(to, &mut rng);
-        if rng.failed {
+        if rng.has_failed() {
             return Err(SealError::Randomness);
         }
         made
@@ -225,10 +216,8 @@ impl Encapsulation {
 
     fn with_rng(to: &RecipientPublicKey, rng: &mut impl CryptoRng) -> Result<Self, SealError> {
         let recipient = to.key_id();
-        let unusable = |_| SealError::Recipient { recipient };
-        let key = <SuiteKem as Kem>::PublicKey::from_bytes(&to.0).map_err(unusable)?;
-        let (enc, context) =
-            hpke::setup_sender_with_rng(&OpModeS::Base, &key, INFO, rng).map_err(unusable)?;
+        let made = sealing::encapsulate(to, INFO, rng);
+        let (enc, context) = made.ok_or(SealError::Recipient { recipient })?;
         Ok(Self {
             recipient,
             enc,
@@ -322,57 +311,6 @@ fn check_header(header: &FrameHeader, recipient: KeyId) -> Result<(), SealError>
     }
 }
 
-fn padded(plaintext: &[u8]) -> Zeroizing<Vec<u8>> {
-    let len = (plaintext.len() + 1).next_multiple_of(PAD_BLOCK);
-    let mut block = Zeroizing::new(Vec::with_capacity(len));
-    block.extend_from_slice(plaintext);
-    block.push(0x80);
-    block.resize(len, 0);
-    block
-}
-
-fn without_padding(mut block: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-    let whole = block.len().is_multiple_of(PAD_BLOCK);
-    let mark = block.iter().rposition(|byte| *byte != 0);
-    match mark.filter(|at| whole && block.get(*at) == Some(&0x80)) {
-        Some(at) if block.len() - at <= PAD_BLOCK => {
-            block.truncate(at);
-            Ok(block)
-        }
-        _ => Err(FrameError::Padding),
-    }
-}
-
-/// Randomness of the system for a library that cannot be told of a failure: the failure is
-/// remembered, and what was made with it is thrown away.
-struct SystemRng {
-    source: SystemRandom,
-    failed: bool,
-}
-
-impl TryRng for SystemRng {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
-        self.failed |= self.source.fill(dst).is_err();
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for SystemRng {}
-
 /// A frame whose signature is checked, and whose record is still sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedFrame {
@@ -457,16 +395,9 @@ pub fn open(
     if want != have {
         return Err(FrameError::Recipient { want, have });
     }
-    let enc = <SuiteKem as Kem>::EncappedKey::from_bytes(&frame.enc);
-    let block = hpke::single_shot_open::<SuiteAead, SuiteKdf, SuiteKem>(
-        &OpModeR::Base,
-        &secret.secret,
-        &enc.map_err(|_| FrameError::Sealed)?,
-        INFO,
-        &frame.ct,
-        &cbor::encode(&frame.header.to_value()),
-    );
-    without_padding(Zeroizing::new(block.map_err(|_| FrameError::Sealed)?))
+    let bound = cbor::encode(&frame.header.to_value());
+    let block = sealing::open(secret, INFO, &frame.enc, &frame.ct, &bound);
+    without_padding(block.ok_or(FrameError::Sealed)?).ok_or(FrameError::Padding)
 }
 
 /// SHA-256 of a whole frame.

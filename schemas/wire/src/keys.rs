@@ -250,7 +250,9 @@ pub struct TrustedKeyIds {
     pub control_next: KeyId,
 }
 
-/// Opens sealed records. Never on a box. Its bytes are wiped when it is dropped.
+/// Opens what is sealed to its public half: records at the gateway, and, with a key that lives no
+/// longer than one run of the program, the visits of the day at a box. The key that opens records
+/// is never on a box. Its bytes are wiped when it is dropped.
 pub struct RecipientSecretKey {
     pub(crate) secret: <SuiteKem as Kem>::PrivateKey,
 }

@@ -13,6 +13,7 @@
 //! | [`message`] | hello, acknowledgement, command and state, signed |
 //! | [`enrol`] | how a new box and its gateway come to know each other |
 //! | [`topic`] | where each of them is published |
+//! | [`visits`] | the visits of a day, sealed to a box |
 //! | [`keys`] | signing keys and recipient keys |
 //! | [`link`] | which frame goes next, as a state machine without IO |
 //! | [`intake`] | what becomes of a frame at the gateway, and what is acknowledged when |
@@ -30,7 +31,9 @@ pub mod lane;
 pub mod link;
 pub mod message;
 pub mod record;
+mod sealing;
 pub mod topic;
+pub mod visits;
 
 /// The largest frame or message that either end accepts, in bytes. An MQTT packet is held to
 /// the same size, which is why [`MAX_CARRIER_BYTES`] leaves room for topic and properties.

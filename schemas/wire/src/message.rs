@@ -14,6 +14,7 @@ use crate::cose::{self, Unchecked};
 use crate::keys::{RecipientPublicKey, SigningKey, TrustedKeyIds, TrustedKeys, VerifyingKey};
 use crate::lane::{ChainId, KeyId, Lane};
 use crate::record::{clock_reading, read_clock_reading, read_lane};
+use crate::visits::SealedVisits;
 
 /// Why bytes are not the message that was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,9 @@ pub struct Hello {
     pub certificate_until: UtcMicros,
     /// What it last heard of the gateway's clock, in the boot of `at`.
     pub heard: Option<HeardClock>,
+    /// The key that the visits of the day may be sealed to: this run of the program holds its
+    /// other half in memory, and nothing else does.
+    pub visits_key: Option<RecipientPublicKey>,
 }
 
 /// A gateway's time in an acknowledgement, and when the box had read it. The acknowledgement
@@ -144,7 +148,7 @@ pub enum OtherHistory {
 }
 
 /// What the gateway asks a box to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandAction {
     /// Send frames of a chain again, from a place on: the gateway lost them.
     Resend {
@@ -161,10 +165,12 @@ pub enum CommandAction {
     Pause,
     /// Wipe the keys and stop: the box is no longer trusted.
     Revoke,
+    /// These are the visits of the day now, and no others.
+    Visits(SealedVisits),
 }
 
 /// A command to one box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// To whom.
     pub device: BoxId,
@@ -369,6 +375,7 @@ impl Message for Hello {
             (6, Some(key_ids(&self.keys))),
             (7, Some(Value::from(self.certificate_until.0))),
             (8, self.heard.map(heard_clock)),
+            (9, self.visits_key.map(|key| cbor::bytes(&key.0))),
         ]
     }
 
@@ -388,6 +395,11 @@ impl Message for Hello {
                 .optional(8, "heard")
                 .map(read_heard_clock)
                 .transpose()?,
+            visits_key: fields
+                .optional(9, "visits key")
+                .map(|field| field.array("a public key of 32 bytes"))
+                .transpose()?
+                .map(RecipientPublicKey),
         })
     }
 }
@@ -433,7 +445,7 @@ impl Message for Command {
     const PURPOSE: &'static [u8] = b"ecg/1 cmd";
 
     fn fields(&self) -> Vec<(u8, Option<Value>)> {
-        let action = match self.action {
+        let action = match &self.action {
             CommandAction::Resend {
                 lane,
                 chain,
@@ -442,7 +454,7 @@ impl Message for Command {
                 Value::from(1_u8),
                 Value::from(lane.number()),
                 cbor::bytes(&chain.0),
-                Value::from(from_seq),
+                Value::from(*from_seq),
             ],
             CommandAction::Rotate(keys) => vec![
                 Value::from(2_u8),
@@ -452,6 +464,12 @@ impl Message for Command {
             ],
             CommandAction::Pause => vec![Value::from(4_u8)],
             CommandAction::Revoke => vec![Value::from(5_u8)],
+            CommandAction::Visits(sealed) => vec![
+                Value::from(6_u8),
+                cbor::bytes(&sealed.recipient.0),
+                cbor::bytes(&sealed.enc),
+                cbor::bytes(&sealed.ct),
+            ],
         };
         vec![
             (1, Some(cbor::bytes(&self.device.0))),
@@ -487,7 +505,12 @@ fn read_action(field: Field) -> Result<CommandAction, CborError> {
         }),
         4 => CommandAction::Pause,
         5 => CommandAction::Revoke,
-        _ => return Err(code.wrong("one of the actions 1, 2, 4 and 5")),
+        6 => CommandAction::Visits(SealedVisits {
+            recipient: KeyId(items.required("recipient")?.array("a key id of 8 bytes")?),
+            enc: items.required("enc")?.array("32 bytes")?,
+            ct: items.required("ct")?.bytes()?,
+        }),
+        _ => return Err(code.wrong("one of the actions 1, 2, 4, 5 and 6")),
     };
     items.finish()?;
     Ok(action)

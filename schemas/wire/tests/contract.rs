@@ -25,13 +25,14 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
 use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQualityIndex};
 use cardio_core::rate::SamplingRate;
+use cardio_core::request::RequestRef;
 use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_core::site::AuscultationSite;
 use cardio_core::subject::SubjectRef;
 use cardio_core::units::PhysicalUnit;
 use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys, VerifyingKey};
-use cardio_wire::lane::{ChainId, Lane};
+use cardio_wire::lane::{ChainId, KeyId, Lane};
 use cardio_wire::message::{
     Ack, Command, CommandAction, HeardClock, Hello, LaneState, OtherHistory, State,
 };
@@ -40,6 +41,7 @@ use cardio_wire::record::{
     CarriedFrameV1, DeviceStatusV1, EndReason, GapV1, HeartRateFactsV1, HeartRatesV1, LaneGapV1,
     QualityFactsV1, Record, RecordHead, SegmentV1, SourceStatusV1,
 };
+use cardio_wire::visits::{SealedVisits, Visit, VisitList};
 use coset::TaggedCborSerializable;
 use ring::rand::SystemRandom;
 
@@ -97,6 +99,7 @@ fn acquisitions() {
     let full = Acquisition {
         id: ACQUISITION,
         subject: Some(SubjectRef::new("p-1").unwrap()),
+        request: None,
         source: SourceId::new("ecg12-a").unwrap(),
         device: DeviceIdentity {
             maker: Some("Maker".to_owned()),
@@ -132,7 +135,12 @@ fn acquisitions() {
         attendance: Attendance::Unattended,
         ..full.clone()
     };
-    for (name, acquisition) in [("full", full), ("bare", bare)] {
+    let requested = Acquisition {
+        request: Some(RequestRef::new("req-1").unwrap()),
+        ..bare.clone()
+    };
+    let all = [("full", full), ("bare", bare), ("requested", requested)];
+    for (name, acquisition) in all {
         let record = Record::AcquisitionStarted(AcquisitionStartedV1 {
             head: head(),
             acquisition,
@@ -374,6 +382,7 @@ fn messages() {
         keys: trusted.ids(),
         certificate_until: UtcMicros(1_767_225_600_000_000),
         heard: None,
+        visits_key: None,
     };
     check("hello", &payload(hello.sign(&key)));
     let heard = HeardClock {
@@ -385,6 +394,11 @@ fn messages() {
         ..hello
     };
     check("hello-heard", &payload(again.sign(&key)));
+    let listening = Hello {
+        visits_key: Some(RecipientPublicKey([0x44; 32])),
+        ..again
+    };
+    check("hello-visits", &payload(listening.sign(&key)));
     let another = OtherHistory::Frame {
         seq: 7,
         fingerprint: [0x07; 32],
@@ -413,10 +427,16 @@ fn messages() {
         chain,
         from_seq: 2,
     };
+    let sealed = SealedVisits {
+        recipient: KeyId([0x45; 8]),
+        enc: [0x46; 32],
+        ct: vec![0x47; 16],
+    };
     for (name, action) in [
         ("resend", resend),
         ("rotate", CommandAction::Rotate(trusted)),
         ("revoke", CommandAction::Revoke),
+        ("visits", CommandAction::Visits(sealed)),
     ] {
         let command = Command {
             device,
@@ -432,6 +452,37 @@ fn messages() {
         at: at(ClockQuality::Unsynchronised),
     };
     check("state", &payload(online.sign(&key)));
+}
+
+#[test]
+fn visits() {
+    let visit = Visit {
+        request: RequestRef::new("req-1").unwrap(),
+        subject: SubjectRef::new("p-1").unwrap(),
+        name: "ESSAI Visite".to_owned().into(),
+        born: Some("1950-01-31".to_owned().into()),
+        what: Some("ECG 12 dérivations".to_owned().into()),
+        from: Some(UtcMicros(1_767_254_400_000_000)),
+        until: Some(UtcMicros(1_767_258_000_000_000)),
+    };
+    let bare = Visit {
+        request: RequestRef::new("req-2").unwrap(),
+        born: None,
+        what: None,
+        from: None,
+        until: None,
+        ..visit.clone()
+    };
+    let list = VisitList {
+        day: "2026-01-01".to_owned(),
+        issued: UtcMicros(1_767_225_600_000_000),
+        until: UtcMicros(1_767_308_400_000_000),
+        visits: vec![visit, bare],
+        left_out: 3,
+    };
+    let bytes = list.encode();
+    check("visits-of-a-day", &bytes);
+    assert_eq!(VisitList::decode(&bytes).unwrap(), list);
 }
 
 /// The stored frame of the envelope's own tests, without its signature.

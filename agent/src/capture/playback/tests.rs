@@ -79,6 +79,7 @@ async fn live(head: &CaptureHead) -> (Vec<Captured>, Vec<u8>) {
         board,
         recorder,
         stop: stops,
+        choice: tokio::sync::watch::channel(crate::worklist::Choice::default()).1,
         tape: tape.clone(),
     };
     let running = tokio::spawn(task.run());

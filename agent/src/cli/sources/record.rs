@@ -25,6 +25,7 @@ use crate::ids::RandomIds;
 use crate::replay::{ReplayDocument, as_text, replay};
 use crate::service::{plan_of, reach_of};
 use crate::status::Board;
+use crate::worklist::Choice;
 
 /// Why nothing was recorded.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +191,7 @@ async fn capture(
         board,
         recorder: to_nobody,
         stop: stops,
+        choice: watch::channel(Choice::default()).1,
         tape,
     };
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -8,6 +8,7 @@ use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeys};
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::message::{Ack, Command, CommandAction, Hello, LaneState};
 use cardio_wire::topic::Topic;
+use cardio_wire::visits::VisitList;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{UplinkFacts, UplinkPlan, UplinkTask};
@@ -17,6 +18,7 @@ use crate::testing::manual_clock;
 use crate::uplink::commands::{CommandLog, Trust};
 use crate::uplink::shelf::Shelf;
 use crate::uplink::{Link, LinkEvent, Outgoing, Uplink, UplinkError};
+use crate::worklist::Worklist;
 
 pub(super) const DEVICE: BoxId = BoxId([3; 16]);
 const CHAIN: ChainId = ChainId([1; 8]);
@@ -175,6 +177,7 @@ pub(super) struct Rig {
     gateways: mpsc::UnboundedReceiver<Gateway>,
     facts: watch::Receiver<UplinkFacts>,
     stop: watch::Sender<bool>,
+    pub(super) worklist: Arc<Worklist>,
 }
 
 /// Longest wait for something that must happen.
@@ -203,6 +206,7 @@ impl Rig {
             stop,
             control: control.clone(),
             box_key: box_key.clone(),
+            worklist: Arc::new(Worklist::new(DEVICE, clock.clone()).unwrap()),
         };
         let task = UplinkTask {
             uplink: Wire(to_test),
@@ -217,6 +221,7 @@ impl Rig {
                     log: Arc::new(Forgetful),
                 },
                 agent_version: "0".to_owned(),
+                worklist: Arc::clone(&rig.worklist),
                 retry_first: Duration::from_millis(1),
                 retry_last: Duration::from_millis(2),
                 stalled_after: Duration::from_secs(30),
@@ -521,6 +526,58 @@ async fn the_box_says_what_it_heard_of_the_gateways_clock_and_when() {
     assert_eq!(heard.gateway_utc, ack.gateway_utc);
     assert_eq!(heard.micros, heard_at.micros);
     assert!(hello.at.box_instant.micros >= heard.micros + 10_000_000);
+}
+
+#[tokio::test]
+async fn visits_are_taken_from_whom_the_box_believes_once_and_in_order() {
+    let mut rig = Rig::start(Frames::default());
+    let mut gateway = rig.gateway().await;
+    let key = gateway.hello(&rig).await.visits_key.unwrap();
+    assert_eq!(key, rig.worklist.key());
+    let list = |left_out| VisitList {
+        day: "2026-01-31".to_owned(),
+        issued: UtcMicros(0),
+        until: UtcMicros(i64::MAX),
+        visits: Vec::new(),
+        left_out,
+    };
+    let signed = |number, left_out, by: &SigningKey| {
+        let sealed = list(left_out).seal(DEVICE, &key).unwrap();
+        let command = Command {
+            device: DEVICE,
+            number,
+            expires: UtcMicros(i64::MAX),
+            action: CommandAction::Visits(sealed),
+        };
+        command.sign(by)
+    };
+    let (forger, _) = SigningKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let told = [
+        signed(9, 7, &forger),
+        signed(2, 1, &rig.control),
+        // what is older than the last one, or the last one again
+        signed(1, 2, &rig.control),
+        signed(2, 3, &rig.control),
+        signed(3, 4, &rig.control),
+    ];
+    for command in told {
+        gateway.say(Topic::DownCommand(DEVICE), command).await;
+    }
+    let mut seen = vec![0];
+    soon(async {
+        while seen.last() != Some(&4) {
+            let left_out = rig.worklist.document(true, true).left_out;
+            if seen.last() != Some(&left_out) {
+                seen.push(left_out);
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        seen.iter().all(|left_out| [0, 1, 4].contains(left_out)),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{Seed, seed};
 const DEVICE: BoxId = BoxId([0xDE; 16]);
 
 /// Examples of messages begin with these, in the order of the target's first byte.
-const MESSAGES: [&str; 4] = ["hello", "ack", "command", "state"];
+const MESSAGES: [&str; 5] = ["hello", "ack", "command", "state", "visits"];
 
 /// Seeds of all targets that take what travels between box and gateway.
 pub(crate) fn seeds(examples: &Path) -> std::io::Result<Vec<Seed>> {

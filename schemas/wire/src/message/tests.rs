@@ -51,14 +51,14 @@ prop_compose! {
     fn hello()(
         device: [u8; 16], lanes in prop::collection::vec(lane_states(), 0..5),
         agent_version: String, at: (u64, i64, Option<u64>), free_bytes: u64, keys in keys(),
-        until: i64, heard: Option<(i64, u64)>,
+        until: i64, heard: Option<(i64, u64)>, visits_key: Option<[u8; 32]>,
     ) -> Hello {
         let at = reading(at.0, at.1, at.2);
         let (keys, certificate_until) = (keys.ids(), UtcMicros(until));
         let heard = heard.map(|(utc, micros)| HeardClock { gateway_utc: UtcMicros(utc), micros });
         Hello {
             device: BoxId(device), lanes, agent_version, at, free_bytes, keys, certificate_until,
-            heard,
+            heard, visits_key: visits_key.map(RecipientPublicKey),
         }
     }
 }
@@ -91,6 +91,10 @@ fn command() -> impl Strategy<Value = Command> {
         keys().prop_map(CommandAction::Rotate),
         Just(CommandAction::Pause),
         Just(CommandAction::Revoke),
+        any::<([u8; 8], [u8; 32], Vec<u8>)>().prop_map(|(recipient, enc, ct)| {
+            let recipient = KeyId(recipient);
+            CommandAction::Visits(SealedVisits { recipient, enc, ct })
+        }),
     ];
     (any::<([u8; 16], u64, i64)>(), action).prop_map(|((device, number, expires), action)| {
         Command {

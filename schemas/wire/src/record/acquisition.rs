@@ -38,6 +38,7 @@ impl Body for AcquisitionStartedV1 {
             (9, Some(words::rate(started.rate))),
             (10, Some(Value::Array(waveforms))),
             (11, Some(words::attendance(started.attendance))),
+            (12, started.request.as_ref().map(|r| text(r.as_str()))),
         ]
     }
 
@@ -57,6 +58,10 @@ impl Body for AcquisitionStartedV1 {
                 .items()?
                 .map("waveform", words::read_waveform)?,
             attendance: words::read_attendance(&fields.required(11, "attendance")?)?,
+            request: fields
+                .optional(12, "request")
+                .map(words::read_request)
+                .transpose()?,
         };
         Ok(Self { head, acquisition })
     }

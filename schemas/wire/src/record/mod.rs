@@ -29,7 +29,7 @@ pub(crate) use notice::read_lane;
 pub use notice::{BoxEventV1, CarriedFrameV1, LaneGapV1};
 pub use segment::{GapV1, SegmentV1};
 pub use standing::{BoxStatusV1, SourceStatusV1};
-pub(crate) use vocabulary::{clock_reading, read_clock_reading};
+pub(crate) use vocabulary::{clock_reading, read_clock_reading, read_request, read_subject};
 
 use crate::cbor::{self, CborError, Field, Fields};
 

@@ -13,6 +13,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
 use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQualityIndex};
 use cardio_core::rate::SamplingRate;
+use cardio_core::request::RequestRef;
 use cardio_core::sample::SampleBlock;
 use cardio_core::segment::Segment;
 use cardio_core::site::AuscultationSite;
@@ -115,18 +116,21 @@ fn acquisition() -> impl Strategy<Value = Acquisition> {
         integrity,
         rate,
         vec(waveform(), 0..13),
-        attendance,
+        (attendance, option::of("[A-Za-z0-9.-]{1,64}")),
     )
         .prop_map(
-            |(id, subject, source, device, integrity, rate, waveforms, attendance)| Acquisition {
-                id,
-                subject: subject.map(|text| SubjectRef::new(&text).unwrap()),
-                source,
-                device,
-                integrity,
-                rate,
-                waveforms,
-                attendance,
+            |(id, subject, source, device, integrity, rate, waveforms, (attendance, request))| {
+                Acquisition {
+                    id,
+                    subject: subject.map(|text| SubjectRef::new(&text).unwrap()),
+                    request: request.map(|text| RequestRef::new(&text).unwrap()),
+                    source,
+                    device,
+                    integrity,
+                    rate,
+                    waveforms,
+                    attendance,
+                }
             },
         )
 }

@@ -12,6 +12,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
 use cardio_core::quality::{LeadQuality, QualityCause, QualityVerdict, SignalQualityIndex};
 use cardio_core::rate::SamplingRate;
+use cardio_core::request::RequestRef;
 use cardio_core::site::AuscultationSite;
 use cardio_core::subject::SubjectRef;
 use cardio_core::units::PhysicalUnit;
@@ -80,9 +81,14 @@ pub(super) fn read_source(field: Field) -> Result<SourceId, CborError> {
     SourceId::new(&field.text()?).map_err(|_| wrong)
 }
 
-pub(super) fn read_subject(field: Field) -> Result<SubjectRef, CborError> {
+pub(crate) fn read_subject(field: Field) -> Result<SubjectRef, CborError> {
     let wrong = field.wrong("a subject reference");
     SubjectRef::new(&field.text()?).map_err(|_| wrong)
+}
+
+pub(crate) fn read_request(field: Field) -> Result<RequestRef, CborError> {
+    let wrong = field.wrong("a request reference");
+    RequestRef::new(&field.text()?).map_err(|_| wrong)
 }
 
 pub(super) fn device(device: &DeviceIdentity) -> Value {
