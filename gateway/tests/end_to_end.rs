@@ -11,7 +11,9 @@ mod support;
 #[path = "support/visit.rs"]
 mod visit;
 
+use cardio_core::annotation::Beat;
 use cardio_core::clock::Clock as _;
+use cardio_core::index::SampleIndex;
 use cardio_gateway::clock::SystemClock;
 use cardio_wire::lane::Lane;
 use cardio_wire::record::Record;
@@ -457,5 +459,115 @@ async fn what_a_heart_rate_strap_told_is_filed_once_and_is_no_asystole() {
     assert_eq!(battery[0]["valueQuantity"]["value"], 14);
     // Windows without beats, of a sensor that tells none: nobody's heart stands still.
     assert_eq!(fhir.all("/fhir/DetectedIssue").await, Vec::<Value>::new());
+    bench.gateway.stop().await;
+}
+
+/// Beats of a heart whose intervals follow no pattern, in samples.
+fn irregular_beats(seconds: u64) -> Vec<u64> {
+    let (mut state, mut at, mut beats) = (7_u32, 0, Vec::new());
+    while at < seconds * RATE {
+        beats.push(at);
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        at += (475 + u64::from(state >> 8) * 450 / (1 << 24)) * RATE / 1000;
+    }
+    beats
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fibrillation_is_suspected_over_many_windows_and_explained_as_long_as_they_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.toml");
+    let text = format!(
+        "schema = \"rules/1\"\nextends = \"default\"\n[[patient]]\nsubject = \"{PATIENT}\"\n\
+         set_by = \"PractitionerRole/cardio1\"\nversion = 1\n\
+         [patient.rule.af-suspected]\nenabled = true\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let more = format!("[alerts]\nrules = \"{}\"\n", file.display());
+    let bench = Bench::start_in(dir, more, std::sync::Arc::new(SystemClock::new())).await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut visit = Visit::new();
+    let beats = irregular_beats(110);
+    let windows: Vec<Record> = (10..=100)
+        .map(|end| {
+            let span = (end - 10) * RATE..end * RATE;
+            let mut window = visit.assessment(span.start, 10 * RATE, 85.0);
+            if let Record::Assessment(window) = &mut window {
+                let beats = beats.iter().filter(|beat| span.contains(beat));
+                let beats = beats.map(|at| Beat {
+                    at: SampleIndex(*at),
+                    class: None,
+                });
+                window.heart_rate.beats = beats.collect();
+            }
+            window
+        })
+        .collect();
+    let started = [visit.started(Some(PATIENT))];
+    let (first, rest) = windows.split_at(35);
+    let mut client = Client::connect(&bench, &of).await;
+    client.send_all(&mut of, Lane::Routine, &started).await;
+    client.send_all(&mut of, Lane::Alert, first).await;
+    wait_for_records(&bench, 1 + first.len()).await;
+    // What the windows before say is read again: nothing is forgotten with the program.
+    let bench = bench.restart().await;
+    let mut client = Client::connect(&bench, &of).await;
+    client.send_all(&mut of, Lane::Alert, rest).await;
+    let alert = until("an alert", || async {
+        let listed = bench.asked(json!({"verb": "alerts-list"})).await;
+        let mut alerts = listed["ok"]["alerts"].as_array()?.iter();
+        alerts.find(|one| one["rule"] == "af-suspected").cloned()
+    })
+    .await;
+    let id = alert["id"].as_str().unwrap().to_owned();
+    let told = explained(&bench, &id).await;
+    assert_eq!(told["recomputed"]["same"], true, "{told:#}");
+    assert!(
+        told["evidence"]["seconds"].as_f64().unwrap() >= 30.0,
+        "{told:#}"
+    );
+    let algorithms = told["algorithms"].as_array().unwrap();
+    assert!(
+        algorithms.iter().any(|one| one["name"] == "rhythm"),
+        "{told:#}"
+    );
+    if bench.is_on_a_server() {
+        bench.gateway.stop().await;
+        return;
+    }
+
+    // Behind the program's back: a frame that this very version has set aside, and after it a
+    // window that is damaged.
+    let changed = |change: &'static str| {
+        move |folder: &std::path::Path| {
+            let record = folder.join("state/record.sqlite");
+            let connection = rusqlite::Connection::open(record).unwrap();
+            assert_eq!(connection.execute(change, []).unwrap(), 1);
+        }
+    };
+    let bench = bench
+        .restart_after(changed(concat!(
+            "INSERT INTO quarantine (box, lane, chain, seq, code, why, program, noticed_us) ",
+            "SELECT box, lane, chain, seq, 'frame.sealed', '', '",
+            env!("CARGO_PKG_VERSION"),
+            "', 0 FROM records WHERE kind = 'acquisition-started'"
+        )))
+        .await;
+    until("the frame to be filed after all", || async {
+        let told = bench.asked(json!({"verb": "records-quarantine"})).await;
+        (told["ok"]["total"] == 0).then_some(())
+    })
+    .await;
+    let bench = bench
+        .restart_after(changed(concat!(
+            "UPDATE records SET bytes = zeroblob(length(bytes)) WHERE kind = 'assessment' ",
+            "AND first = (SELECT min(first) FROM records WHERE kind = 'assessment')"
+        )))
+        .await;
+    let told = explained(&bench, &id).await;
+    assert_eq!(told["recomputed"]["same"], Value::Null, "{told:#}");
+    let why = told["recomputed"]["why"].as_str().unwrap();
+    assert!(why.contains("damaged"), "{why}");
+    assert_eq!(told["rule"], "af-suspected");
     bench.gateway.stop().await;
 }

@@ -34,7 +34,7 @@ fn window(second: u64, bpm: f64) -> Fact {
                 .map(|beat| SampleIndex(second * 250 + beat * 200))
                 .collect(),
         ),
-        af_suspected: Some(false),
+        rhythm: None,
         algorithms: Vec::new(),
     }
 }

@@ -172,6 +172,7 @@ impl Engine {
             quality: None,
             electrode: None,
             algorithms: &[],
+            rhythm: None,
             measures,
         };
         show(state, self.rules.rules_for(subject), &shown)

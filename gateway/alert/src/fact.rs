@@ -20,6 +20,16 @@ pub struct Algorithm {
     pub version: u32,
 }
 
+/// What is told of the rhythm up to the end of a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Since when the rhythm looks like atrial fibrillation, if it does: a sample of the
+    /// recording, which may lie before the window.
+    pub fibrillation_since: Option<SampleIndex>,
+    /// Who says so.
+    pub algorithm: Algorithm,
+}
+
 /// A scored window of one acquisition. Windows of one acquisition come in the order of their
 /// ends; one that ends no later than another that came before changes nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +56,9 @@ pub struct Fact {
     pub bpm: Option<f64>,
     /// R peaks within the window, in order; `None` when nothing looked for them.
     pub beats: Option<Vec<SampleIndex>>,
-    /// Whether the rhythm looks like atrial fibrillation; `None` when nothing looked.
-    pub af_suspected: Option<bool>,
+    /// What the beats of this window and of those before it say together; `None` when nobody
+    /// looked, or they say nothing.
+    pub rhythm: Option<Rhythm>,
     /// What the numbers come from.
     pub algorithms: Vec<Algorithm>,
 }
@@ -70,6 +81,16 @@ impl Fact {
     /// Start of the window on the recording's own time line.
     pub(crate) fn start_us(&self) -> i64 {
         micros(self.rate, self.first)
+    }
+
+    /// Since when the rhythm looks like fibrillation, on the recording's own time line.
+    pub(crate) fn fibrillation_since_us(&self) -> Option<Option<i64>> {
+        let rhythm = self.rhythm.as_ref()?;
+        Some(
+            rhythm
+                .fibrillation_since
+                .map(|from| micros(self.rate, from)),
+        )
     }
 
     /// End of the window on the recording's own time line, in microseconds.
@@ -179,7 +200,7 @@ mod tests {
             suspect_electrode: None,
             bpm: None,
             beats: beats.map(|beats| beats.into_iter().map(SampleIndex).collect()),
-            af_suspected: None,
+            rhythm: None,
             algorithms: Vec::new(),
         }
     }

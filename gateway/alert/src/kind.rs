@@ -114,6 +114,8 @@ pub(crate) enum Measure {
     Value(f64),
     /// Whether the condition holds, for conditions without a limit.
     Holds(bool),
+    /// The condition holds, and has since then: microseconds of the recording's own time line.
+    HoldsSince(i64),
     /// Nothing can be said, and why.
     CouldNotAnalyse,
 }
@@ -207,6 +209,11 @@ impl Kind {
         matches!(self.family(), Family::Physiological)
     }
 
+    /// Whether the condition rests on what many windows say together.
+    pub const fn rests_on_rhythm(self) -> bool {
+        matches!(self, Self::AfSuspected)
+    }
+
     pub(crate) fn measure(self, fact: &Fact, unanalysed_percent: Option<f64>) -> Option<Measure> {
         let number = |value: Option<f64>| match value {
             Some(value) if value.is_finite() => Measure::Value(value),
@@ -216,9 +223,11 @@ impl Kind {
             Self::HeartRateHigh | Self::HeartRateLow => number(fact.bpm),
             Self::Pause => number(fact.longest_rr_s()),
             Self::Asystole => number(fact.since_last_beat_s()),
-            Self::AfSuspected => fact
-                .af_suspected
-                .map_or(Measure::CouldNotAnalyse, Measure::Holds),
+            Self::AfSuspected => match fact.fibrillation_since_us() {
+                None => Measure::CouldNotAnalyse,
+                Some(None) => Measure::Holds(false),
+                Some(Some(from_us)) => Measure::HoldsSince(from_us),
+            },
             Self::HeartRateMissing => number(unanalysed_percent),
             Self::QualityInsufficient => {
                 Measure::Holds(fact.verdict == QualityVerdict::Insufficient)

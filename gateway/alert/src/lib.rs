@@ -27,7 +27,7 @@ pub mod words;
 pub use alert::{Alert, AlertEvent, EndReason, Ended};
 pub use duty::{DutyError, Roster};
 pub use engine::{Engine, EngineState};
-pub use fact::{Algorithm, Fact, Quantity, Reading};
+pub use fact::{Algorithm, Fact, Quantity, Reading, Rhythm};
 pub use kind::{Family, Kind};
 pub use parse::{MAX_PATIENTS, MAX_RULES};
 pub use rule::{Priority, RuleError, RuleSet};

@@ -10,7 +10,7 @@
 use cardio_alert::engine::{Again, StandingState};
 use cardio_alert::{
     Alert, AlertEvent, Algorithm, EndReason, Ended, Engine, EngineState, Fact, Language, Quantity,
-    Reading, RuleSet,
+    Reading, Rhythm, RuleSet,
 };
 use cardio_core::acquisition::Attendance;
 use cardio_core::clock::UtcMicros;
@@ -66,12 +66,23 @@ fn window(acquisition: u8, second: u64) -> Fact {
         suspect_electrode: None,
         bpm: Some(70.0),
         beats: None,
-        af_suspected: None,
+        rhythm: None,
         algorithms: vec![Algorithm {
             name: "qrs-test".to_owned(),
             version: 2,
         }],
     }
+}
+
+/// Fibrillation for the last half minute.
+fn fibrillating(second: u64) -> Option<Rhythm> {
+    Some(Rhythm {
+        fibrillation_since: Some(SampleIndex(second.saturating_sub(30) * HZ)),
+        algorithm: Algorithm {
+            name: "rhythm-test".to_owned(),
+            version: 7,
+        },
+    })
 }
 
 fn rate(acquisition: u8, second: u64, bpm: f64) -> Fact {
@@ -428,7 +439,7 @@ fn story() -> impl Strategy<Value = Vec<Fact>> {
                         ..bad(acquisition, *clock)
                     },
                     4 => Fact {
-                        af_suspected: Some(true),
+                        rhythm: fibrillating(*clock),
                         beats: Some(Vec::new()),
                         ..window(acquisition, *clock)
                     },
@@ -510,7 +521,7 @@ proptest! {
             let fact = match what {
                 0 => bad(1, second),
                 1 => rate(1, second, 200.0),
-                2 => Fact { af_suspected: Some(true), ..window(1, second) },
+                2 => Fact { rhythm: fibrillating(second), ..window(1, second) },
                 3 => Fact { beats: Some(Vec::new()), bpm: None, ..window(1, second) },
                 _ => rate(1, second, 60.0),
             };
@@ -571,4 +582,44 @@ fn a_window_that_ends_before_one_that_was_seen_is_late() {
     engine.step("p1", &window(1, 12), UtcMicros(0));
     assert!(engine.is_late("p1", &window(1, 11)) && engine.is_late("p1", &window(1, 12)));
     assert!(!engine.is_late("p1", &window(1, 13)) && !engine.is_late("p1", &window(2, 11)));
+}
+
+#[test]
+fn fibrillation_has_lasted_since_it_began_and_not_since_somebody_looked() {
+    let mut engine = Engine::new(rules());
+    let calm = Rhythm {
+        fibrillation_since: None,
+        ..fibrillating(0).unwrap()
+    };
+    let looks = |second, rhythm| Fact {
+        rhythm,
+        ..window(1, second)
+    };
+    let mut raised = Vec::new();
+    for second in 40..=80 {
+        let rhythm = match second {
+            ..60 => Some(calm.clone()),
+            // nothing can be said for a while, which neither starts nor ends anything
+            70..75 => None,
+            _ => fibrillating(second),
+        };
+        for event in engine.step("p1", &looks(second, rhythm), UtcMicros(0)) {
+            raised.push((second, event));
+        }
+    }
+    let [(60, AlertEvent::Raised(alert))] = raised.as_slice() else {
+        panic!("{raised:?}");
+    };
+    assert_eq!((alert.rule.as_str(), alert.held_s), ("af-suspected", 30.0));
+    assert_eq!(alert.began, UtcMicros(30 * SECOND));
+    assert_eq!(
+        (alert.evidence.from_us, alert.evidence.to_us),
+        (30 * SECOND, 60 * SECOND)
+    );
+    let named: Vec<&str> = alert
+        .algorithms
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(named, ["qrs-test", "rhythm-test"]);
 }

@@ -13,6 +13,7 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use super::judge::fact;
+use super::rhythm::Windows;
 use super::rows::StoredAlert;
 use crate::db::{Connection, DbError, values};
 use crate::filing::{decoded_window, said_at_start};
@@ -38,7 +39,11 @@ pub(super) fn recomputed(connection: &Connection, stored: &StoredAlert) -> Resul
     let mut again = Again::new(rule, &alert.subject, alert.raised);
     let mut used = Used::new();
     let until_us = alert.evidence.to_us;
-    each_judged(connection, &acquisition, device, |bytes, fact| {
+    let mut rhythm = rule.kind.rests_on_rhythm().then(Windows::default);
+    let whole = each_judged(connection, &acquisition, device, |bytes, fact| {
+        if let Some(rhythm) = &mut rhythm {
+            fact.rhythm = rhythm.push(fact);
+        }
         let within = fact.end_us() <= until_us;
         if within {
             used.take(bytes, fact, alert);
@@ -46,6 +51,9 @@ pub(super) fn recomputed(connection: &Connection, stored: &StoredAlert) -> Resul
         }
         within
     })?;
+    if !whole {
+        return cannot("a window that it rests on is stored, and damaged: chain verify says more");
+    }
     let differences = match again.end() {
         Some(made) => differences(alert, &made),
         None => vec![json!({"what": "alert", "then": "raised", "now": "not raised"})],
@@ -90,13 +98,13 @@ impl Used {
 }
 
 /// Every window of an acquisition that the rules have taken, in their order, until `told`
-/// answers that it has enough.
+/// answers that it has enough. Answers whether all of them could be read.
 fn each_judged(
     connection: &Connection,
     acquisition: &Acquisition,
     device: BoxId,
-    mut told: impl FnMut(&[u8], &Fact) -> bool,
-) -> Result<(), DbError> {
+    mut told: impl FnMut(&[u8], &mut Fact) -> bool,
+) -> Result<bool, DbError> {
     let mut after = 0_u64;
     loop {
         let page: Vec<Vec<u8>> = connection.cells(
@@ -107,14 +115,16 @@ fn each_judged(
             values![acquisition.id, device, after, PAGE],
         )?;
         if page.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         for bytes in page {
-            let window = decoded_window(&bytes)?;
-            let fact = fact(acquisition, &window, window.window_start.at.utc);
+            let Ok(window) = decoded_window(&bytes) else {
+                return Ok(false);
+            };
+            let mut fact = fact(acquisition, &window, window.window_start.at.utc);
             after = window.quality.first.after(window.quality.len).0;
-            if !told(&bytes, &fact) {
-                return Ok(());
+            if !told(&bytes, &mut fact) {
+                return Ok(true);
             }
         }
     }

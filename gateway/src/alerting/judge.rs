@@ -13,6 +13,7 @@ use cardio_core::index::SampleIndex;
 use cardio_wire::record::AssessmentV1;
 
 use super::filed;
+use super::rhythm::{Windows, look_back};
 use super::rows::{self, Concern};
 use crate::db::{Connection, DbError, values};
 use crate::filing::{Exam, decoded_window};
@@ -198,12 +199,16 @@ pub(crate) fn judge(
     let subject = exam.subject();
     let concern = Concern::of_exam(exam);
     let mut raised = 0;
-    for (id, window) in unjudged(connection, exam)? {
+    let windows = unjudged(connection, exam)?;
+    let mut rhythm = rhythm_before(connection, exam, engine, windows.first())?;
+    for (id, window) in windows {
         let end = window.quality.first.after(window.quality.len);
         let at = exam.time_of(end, &window.window_start).at;
-        let fact = fact(exam.acquisition(), &window, at);
+        let mut fact = fact(exam.acquisition(), &window, at);
         if engine.is_late(&subject, &fact) {
             mark(connection, exam, &id)?;
+        } else if let Some(rhythm) = &mut rhythm {
+            fact.rhythm = rhythm.push(&fact);
         }
         for event in engine.step(&subject, &fact, now) {
             raised += take(connection, &concern, event, recipient, now)?;
@@ -217,6 +222,37 @@ pub(crate) fn judge(
         }
     }
     Ok(raised)
+}
+
+/// What the windows before the first new one say of the rhythm; `None` when no rule asks.
+fn rhythm_before(
+    connection: &Connection,
+    exam: &Exam,
+    engine: &Engine,
+    first: Option<&(RecordId, AssessmentV1)>,
+) -> Result<Option<Windows>, DbError> {
+    let rules = engine.rules().rules_for(&exam.subject());
+    let asks = rules
+        .iter()
+        .any(|rule| rule.enabled && rule.kind.rests_on_rhythm());
+    let Some((_, first)) = first.filter(|_| asks) else {
+        return Ok(None);
+    };
+    let acquisition = exam.acquisition();
+    let end = first.quality.first.after(first.quality.len).0;
+    let since = end.saturating_sub(look_back(acquisition.rate));
+    let before: Vec<Vec<u8>> = connection.cells(
+        "read the windows that the rhythm rests on",
+        "SELECT bytes FROM records WHERE acquisition = ?1 AND kind = 'assessment'
+         AND box = ?2 AND judged = 1 AND first + len > ?3 ORDER BY first + len, seq",
+        values![exam.id(), exam.device, since],
+    )?;
+    let mut windows = Windows::default();
+    for bytes in before {
+        let window = decoded_window(&bytes)?;
+        windows.push(&fact(acquisition, &window, window.window_start.at.utc));
+    }
+    Ok(Some(windows))
 }
 
 /// The windows that no rule has seen, with the ids of their records.
@@ -280,7 +316,7 @@ pub(super) fn fact(acquisition: &Acquisition, window: &AssessmentV1, at: UtcMicr
         suspect_electrode: window.suspect_electrode,
         bpm: rate.bpm,
         beats,
-        af_suspected: None,
+        rhythm: None,
         algorithms: vec![algorithm(&quality.algorithm), algorithm(&rate.algorithm)],
     }
 }

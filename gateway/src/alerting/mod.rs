@@ -8,6 +8,7 @@
 //! | [`steps`] | a step of a person or of a message: acknowledged, arrived, closed |
 //! | [`explain`] | why an alert was raised, from stored bytes |
 //! | [`again`] | an alert made again from the bytes that are stored |
+//! | [`rhythm`] | what the beats of many windows say together |
 //! | [`filed`] | an alert as DetectedIssue, Communication and Task |
 //! | [`standing`] | what boxes tell of themselves, shown to the technical rules |
 //! | [`trial`] | rules tried on a recorded file |
@@ -21,6 +22,7 @@ pub(crate) mod courier;
 mod explain;
 mod filed;
 mod judge;
+mod rhythm;
 mod rows;
 mod standing;
 mod steps;

@@ -18,6 +18,8 @@ use cardio_signal::assess::{Assessed, AssessedLeads, assess};
 use cardio_signal::rhythm::RATE_ALGORITHM;
 use serde::Serialize;
 
+use super::rhythm::Windows;
+
 /// What rules would have said of a recording (`rules-tested/1`). Times are seconds from its
 /// beginning.
 #[derive(Debug, Serialize)]
@@ -137,6 +139,8 @@ struct Course<'a> {
     rules: &'a RuleSet,
     of: &'a As,
     engine: Engine,
+    /// The last windows, if a rule asks what they say of the rhythm.
+    rhythm: Option<Windows>,
     at: UtcMicros,
     alerts: Vec<Raised>,
     tried: BTreeMap<String, Tried>,
@@ -148,10 +152,13 @@ const TRIED: AcquisitionId = AcquisitionId([0; 16]);
 
 impl<'a> Course<'a> {
     fn new(rules: &'a RuleSet, of: &'a As) -> Self {
+        let mut on = rules.rules_for(&of.subject).iter();
+        let asks = on.any(|rule| rule.enabled && rule.kind.rests_on_rhythm());
         Self {
             rules,
             of,
             engine: Engine::new(rules.clone()),
+            rhythm: asks.then(Windows::default),
             at: UtcMicros(0),
             alerts: Vec::new(),
             tried: BTreeMap::new(),
@@ -160,7 +167,8 @@ impl<'a> Course<'a> {
     }
 
     fn take(&mut self, rate: SamplingRate, found: &Assessed) {
-        let fact = self.fact(rate, found);
+        let mut fact = self.fact(rate, found);
+        fact.rhythm = self.rhythm.as_mut().and_then(|rhythm| rhythm.push(&fact));
         self.at = fact.at;
         self.algorithms.clone_from(&fact.algorithms);
         let events = self.engine.step(&self.of.subject, &fact, fact.at);
@@ -203,7 +211,7 @@ impl<'a> Course<'a> {
             suspect_electrode: found.suspect_electrode,
             bpm: found.heart_rate.as_ref().ok().map(|rate| rate.bpm),
             beats: Some(found.beats.clone()),
-            af_suspected: None,
+            rhythm: None,
             algorithms: vec![algorithm(quality.algorithm), algorithm(RATE_ALGORITHM)],
         }
     }

@@ -5,7 +5,7 @@
 //! * Records may come in any order across lanes; resources follow from what is there, so any
 //!   order gives the same resources in the end.
 //! * A frame that cannot be opened or read goes to quarantine, by name and reason, and the
-//!   lane goes on. A newer program tries those again.
+//!   lane goes on. Every start tries those again.
 //!
 //! * A signed gap record is taken at its word before it is filed: what it names and what never
 //!   came is missing, and the lane goes on behind it. A missing frame that comes after all is
@@ -42,7 +42,7 @@ use cardio_alert::{Engine, EngineState, RuleSet};
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::BoxId;
 use cardio_wire::intake::ChainKey;
-use cardio_wire::lane::FrameIdentity;
+use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::record::Record;
 use tokio::sync::watch;
 
@@ -203,13 +203,34 @@ impl Filer {
         }
     }
 
-    /// Tries again what an older program could not file.
+    /// Tries again what no start before could file: the program, its keys or what else is filed
+    /// may be others now.
     ///
     /// # Errors
     /// [`DbError`] when a store fails.
     pub fn retry_quarantine(&self) -> Result<u64, DbError> {
-        let frames = self.readers.read(rows::quarantined_by_others)?;
-        let mut group = self.opened(&frames)?;
+        // No frame has this place; every frame comes behind it.
+        let mut after = FrameIdentity {
+            device: BoxId([0; 16]),
+            lane: Lane::Alert,
+            chain: ChainId([0; 8]),
+            seq: 0,
+        };
+        let mut filed = 0_u64;
+        loop {
+            let frames = self
+                .readers
+                .read(|connection| rows::quarantined_after(connection, &after))?;
+            let Some(last) = frames.last() else {
+                return Ok(filed);
+            };
+            after = last.last_frame();
+            filed = filed.saturating_add(self.try_again(&frames)?);
+        }
+    }
+
+    fn try_again(&self, frames: &[LaneRow]) -> Result<u64, DbError> {
+        let mut group = self.opened(frames)?;
         group.retain(|opened| opened.outcome.is_ok());
         self.prepare(&mut group)?;
         group.retain(|opened| opened.outcome.is_ok());

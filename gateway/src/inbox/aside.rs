@@ -27,7 +27,7 @@ pub struct TriedConflict {
     pub identity: FrameIdentity,
     /// Its fingerprint.
     pub fingerprint: [u8; 32],
-    /// Whether it is filed; if not, a later program tries again.
+    /// Whether it is filed; if not, the next start tries again.
     pub filed: bool,
 }
 
@@ -56,6 +56,17 @@ pub fn conflicts_to_file(connection: &Connection, limit: u64) -> Result<Vec<Conf
             })
         })
         .collect()
+}
+
+/// Lets this start try what no start before could file: its program or its keys may be others.
+pub(super) fn try_again(connection: &Connection) -> Result<(), DbError> {
+    connection
+        .execute(
+            "try conflicting frames again",
+            "UPDATE conflicts SET tried = NULL WHERE filed = 0",
+            values![],
+        )
+        .map(|_| ())
 }
 
 /// Notes what became of one.

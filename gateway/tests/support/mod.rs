@@ -112,6 +112,19 @@ impl Bench {
         Self::open(dir, server, more, clock).await
     }
 
+    /// Stops it, lets the files of its folder be changed behind its back, and starts it again.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
+        let Self {
+            dir,
+            gateway,
+            server,
+            more,
+        } = self;
+        gateway.stop().await;
+        change(dir.path());
+        Self::open(dir, server, more, Arc::new(SystemClock::new())).await
+    }
+
     pub(crate) async fn asked(&self, request: Value) -> Value {
         let control = self.gateway.control.clone();
         tokio::task::spawn_blocking(move || {
@@ -171,6 +184,8 @@ pub(crate) struct TestBox {
     pub(crate) control_next: VerifyingKey,
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) chain: ChainId,
+    /// Named in its hello, if it listens for visits.
+    pub(crate) visits_key: Option<RecipientPublicKey>,
     heads: Vec<(Lane, u64, [u8; 32])>,
 }
 
@@ -203,6 +218,7 @@ impl TestBox {
             control_next: VerifyingKey::from_bytes(&raw("gateway", "next_control_key")).unwrap(),
             tls: Arc::new(tls),
             chain: ChainId([7; 8]),
+            visits_key: None,
             heads: Lane::ALL.into_iter().map(|l| (l, 0, [0; 32])).collect(),
         }
     }
@@ -275,6 +291,7 @@ impl TestBox {
             keys: self.trusted().ids(),
             certificate_until: UtcMicros(i64::MAX),
             heard: None,
+            visits_key: self.visits_key,
         }
         .sign(&self.signer)
     }
@@ -451,7 +468,7 @@ impl Client {
         }
     }
 
-    async fn answer(&mut self, publish: &Publish) {
+    pub(crate) async fn answer(&mut self, publish: &Publish) {
         self.send(&Packet::PubAck(PubAck::new(publish.pkid, None)))
             .await;
     }

@@ -22,6 +22,7 @@ pub(super) struct Shown<'a> {
     pub(super) quality: Option<QualityVerdict>,
     pub(super) electrode: Option<String>,
     pub(super) algorithms: &'a [Algorithm],
+    pub(super) rhythm: Option<&'a Algorithm>,
     pub(super) measures: Vec<(&'a Rule, f64, i64, Measure)>,
 }
 
@@ -90,6 +91,7 @@ impl<'a> Shown<'a> {
                 .suspect_electrode
                 .map(|electrode| electrode.iec().to_owned()),
             algorithms: &fact.algorithms,
+            rhythm: fact.rhythm.as_ref().map(|rhythm| &rhythm.algorithm),
             measures,
         }
     }
@@ -114,6 +116,7 @@ fn holds(rule: &Rule, limit: f64, measure: &Measure) -> bool {
     match (measure, rule.kind.limited()) {
         (Measure::Value(value), Some(limited)) => limited.side.crossed(*value, limit),
         (Measure::Holds(holds), _) => *holds,
+        (Measure::HoldsSince(_), _) => true,
         _ => false,
     }
 }
@@ -181,10 +184,18 @@ fn extend(track: &mut Track, rule: &Rule, measure: &Measure, shown: &Shown<'_>) 
             };
         }
         run => {
+            // What holds for longer than anybody has looked began before this window.
+            let began_us = match measure {
+                Measure::HoldsSince(since_us) => shown.to_us.min(*since_us),
+                _ => shown.to_us,
+            };
             *run = Some(Run {
-                began_us: shown.to_us,
-                began_at: shown.at.0,
-                from_us: shown.from_us,
+                began_us,
+                began_at: shown
+                    .at
+                    .0
+                    .saturating_sub(shown.to_us.saturating_sub(began_us)),
+                from_us: shown.from_us.min(began_us),
                 last_us: shown.to_us,
                 worst: value,
             });
@@ -284,7 +295,12 @@ fn alert(
             from_us: run.from_us,
             to_us: run.last_us,
         },
-        algorithms: shown.algorithms.to_vec(),
+        algorithms: shown
+            .algorithms
+            .iter()
+            .chain(shown.rhythm.filter(|_| rule.kind.rests_on_rhythm()))
+            .cloned()
+            .collect(),
         held_back,
         applied: Some(rule.clone()),
     }
