@@ -8,6 +8,7 @@ mod chance;
 mod child;
 mod clock;
 mod cuts;
+mod delays;
 mod disk;
 mod duts;
 mod given;
@@ -78,6 +79,8 @@ enum Rig {
     Hostile(hostile::Options),
     /// Sends frames of many boxes at once to the gateway, then to mosquitto, and prints a table.
     Load(load::Options),
+    /// Measures how soon after its frame a report or an alert can be read, alone and under load.
+    Delays(delays::Options),
     /// Kills boxes, gateways, broker and database server while boxes send through mosquitto, and
     /// tries another box's topics and name.
     Broker(broker::Options),
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
         Rig::Openid(options) => openid::run(&options),
         Rig::Postgres { command } => postgres::lend(&command),
         Rig::Load(options) => load::run(&options),
+        Rig::Delays(options) => delays::run(&options),
         Rig::Week(options) => week::run(&options),
         Rig::Duts(options) => duts::run(&options),
         Rig::Sensors(options) => sensors::run(&options),
@@ -153,6 +157,7 @@ impl Rig {
             | Self::Hostile(_)
             | Self::Visits(_)
             | Self::Load(_)
+            | Self::Delays(_)
             | Self::Sensors(_)
             | Self::Duts(_) => None,
         }

@@ -48,12 +48,22 @@ impl FhirServer {
 
     /// Reads one resource, for instance `Patient/p1`, or `metadata`.
     pub(crate) fn read(&self, path: &str) -> anyhow::Result<Value> {
-        self.get(&format!("{}/{path}", self.base))
+        self.get(&self.address(path))
+    }
+
+    /// The whole address of a search or a history.
+    pub(crate) fn address(&self, query: &str) -> String {
+        format!("{}/{query}", self.base)
+    }
+
+    /// One page, by its whole address.
+    pub(crate) fn page(&self, url: &str) -> anyhow::Result<Value> {
+        self.get(url)
     }
 
     /// All resources of a search, page after page.
     pub(crate) fn search(&self, query: &str) -> anyhow::Result<Vec<Value>> {
-        let mut url = format!("{}/{query}", self.base);
+        let mut url = self.address(query);
         let mut found = Vec::new();
         for _ in 0..MAX_PAGES {
             let bundle = self.get(&url)?;

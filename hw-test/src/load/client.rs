@@ -81,6 +81,17 @@ struct Log {
 }
 
 impl Sent {
+    /// When a box sent a frame (from 0 on), and when its PUBACK came.
+    pub(crate) fn of(&self, member: usize, frame: usize) -> Option<(Duration, Duration)> {
+        let log = self.logs.get(member)?;
+        let number = usize::from(HELLO_ID) + 1 + frame;
+        let answered = log
+            .pubacks
+            .iter()
+            .find(|(id, _)| usize::from(*id) == number)?;
+        Some((*log.sent.get(frame)?, answered.1))
+    }
+
     /// From sending a frame to the first signed acknowledgement that covers it, sorted. Fails
     /// when an acknowledgement is not what the gateway must sign.
     pub(crate) fn verified(&self, fleet: &Fleet) -> anyhow::Result<Vec<Duration>> {
@@ -100,13 +111,13 @@ impl Sent {
     }
 }
 
-/// Connects every box, then sends everything.
+/// Connects every box, then sends everything. What was sent and answered when, is by `watch`.
 pub(crate) async fn all(
     fleet: &Fleet,
     pace: &Pace,
     receiver: &dyn Receiver,
+    watch: StopWatch,
 ) -> anyhow::Result<Sent> {
-    let watch = StopWatch::start();
     let gate = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let signs = receiver.signs();
     let mut connecting = Vec::new();

@@ -6,21 +6,13 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use cardio_core::acquisition::{Acquisition, Attendance, WaveformKind, WaveformSpec};
-use cardio_core::calibration::Calibration;
-use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, TimeAnchor, UtcMicros};
-use cardio_core::device::{DeviceIdentity, IntegrityClass};
-use cardio_core::ids::{AcquisitionId, BootId, BoxId, RecordId, SourceId};
-use cardio_core::index::SampleIndex;
-use cardio_core::lead::Lead;
-use cardio_core::rate::SamplingRate;
-use cardio_core::sample::SampleBlock;
-use cardio_core::segment::Segment;
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
+use cardio_core::ids::{BootId, BoxId};
 use cardio_wire::envelope::{FrameHeader, NO_PREVIOUS, SUITE_X25519_CHACHA, fingerprint, seal};
 use cardio_wire::keys::{RecipientPublicKey, SigningKey, TrustedKeyIds, VerifyingKey};
 use cardio_wire::lane::{ChainId, Lane};
 use cardio_wire::message::{Hello, LaneState};
-use cardio_wire::record::{AcquisitionStartedV1, Record, RecordHead, SegmentV1};
+use cardio_wire::record::Record;
 use cardio_wire::topic::Topic;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{Packet, Publish};
@@ -28,12 +20,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::receiver::Gateway;
-use crate::chance::Chance;
+use super::recording::Recording;
 
-/// Samples per second and lead, and per segment: eight leads of noise that no packing makes
-/// smaller come to 8 kB.
-const RATE_HZ: u16 = 250;
-const SEGMENT_SAMPLES: u64 = 500;
 /// The lane that everything is sent on.
 const LANE: Lane = Lane::Routine;
 const CHAIN: ChainId = ChainId([1; 8]);
@@ -127,14 +115,25 @@ impl Member {
     }
 
     fn seal(&mut self, count: usize) -> anyhow::Result<()> {
+        let recording = Recording::new(self.id, 0);
+        let started = std::iter::once_with(|| recording.started(1));
+        let segments = (0_u64..).map(|ordinal| recording.segment(ordinal + 2, ordinal));
+        self.seal_all(started.chain(segments).take(count))
+    }
+
+    /// Seals records as the box's frames, in their order.
+    pub(crate) fn seal_all(
+        &mut self,
+        records: impl IntoIterator<Item = anyhow::Result<Record>>,
+    ) -> anyhow::Result<()> {
         let topic = Topic::UpLane(self.id, LANE).to_string();
         let mut prev = NO_PREVIOUS;
         let mut packet_id = 1_u16;
-        for seq in (1_u64..).take(count) {
+        for (seq, record) in (1_u64..).zip(records) {
             packet_id = packet_id
                 .checked_add(1)
                 .context("too many frames per box")?;
-            let record = self.record(seq)?;
+            let record = record?;
             let header = FrameHeader {
                 suite: SUITE_X25519_CHACHA,
                 recipient: self.recipient.key_id(),
@@ -157,71 +156,6 @@ impl Member {
         }
         Ok(())
     }
-
-    /// The box's first record opens an acquisition; the others are its segments.
-    fn record(&self, seq: u64) -> anyhow::Result<Record> {
-        let mut id = self.id.0;
-        for (byte, of_seq) in id.iter_mut().rev().zip(seq.to_le_bytes()) {
-            *byte ^= of_seq;
-        }
-        let first = seq.saturating_sub(2) * SEGMENT_SAMPLES;
-        let at = reading(first * 1_000_000 / u64::from(RATE_HZ));
-        let head = RecordHead {
-            id: RecordId(id),
-            at,
-        };
-        if seq == 1 {
-            return Ok(Record::AcquisitionStarted(AcquisitionStartedV1 {
-                head,
-                acquisition: self.acquisition()?,
-            }));
-        }
-        let mut chance = Chance::new(seq);
-        let leads = (0..8)
-            .map(|_| {
-                (0..SEGMENT_SAMPLES)
-                    .map(|_| i32::try_from(chance.below(65_536)).unwrap_or_default() - 32_768)
-                    .collect()
-            })
-            .collect();
-        Ok(Record::Segment(SegmentV1 {
-            head,
-            segment: Segment {
-                acquisition: AcquisitionId(self.id.0),
-                ordinal: seq - 2,
-                block: SampleBlock::new(SampleIndex(first), leads)?,
-                anchor: TimeAnchor {
-                    index: SampleIndex(first),
-                    at,
-                    uncertainty_us: 500,
-                },
-            },
-        }))
-    }
-
-    fn acquisition(&self) -> anyhow::Result<Acquisition> {
-        let waveforms = Lead::MEASURED_EIGHT
-            .into_iter()
-            .map(|lead| {
-                Ok(WaveformSpec {
-                    kind: WaveformKind::Ecg(lead),
-                    calibration: Calibration::millivolts(200.0, 0.0)?,
-                })
-            })
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Acquisition {
-            id: AcquisitionId(self.id.0),
-            subject: None,
-            request: None,
-            source: SourceId::new("ecg12-load")?,
-            device: DeviceIdentity::default(),
-            integrity: IntegrityClass::Counted,
-            rate: SamplingRate::hz(u32::from(RATE_HZ))?,
-            waveforms,
-            attendance: Attendance::Attended,
-        })
-    }
-
     /// Its frames as packets on the topic of `other`.
     pub(crate) fn on_topic_of(&self, other: &Self) -> anyhow::Result<Vec<Publish>> {
         self.packets
@@ -267,7 +201,8 @@ impl Member {
     }
 }
 
-fn reading(micros: u64) -> ClockReading {
+/// A moment of the box, so many microseconds after its start.
+pub(super) fn reading(micros: u64) -> ClockReading {
     ClockReading {
         box_instant: BoxInstant {
             boot: BootId([3; 16]),

@@ -10,13 +10,15 @@
 pub(crate) mod client;
 pub(crate) mod fleet;
 pub(crate) mod receiver;
-mod table;
+pub(crate) mod recording;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::clock::StopWatch;
 use crate::out::{result, say};
 use crate::programs;
 
@@ -104,7 +106,7 @@ fn measure(
     pace: &Pace,
     receiver: &mut dyn receiver::Receiver,
 ) -> anyhow::Result<Measured> {
-    let sent = runtime.block_on(client::all(fleet, pace, receiver))?;
+    let sent = runtime.block_on(client::all(fleet, pace, receiver, StopWatch::start()))?;
     let resident_mib = receiver.peak_mib()?;
     let acks = sent.verified(fleet)?;
     receiver.kill()?;

@@ -19,6 +19,7 @@ use super::client::{Client, config};
 use super::fleet::Member;
 use crate::child::Program;
 use crate::clock::wait_for;
+use crate::judge::fhir::FhirServer;
 use crate::mosquitto::{NAME, Place};
 use crate::usage::Usage;
 
@@ -94,6 +95,14 @@ impl Gateway {
         let file = answer.pointer("/ok/file").and_then(Value::as_str);
         file.map(str::to_owned)
             .with_context(|| format!("no enrolment but {answer}"))
+    }
+
+    /// The record as other systems see it, with the right to read all of it.
+    pub(crate) fn record(&self) -> anyhow::Result<FhirServer> {
+        let listening: SocketAddr = of(&self.ready, "https")?.parse().context("no address")?;
+        let base = format!("https://localhost:{}/fhir", listening.port());
+        let [ca, token] = ["ca_file", "api_token_file"].map(|key| of(&self.ready, key));
+        FhirServer::new(&base, Path::new(ca?), Path::new(token?))
     }
 
     /// Asks it over its own socket, as its command line does.

@@ -43,12 +43,13 @@ impl Measured {
 }
 
 /// The value that `percent` of the sorted values do not exceed; zero of none.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or_default()
 }
 
-fn spread(sorted: &[Duration]) -> String {
+/// Median, 99 of 100, and worst in milliseconds.
+pub(crate) fn spread(sorted: &[Duration]) -> String {
     if sorted.is_empty() {
         return "-".to_owned();
     }
