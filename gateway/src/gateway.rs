@@ -194,6 +194,7 @@ impl Gateway {
             inbox: stores.inbox.clone(),
             access: access.clone(),
             config: config.https.clone(),
+            mssante: config.mssante.clone().map(Arc::new),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
             authority: https.to_string().into(),

@@ -53,6 +53,7 @@ pub mod inbox;
 mod indicators;
 pub mod keys;
 pub mod mqtt;
+mod mssante;
 pub mod orders;
 mod outgoing;
 mod push;

@@ -13,8 +13,12 @@ fn namespace() -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, crate::codes::OWN_BASE.as_bytes())
 }
 
+fn uuid(kind: &str, key: &str) -> Uuid {
+    Uuid::new_v5(&namespace(), format!("{kind}/{key}").as_bytes())
+}
+
 fn id(kind: &str, key: &str) -> String {
-    Uuid::new_v5(&namespace(), format!("{kind}/{key}").as_bytes()).to_string()
+    uuid(kind, key).to_string()
 }
 
 /// The Device of a box.
@@ -99,6 +103,17 @@ pub fn provenance(acquisition: AcquisitionId) -> String {
 /// The Provenance of a signature that made this version of an acquisition's report.
 pub fn attestation(acquisition: AcquisitionId, version: u64) -> String {
     id("attestation", &format!("{acquisition}/{version}"))
+}
+
+/// The document made of a version of a report for another professional; of no version, the set
+/// that all its versions are of.
+pub fn clinical_document(report: &str, version: &str) -> Uuid {
+    uuid("clinical-document", &format!("{report}/{version}"))
+}
+
+/// What a patient is called in documents for others: their address in this record tells nobody.
+pub fn patient_number(address: &str) -> Uuid {
+    uuid("patient-number", address)
 }
 
 /// The DetectedIssue of an alert.

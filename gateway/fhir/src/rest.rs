@@ -307,7 +307,7 @@ fn operations_of(kind: &str) -> Option<Value> {
     let (base, names): (&str, &[&str]) = match kind {
         "Patient" => (hl7, &["everything", "merge"]),
         "Task" => (own::OPERATION, &["seen", "acknowledge", "close"]),
-        "DiagnosticReport" => (own::OPERATION, &["sign"]),
+        "DiagnosticReport" => (own::OPERATION, &["sign", "mssante"]),
         _ => return None,
     };
     let one = |name: &&str| json!({"name": name, "definition": format!("{base}{name}")});

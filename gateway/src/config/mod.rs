@@ -7,6 +7,7 @@ mod access;
 mod broker;
 mod delivery;
 mod listen;
+mod mssante;
 mod openid;
 mod push;
 mod store;
@@ -26,6 +27,7 @@ pub use access::AccessConfig;
 pub use broker::{Address, AddressError, BrokerConfig};
 pub use delivery::{DeliveryConfig, MailConfig, WebhookConfig};
 pub use listen::{Listen, ListenError};
+pub use mssante::{Code, MssanteConfig};
 pub(crate) use openid::is_address;
 pub use openid::{BACK, BearerConfig, GrantConfig, OpenIdConfig};
 pub use push::PushConfig;
@@ -65,6 +67,8 @@ pub struct Config {
     /// Other FHIR servers that hold the record too.
     #[serde(default)]
     pub push: Vec<PushConfig>,
+    /// How reports are sent by secure health mail, if they are.
+    pub mssante: Option<MssanteConfig>,
     /// Log output.
     pub log: LogConfig,
 }

@@ -109,6 +109,12 @@ pub(super) fn routes() -> Doors {
             may(SignReports, Deed::Operation),
             report::sign,
         )
+        .door(
+            POST,
+            "/DiagnosticReport/{id}/$mssante",
+            may(SignReports, Deed::Operation),
+            report::message,
+        )
         .door(GET, "/{kind}", read_as(Deed::Search), search::by_address)
         .door(POST, "/{kind}", write_as(Deed::Create), write::create)
         .door(

@@ -48,7 +48,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::openid::OpenId;
 use crate::access::{Access, Permission};
-use crate::config::{BACK, HttpsConfig};
+use crate::config::{BACK, HttpsConfig, MssanteConfig};
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::identity::Identities;
@@ -89,6 +89,8 @@ pub struct Web {
     pub openid: Option<OpenId>,
     /// Limits.
     pub config: HttpsConfig,
+    /// How reports are sent by secure health mail, if they are.
+    pub mssante: Option<Arc<MssanteConfig>>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

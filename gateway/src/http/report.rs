@@ -1,19 +1,24 @@
-//! `POST /DiagnosticReport/ID/$sign`: a doctor concludes, and signs the version that was read.
+//! What a doctor does with a report.
 //!
-//! It wants the version as `If-Match`, and the parameter `conclusion` (`valueString`). The doctor is
+//! `POST /DiagnosticReport/ID/$sign`: concludes, and signs the version that was read. It wants the version as `If-Match`, and the parameter `conclusion` (`valueString`). The doctor is
 //! the one whom the account belongs to, never a name that is given.
+//!
+//! `POST /DiagnosticReport/ID/$mssante`: gives the signed report as a message of secure health mail
+//! to the address in the parameter `to` (`valueString`), ready to be sent (`message/rfc822`).
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::header::IF_MATCH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
 
 use super::alert::who;
 use super::fhir::{Answer, check_accept, check_content_type, find, too_large};
 use super::respond::{Refusal, versioned};
 use super::visit::Visit;
 use super::{Web, body};
+use crate::mssante::{self, MssanteError};
 use crate::signing::{self, SignError, Wanted};
 
 /// Longest conclusion, in bytes.
@@ -59,5 +64,49 @@ fn refusal(error: SignError) -> Refusal {
             Refusal::new(StatusCode::CONFLICT, "conflict", why)
         }
         SignError::Store(error) => Refusal::from_store(&error),
+    }
+}
+
+pub(super) async fn message(
+    State(web): State<Web>,
+    visit: Visit,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    check_content_type(&headers, &["application/fhir+json", "application/json"])?;
+    let parameters = body::parameters(&body.map_err(too_large)?)?;
+    let to = body::parameter(&parameters, "to", "/valueString")?;
+    find(&web, &visit, "DiagnosticReport", id.clone()).await?;
+    let Some(config) = &web.mssante else {
+        let why = "secure health mail is not set up here: [mssante] in the configuration says how";
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "not-supported",
+            why,
+        ));
+    };
+    let gathering = web.readers.read_async(move |c| mssante::gather(c, &id));
+    let gathered = gathering.await?.map_err(unwritten)?;
+    let message = mssante::write(&gathered, to, config).map_err(unwritten)?;
+    let mut response = Response::new(Body::from(message.bytes));
+    let kind = HeaderValue::from_static("message/rfc822");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn unwritten(error: MssanteError) -> Refusal {
+    let why = error.to_string();
+    match error {
+        MssanteError::NotSigned { .. } => Refusal::new(StatusCode::CONFLICT, "conflict", why),
+        MssanteError::Missing { .. } => {
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "required", why)
+        }
+        MssanteError::Address { .. } => {
+            Refusal::invalid("value", why).at("Parameters.parameter:to")
+        }
+        MssanteError::Unwritable(_) => {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", why)
+        }
     }
 }

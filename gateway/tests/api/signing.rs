@@ -88,6 +88,74 @@ async fn a_doctor_signs_what_was_read_and_only_for_the_patient_it_was_read_of() 
     bench.gateway.stop().await;
 }
 
+const MSSANTE: &str = r#"
+[mssante]
+from = "equipe@ess.mssante.example"
+nil = "000000"
+document = { code = "11524-6", name = "ECG" }
+class = { code = "10", name = "Compte rendu", system = "1.2.250.1.213.1.1.4.1" }
+format = { code = "urn:ihe:iti:xds-sd:text:2008", name = "Texte", system = "1.3.6.1.4.1.19376.1.2.3" }
+facility = { code = "SA08", name = "Cabinet de groupe", system = "1.2.250.1.71.4.2.4" }
+practice = { code = "AMBULATOIRE", name = "Ambulatoire", system = "1.2.250.1.213.1.1.4.9" }
+"#;
+
+async fn message(fhir: &Fhir, report: &Value, to: &str) -> Told {
+    let path = path(report).replace("$sign", "$mssante");
+    let body = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "to", "valueString": to}]});
+    fhir.write("POST", &path, &[], &body).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_report_becomes_a_message_of_secure_health_mail() {
+    let to = "medecin@autre.mssante.example";
+    let dir = tempfile::tempdir().unwrap();
+    let clock = super::access::by_hand();
+    let bench = Bench::start_in(dir, MSSANTE.to_owned(), clock).await;
+    let all = two_teams(&bench).await;
+    let a = doctor(&bench, "a", Some("Practitioner/a")).await;
+    let read = report_of(&a, "pa").await;
+    let told = message(&a, &read, to).await;
+    assert_eq!(told.status, 409, "nobody has read it: {}", told.body);
+    let signed = sign(&a, &read, "Rythme sinusal.").await.body;
+    let told = message(&a, &signed, to).await;
+    assert_eq!(
+        told.status, 422,
+        "the doctor has no name here: {}",
+        told.body
+    );
+
+    let mut whom = patient("pa", "number-pa");
+    whom["name"] = json!([{"use": "official", "family": "TESTPATIENT", "given": ["PREMIER"]}]);
+    whom["birthDate"] = json!("1974-12-25");
+    whom["managingOrganization"] = json!({"reference": TEAM});
+    let person = json!({"resourceType": "Practitioner", "id": "a",
+        "name": [{"family": "DOCTEUR", "given": ["ESSAI"]}],
+        "identifier": [{"system": "https://rpps.esante.gouv.fr", "value": "10101010101"}]});
+    let team = json!({"resourceType": "Organization", "id": "team-a", "name": "Team"});
+    for resource in [whom, person, team] {
+        let (kind, id) = (&resource["resourceType"], &resource["id"]);
+        let path = format!("/fhir/{}/{}", kind.as_str().unwrap(), id.as_str().unwrap());
+        let told = all.write("PUT", &path, &[], &resource).await;
+        assert!(told.status < 300, "{}", told.body);
+    }
+    let told = message(&a, &signed, to).await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert_eq!(told.header("Content-Type"), "message/rfc822");
+    let text = String::from_utf8(told.raw.clone()).unwrap();
+    for line in [
+        "X-MSS-CODECDA: 11524-6",
+        "X-MSS-INS: N",
+        "X-MSS-NIL: 000000",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+    assert!(text.contains("IHE_XDM.ZIP"), "{text}");
+    assert_eq!(message(&a, &signed, "nobody").await.status, 400);
+    assert_eq!(message(&bench.fhir(), &signed, to).await.status, 403);
+    bench.gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_else_signs_and_nothing_is_signed_unread() {
     let bench = Bench::start().await;
@@ -116,6 +184,9 @@ async fn nobody_else_signs_and_nothing_is_signed_unread() {
         let told = sign(&a, &read, conclusion).await;
         assert_eq!(told.status, 400, "{}", told.body);
     }
-    assert_eq!(report_of(&a, "pa").await["status"], "preliminary");
+    let read = report_of(&a, "pa").await;
+    assert_eq!(read["status"], "preliminary");
+    let told = message(&a, &read, "a@b.example").await;
+    assert_eq!(told.status, 501, "not set up: {}", told.body);
     bench.gateway.stop().await;
 }
