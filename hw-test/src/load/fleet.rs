@@ -156,6 +156,7 @@ impl Member {
         }
         Ok(())
     }
+
     /// Its frames as packets on the topic of `other`.
     pub(crate) fn on_topic_of(&self, other: &Self) -> anyhow::Result<Vec<Publish>> {
         self.packets
