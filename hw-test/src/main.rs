@@ -24,6 +24,7 @@ mod ports;
 mod postgres;
 mod programs;
 mod proxy;
+mod rules;
 mod sensors;
 mod soak;
 mod sql;
@@ -72,6 +73,8 @@ enum Rig {
     Power(cuts::Options),
     /// Steals a box after a visit and searches its card for anything recorded.
     Stolen(stolen::Options),
+    /// Tries alert rules on real recordings that show what they are about.
+    Rules(rules::Options),
     /// Sends the visits of the day to a box, makes an exam for one, cancels it, and looks for its
     /// name on the box.
     Visits(visits::Options),
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
         Rig::Visits(args) => visits::run(&args),
+        Rig::Rules(args) => rules::run(&args),
         Rig::Hostile(args) => hostile::run(&args),
     };
     match done {
@@ -149,6 +153,7 @@ impl Rig {
             Self::Broker(_) => mosquitto::obstacle().or_else(postgres::obstacle),
             Self::Postgres { .. } => postgres::obstacle(),
             Self::Week(_) => week::obstacle(),
+            Self::Rules(_) => rules::obstacle(),
             Self::BleMachine(_) => machine::obstacle(),
             Self::Peers(_)
             | Self::Openid(_)
