@@ -1,7 +1,7 @@
 //! What the player has to know of a device, whatever it is connected by.
 //!
-//! Deliberately absent: devices that send nothing unless they are asked for it again and again
-//! (`viatom-er1`).
+//! Deliberately absent: devices that measure nothing while they are played, and only give what
+//! they keep (`smp-records`).
 
 use cardio_core::acquisition::WaveformKind;
 use cardio_core::calibration::Calibration;
@@ -17,7 +17,13 @@ use cardio_protocol::profile::{self, Profile, WaveKind};
 use cardio_protocol::session::Peripheral;
 
 /// Profiles on Bluetooth that can be played.
-const ON_BLUETOOTH: [&str; 4] = ["polar-pmd", "movesense-gsp", "ble-audio-packets", "sig-hrs"];
+const ON_BLUETOOTH: [&str; 5] = [
+    "polar-pmd",
+    "movesense-gsp",
+    "viatom-er1",
+    "ble-audio-packets",
+    "sig-hrs",
+];
 /// The one row of a device that sees beats and sends what it makes of them.
 const BEATS: [WaveKind; 1] = [WaveKind::EcgOther("beats")];
 
@@ -53,6 +59,8 @@ pub struct Device {
     pub converter: Calibration,
     /// Lowest and highest count.
     pub rails: (i32, i32),
+    /// The count that says that there is nothing to measure, if there is one.
+    pub absent_adu: Option<i32>,
     /// The rows of a frame.
     pub waves: &'static [WaveKind],
 }
@@ -86,6 +94,7 @@ impl Device {
             modulus: profile.modulus,
             converter: profile.converter(),
             rails: profile.rails,
+            absent_adu: None,
             waves: profile.waves,
         }
     }
@@ -102,6 +111,7 @@ impl Device {
             modulus: signal.modulus,
             converter: signal.calibration(),
             rails: signal.rails,
+            absent_adu: signal.absent_adu,
             waves: if signal.waves.is_empty() {
                 &BEATS
             } else {
@@ -130,6 +140,19 @@ impl Device {
         match (self.waves, i16::try_from(self.rails.1)) {
             ([WaveKind::HeartSound], Ok(rail)) => ulaw_decode(ulaw_encode(rail)).into(),
             _ => self.rails.1,
+        }
+    }
+
+    /// What it sends while an electrode is off.
+    pub fn without_contact(&self) -> i32 {
+        self.absent_adu.unwrap_or_else(|| self.highest())
+    }
+
+    /// Whether its samples wait until the box asks for them.
+    pub fn must_be_asked(&self) -> bool {
+        match self.transport {
+            Transport::Serial(_) => false,
+            Transport::Bluetooth(profile) => (profile.peripheral)().waiting().is_some(),
         }
     }
 
@@ -234,6 +257,29 @@ impl Firmware {
     pub(crate) fn set_contact(&mut self, on: bool) {
         if let Self::Bluetooth(device) = self {
             device.set_contact(on);
+        }
+    }
+
+    /// The charge of its battery.
+    pub(crate) fn set_battery(&mut self, percent: u8) {
+        if let Self::Bluetooth(device) = self {
+            device.set_battery(percent);
+        }
+    }
+
+    /// Samples of each lead that wait until they are asked for, if it works so.
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        match self {
+            Self::Serial { .. } => None,
+            Self::Bluetooth(device) => device.waiting(),
+        }
+    }
+
+    /// Puts a recording into its memory; what it is called there.
+    pub(crate) fn keep(&mut self, counts: &[i32]) -> Option<String> {
+        match self {
+            Self::Serial { .. } => None,
+            Self::Bluetooth(device) => device.keep(counts),
         }
     }
 

@@ -28,6 +28,13 @@ pub enum Entry {
         /// Why the device cannot have it.
         why: &'static str,
     },
+    /// A recording that the device holds in its memory from before the visit.
+    Kept {
+        /// What the device calls it.
+        name: String,
+        /// Counts of its first lead.
+        row: Vec<i32>,
+    },
     /// A frame that was sent: sample index, counter, one list of counts per lead.
     Frame {
         /// Index of the first sample.
@@ -35,7 +42,8 @@ pub enum Entry {
         /// The counter, if frames carry one.
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u32>,
-        /// Microseconds on the simulator's clock at which its last sample was taken.
+        /// Microseconds on the simulator's clock at which its last sample was taken, or at which
+        /// the device was asked for it.
         t_us: u64,
         /// Counts, lead by lead.
         rows: Vec<Vec<i32>>,

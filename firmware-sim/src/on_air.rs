@@ -60,6 +60,7 @@ pub fn sensor_of(profile: &GattProfile, number: u8) -> Sensor {
     let name = match profile.name {
         "polar-pmd" => format!("Polar H10 {number:08X}"),
         "movesense-gsp" => format!("Movesense {number:012}"),
+        "viatom-er1" => format!("ER1 {number:04}"),
         "sig-hrs" => format!("Belt {number}"),
         _ => format!("Stethoscope {number}"),
     };

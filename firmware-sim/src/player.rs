@@ -4,6 +4,7 @@
 //! rate, whether they are sent, lost or unheard. Deliberately absent: ports and clocks.
 
 mod air;
+mod asked;
 mod deliver;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use crate::device::{Device, Firmware, Packet};
 use crate::faults::{FaultPlan, SignalFault};
 use crate::ledger::{EndReason, Entry, LossCause};
 use crate::source::SignalSource;
+use asked::Waiting;
 
 /// What the far end of the line is like right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,10 @@ pub struct Player {
     swapped: Option<Vec<Packet>>,
     held: VecDeque<Outgoing>,
     stalled: Option<(u64, u64)>,
+    /// What was measured and not yet asked for.
+    waiting: Option<Waiting>,
+    /// It holds recordings from before the visit.
+    keeps: bool,
     out: VecDeque<Outgoing>,
 }
 
@@ -160,6 +166,8 @@ impl Player {
             swapped: None,
             held: VecDeque::new(),
             stalled: None,
+            waiting: None,
+            keeps: false,
             device,
         }
     }
@@ -167,6 +175,27 @@ impl Player {
     /// Index of the next sample.
     pub fn position(&self) -> u64 {
         self.frame.saturating_mul(self.per_frame())
+    }
+
+    /// Puts a recording into the device's memory, of a heart that was before the visit. Whether it
+    /// has one.
+    pub fn keep(&mut self, mut heart: Box<dyn SignalSource>, samples: u64) -> bool {
+        let mut row = Vec::new();
+        let mut millivolts = vec![0.0; self.row.len()];
+        for _ in 0..samples {
+            if !heart.next_row(&mut millivolts) {
+                break;
+            }
+            let shown = millivolts.first().filter(|value| !value.is_nan());
+            let shown = shown.copied().unwrap_or(0.0);
+            row.push(to_adu(shown, &self.device.converter, self.device.rails));
+        }
+        let Some(name) = self.firmware.keep(&row) else {
+            return false;
+        };
+        self.keeps = true;
+        self.tell(Entry::Kept { name, row });
+        true
     }
 
     /// Whether the plug is out.
@@ -226,7 +255,8 @@ impl Player {
 
     /// Takes all samples that are due by now.
     pub fn poll(&mut self, now_us: u64, line: Line) -> Next {
-        if self.start_us.is_none() && line.heard && self.firmware.is_streaming() {
+        let has_something = self.firmware.is_streaming() || self.keeps;
+        if self.start_us.is_none() && line.heard && has_something {
             self.start_us = Some(now_us);
         }
         let Some(start_us) = self.start_us else {
@@ -307,7 +337,10 @@ impl Player {
             for fault in self.plan.signal().iter().filter(saturates) {
                 for row in &fault.rows {
                     if let Some(last) = rows.get_mut(*row).and_then(|row| row.last_mut()) {
-                        *last = self.device.highest();
+                        *last = match fault.kind {
+                            "electrode-off" => self.device.without_contact(),
+                            _ => self.device.highest(),
+                        };
                     }
                 }
             }
@@ -380,7 +413,10 @@ impl Player {
     }
 
     fn lose(&mut self, cause: LossCause, i: u64) {
-        let len = self.per_frame();
+        self.lose_span(cause, i, self.per_frame());
+    }
+
+    fn lose_span(&mut self, cause: LossCause, i: u64, len: u64) {
         match &mut self.losing {
             Some((known, from, lost)) if *known == cause && from.saturating_add(*lost) == i => {
                 *lost = lost.saturating_add(len);
@@ -404,6 +440,7 @@ impl Player {
 
     fn end(&mut self, reason: EndReason) {
         self.release();
+        self.forget_waiting(LossCause::NotStreaming);
         self.tell_loss();
         let end = self.position();
         for row in 0..self.absent_since.len() {

@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use btleplug::api::{Peripheral as _, WriteType};
 use btleplug::platform::{Adapter, Peripheral};
-use cardio_core::clock::BoxInstant;
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::BootId;
 use cardio_protocol::decoder::DecoderEvent;
+use cardio_protocol::gatt::viatom_er1::recording;
 use cardio_protocol::gatt::{GattAction, GattSession, Uuid, by_name};
+use cardio_protocol::kept::{Kept, KeptSession, KeptState};
 use cardio_protocol::session::SessionTiming;
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -283,6 +285,166 @@ fn a_heart_rate_strap_is_heard_with_the_intervals_of_its_ledger() {
             let told = soon("the ledger to hold what was heard", told).await;
             drop(sim);
             assert!(told.starts_with(&heard), "{heard:?} of {told:?}");
+        },
+    );
+}
+
+impl Linked {
+    /// The samples that it gives when it is asked again and again, at least so many.
+    async fn ask(&mut self, count: usize) -> Vec<Value> {
+        let began = tokio::time::Instant::now();
+        let at = || BoxInstant {
+            micros: u64::try_from(began.elapsed().as_micros()).unwrap(),
+            ..now()
+        };
+        let actions = self.session.start(at());
+        carry_out(&self.found, actions).await;
+        let mut samples = Vec::new();
+        let asking = async {
+            while samples.len() < count {
+                tokio::select! {
+                    value = self.values.next() => {
+                        let value = value.unwrap();
+                        let mut events = Vec::new();
+                        let from = Uuid(value.uuid.as_u128());
+                        self.session.on_value(from, &value.value, at(), &mut events);
+                        for event in events {
+                            if let DecoderEvent::Frame(frame) = event {
+                                samples.extend(frame.rows.samples().iter().map(|one| Value::from(*one)));
+                            }
+                        }
+                    }
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {
+                        let actions = self.session.on_tick(at());
+                        carry_out(&self.found, actions).await;
+                    }
+                }
+            }
+        };
+        soon("samples that were asked for", asking).await;
+        samples
+    }
+}
+
+#[test]
+fn a_recorder_that_must_be_asked_is_heard_sample_for_sample() {
+    alone_with_bus(
+        "a_recorder_that_must_be_asked_is_heard_sample_for_sample",
+        |socket| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = folder.path().join("l");
+            let path = ledger.to_str().unwrap();
+            let args = ["--device", "viatom-er1", "--ledger", path];
+            let sim = start(&socket, &[&args[..], &["--duration", "600s"]].concat());
+            let (_manager, adapter) = adapter().await;
+            let mut recorder = Linked::to(&adapter, "ER1 0001", "viatom-er1").await;
+            let heard = recorder.ask(300).await;
+            // A line of the ledger is written when the answer is on its way.
+            let told = async {
+                loop {
+                    let told: Vec<Value> = sent(&ledger)
+                        .iter()
+                        .flat_map(|rows| rows[0].as_array().unwrap().clone())
+                        .collect();
+                    if told.len() >= heard.len() {
+                        return told;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let told = soon("the ledger to hold what was heard", told).await;
+            drop(sim);
+            assert!(told.starts_with(&heard));
+        },
+    );
+}
+
+/// A conversation about recordings, over as many links as it takes.
+struct Download {
+    session: Box<dyn KeptSession>,
+    whole: Vec<Kept>,
+}
+
+impl Download {
+    /// Goes on over a new link until everything is here, or the recording under way has so many
+    /// bytes; then the link is let go of.
+    async fn go_on(&mut self, adapter: &Adapter, until: u64) {
+        let found = find(adapter, "ER1 0001").await;
+        connect(&found).await;
+        let mut values = found.notifications().await.unwrap();
+        let reading = ClockReading {
+            box_instant: now(),
+            utc: UtcMicros(0),
+            quality: ClockQuality::Unsynchronised,
+        };
+        let actions = self.session.start(reading);
+        carry_out(&found, actions).await;
+        while self.session.progress().have < until {
+            let actions = match self.session.state() {
+                KeptState::Done => break,
+                KeptState::Offering(_) => self.session.want(now()),
+                KeptState::Holding(_) => {
+                    self.whole.extend(self.session.take());
+                    self.session.stored(now())
+                }
+                KeptState::Running => {
+                    let value = soon("a value", values.next()).await.unwrap();
+                    let from = Uuid(value.uuid.as_u128());
+                    self.session
+                        .on_value(from, &value.value, now(), &mut Vec::new())
+                }
+                other => panic!("{other:?}"),
+            };
+            carry_out(&found, actions).await;
+        }
+        found.disconnect().await.unwrap();
+    }
+}
+
+#[test]
+fn recordings_of_a_recorder_are_fetched_over_a_link_that_breaks_in_the_middle() {
+    alone_with_bus(
+        "recordings_of_a_recorder_are_fetched_over_a_link_that_breaks_in_the_middle",
+        |socket| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = folder.path().join("l");
+            let path = ledger.to_str().unwrap();
+            let args = ["--device", "viatom-er1", "--ledger", path];
+            let keeps = ["--keep", "30s", "--keep", "20s", "--duration", "600s"];
+            let sim = start(&socket, &[&args[..], &keeps].concat());
+            let (_manager, adapter) = adapter().await;
+            let profile = by_name("viatom-er1").unwrap();
+            let mut download = Download {
+                session: (profile.kept.unwrap())(SessionTiming::default()),
+                whole: Vec::new(),
+            };
+            download.go_on(&adapter, 2000).await;
+            let half = download.session.progress().have;
+            assert!(half >= 2000 && download.whole.is_empty());
+            download.go_on(&adapter, u64::MAX).await;
+            drop(sim);
+            let text = std::fs::read_to_string(&ledger).unwrap();
+            let (whole, _) = text.rsplit_once('\n').unwrap();
+            let lines = whole
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let kept: Vec<(String, Vec<u8>)> = lines
+                .filter(|line| line["event"] == "kept")
+                .map(|line| {
+                    let row = line["row"].as_array().unwrap().iter();
+                    let row: Vec<i16> = row
+                        .map(|one| i16::try_from(one.as_i64().unwrap()).unwrap())
+                        .collect();
+                    (line["name"].as_str().unwrap().to_owned(), recording(&row))
+                })
+                .collect();
+            let fetched: Vec<(String, Vec<u8>)> = download
+                .whole
+                .into_iter()
+                .map(|one| (one.file_name, one.bytes))
+                .collect();
+            assert_eq!(kept.len(), 2);
+            assert_eq!(fetched, kept);
         },
     );
 }

@@ -59,6 +59,10 @@ pub(super) struct Args {
     /// How much signal to play, such as 30s or 24h; without it, to the recording's end.
     #[arg(long)]
     duration: Option<Span>,
+    /// A recording of this length lies in the device's memory from before the visit; several times
+    /// for several. The visit then begins when a host connects.
+    #[arg(long, value_name = "SPAN")]
+    keep: Vec<Span>,
     /// Where to write what was really sent, as JSON lines. With several devices, once for each.
     #[arg(long, value_name = "FILE.jsonl")]
     ledger: Vec<PathBuf>,
@@ -164,7 +168,18 @@ fn part(
         .map(|wiring| wiring.label.is_some())
         .collect();
     let plan = FaultPlan::new(scenario, &device, args.seed);
-    let player = Player::new(device.clone(), signal.source, wired, plan, pacing);
+    let mut player = Player::new(device.clone(), signal.source, wired, plan, pacing);
+    for (number, span) in (1..).zip(&args.keep) {
+        let config = scenario.synth(args.seed.wrapping_add(number), device.rate());
+        let heart = Box::new(SynthSource::new(config, &leads_of(&device)));
+        let samples = device.rate().count_in_micros(span.micros()).0;
+        if !player.keep(heart, samples) {
+            let title = format!("{} keeps no recordings here", device.name);
+            return Err(Failure::new(title, "sim.keep")
+                .because_text("only viatom-er1 has a memory to put one into")
+                .wrong_usage());
+        }
+    }
     Ok(Part {
         device,
         player,
@@ -291,8 +306,9 @@ fn close(args: &Args, device: &str, played: Played) -> Result<(), Failure> {
     print(&document.to_string())
 }
 
-fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, Failure> {
-    let leads: Vec<Option<Lead>> = device
+/// What each row of a device is wired to.
+fn leads_of(device: &Device) -> Vec<Option<Lead>> {
+    device
         .waves
         .iter()
         .map(|wave| match wave {
@@ -301,7 +317,11 @@ fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, F
             WaveKind::EcgOther(_) => Some(Lead::I),
             WaveKind::HeartSound => None,
         })
-        .collect();
+        .collect()
+}
+
+fn signal(args: &Args, device: &Device, scenario: &Scenario) -> Result<Signal, Failure> {
+    let leads = leads_of(device);
     let is_sound = device.waves.contains(&WaveKind::HeartSound);
     let Some(path) = &args.recording else {
         if is_sound {

@@ -22,6 +22,9 @@ pub fn obstacle(kind: FaultKind, device: &Device) -> Option<&'static str> {
         | FaultKind::Unplug
         | FaultKind::Reboot
         | FaultKind::Saturate => return None,
+        FaultKind::Repeat | FaultKind::Swap | FaultKind::Coalesce if device.must_be_asked() => {
+            return Some("it answers one question at a time: no answer meets another");
+        }
         FaultKind::Repeat => (
             is_told_apart(device),
             "a frame that comes again is a new one to anybody, without counter and time",
@@ -89,14 +92,19 @@ mod tests {
             "bioharness",
             "bitalino",
         ];
-        let on_air = ["polar-pmd", "movesense-gsp", "ble-audio-packets"];
+        let on_air = [
+            "polar-pmd",
+            "movesense-gsp",
+            "viatom-er1",
+            "ble-audio-packets",
+        ];
         assert_eq!(
             without,
             [
-                ("repeat", vec!["protocentral-openview"]),
-                ("swap", vec!["protocentral-openview"]),
+                ("repeat", vec!["protocentral-openview", "viatom-er1"]),
+                ("swap", vec!["protocentral-openview", "viatom-er1"]),
                 ("electrode-off", vec!["ble-audio-packets"]),
-                ("coalesce", serial.to_vec()),
+                ("coalesce", [&serial[..], &on_air[2..3]].concat()),
                 ("disconnect", serial.to_vec()),
                 ("mtu", serial.to_vec()),
                 (
@@ -105,6 +113,7 @@ mod tests {
                         "openbci-cyton",
                         "protocentral-openview",
                         "bitalino",
+                        "viatom-er1",
                         "ble-audio-packets"
                     ]
                 ),

@@ -33,14 +33,24 @@ impl Player {
         now_us: u64,
     ) -> Result<Vec<Notification>, Refused> {
         let i = self.position();
+        let Firmware::Bluetooth(device) = &mut self.firmware else {
+            return Ok(Vec::new());
+        };
+        let mut sent = Vec::new();
         if self.refusals > 0 {
             self.refusals -= 1;
+            let answers = device.refuse(to, value, &mut sent);
             self.tell(Entry::Refused { i, t_us: now_us });
-            return Err(Refused);
+            return if answers { Ok(sent) } else { Err(Refused) };
         }
-        let mut sent = Vec::new();
-        if let Firmware::Bluetooth(device) = &mut self.firmware {
+        let waiting = device.waiting();
+        let is_deaf = self.stalled.is_some() || self.ended.is_some();
+        if waiting.is_none() || !is_deaf {
             device.write(to, value, &mut sent);
+        }
+        let is_answer = device.waiting() < waiting;
+        if is_answer {
+            self.answer(std::mem::take(&mut sent), now_us);
         }
         self.tell(Entry::Command {
             name: "write",
@@ -123,6 +133,7 @@ impl Player {
         }
         if let Some(percent) = faults.battery {
             self.battery = Some(percent);
+            self.firmware.set_battery(percent);
             self.out.push_back(Outgoing {
                 from: Some(BATTERY_LEVEL),
                 bytes: vec![percent],

@@ -430,6 +430,81 @@ fn refusals_end_and_a_serial_device_knows_nothing_of_characteristics() {
     assert_eq!(board.read(to), None);
 }
 
+/// All that was sent and all that was heard, in order, and the visit.
+fn asked(scenario: &str, seconds: u64, seed: u64) -> (Vec<i32>, Vec<i32>, Visit) {
+    let visit = visit("viatom-er1", scenario, seconds, seed);
+    let rows = |all: &[(u64, Rows)]| all.iter().flat_map(|(_, rows)| rows[0].clone()).collect();
+    (rows(&visit.frames()), rows(&visit.host.placed), visit)
+}
+
+#[test]
+fn a_device_that_must_be_asked_tells_of_what_its_answers_carry_and_of_nothing_else() {
+    let (sent, heard, calm) = asked("", 20, 3);
+    assert_eq!(heard, sent);
+    assert_eq!((calm.host.gaps.len(), calm.losses().len()), (0, 0));
+    assert!(sent.len() > 19 * 125, "{}", sent.len());
+    for (script, cause) in [
+        ("kind = \"drop\"\nat = \"5s\"", LossCause::Drop),
+        ("kind = \"corrupt\"\nat = \"5s\"", LossCause::Corrupt),
+        (
+            "kind = \"truncate\"\nat = \"5s\"\nbytes = 1",
+            LossCause::Truncate,
+        ),
+        (
+            "kind = \"stall\"\nat = \"5s\"\nfor = \"5s\"",
+            LossCause::Overrun,
+        ),
+        (
+            "kind = \"disconnect\"\nat = \"5s\"\nfor = \"3s\"",
+            LossCause::Disconnect,
+        ),
+        ("kind = \"reboot\"\nat = \"5s\"", LossCause::NotStreaming),
+    ] {
+        let (sent, heard, visit) = asked(&format!("[[fault]]\n{script}\n"), 30, 3);
+        assert_eq!(heard, sent, "{script}");
+        assert!(
+            visit.causes().contains(&cause),
+            "{script} {:?}",
+            visit.causes()
+        );
+        let lost: u64 = visit.losses().iter().map(|(_, len)| *len).sum();
+        let found: u64 = visit.host.gaps.iter().map(|(_, len)| *len).sum();
+        assert!(
+            found.abs_diff(lost) <= 8,
+            "{script}: {found} of {lost} samples"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_must_be_asked_and_does_not_answer_for_a_while_loses_nothing() {
+    let script = "[[fault]]\nkind = \"stall\"\nat = \"5s\"\nfor = \"1s\"\n\
+                  [[fault]]\nkind = \"errors\"\nat = \"10s\"\ncommands = 2\n\
+                  [[fault]]\nkind = \"mtu\"\nat = \"14s\"\nmtu = 23\n\
+                  [[fault]]\nkind = \"low-battery\"\nat = \"18s\"\npercent = 4\n";
+    let (sent, heard, visit) = asked(script, 30, 3);
+    assert_eq!(heard, sent);
+    assert_eq!((visit.host.gaps.len(), visit.losses().len()), (0, 0));
+    assert!(
+        visit.host.batteries.ends_with(&[4]),
+        "{:?}",
+        visit.host.batteries
+    );
+    assert_eq!(
+        visit.count(|entry| matches!(entry, Entry::Refused { .. })),
+        2
+    );
+}
+
+#[test]
+fn the_skin_that_is_lost_is_told_in_the_device_s_own_count() {
+    let script =
+        "[[fault]]\nkind = \"electrode-off\"\nelectrode = \"R\"\nat = \"5s\"\nfor = \"2s\"\n";
+    let (sent, heard, _) = asked(script, 12, 3);
+    assert_eq!(heard, sent);
+    assert_eq!(sent.iter().filter(|count| **count == 0x7FFF).count(), 250);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

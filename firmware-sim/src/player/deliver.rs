@@ -16,6 +16,9 @@ impl Player {
         due_us: u64,
         line: Line,
     ) {
+        if self.firmware.waiting().is_some() {
+            return self.wait_for_question(i, rows, faults, line);
+        }
         if let Some(cause) = self.silence(faults, line) {
             // A clock runs whether its device sends or not.
             if self.firmware.is_streaming() || self.has_clock {
@@ -72,7 +75,7 @@ impl Player {
         self.device.modulus.is_some() || self.is_on_air()
     }
 
-    fn silence(&self, faults: FrameFaults, line: Line) -> Option<LossCause> {
+    pub(super) fn silence(&self, faults: FrameFaults, line: Line) -> Option<LossCause> {
         match (faults, line) {
             (FrameFaults { unplug: true, .. }, _) => Some(LossCause::Unplug),
             (FrameFaults { away: true, .. }, _) => Some(LossCause::Disconnect),
@@ -84,7 +87,7 @@ impl Player {
     }
 
     /// Stray bytes on a line; on Bluetooth, a value that is no frame.
-    fn send_garbage(&mut self, i: u64, faults: FrameFaults) {
+    pub(super) fn send_garbage(&mut self, i: u64, faults: FrameFaults) {
         let Some(from) = self.stream() else {
             return;
         };
@@ -130,7 +133,7 @@ impl Player {
     }
 
     /// Sends what belongs together; the ledger tells of it with the last part.
-    fn send(&mut self, packets: Vec<Packet>, entry: Option<Entry>, stall: bool, i: u64) {
+    pub(super) fn send(&mut self, packets: Vec<Packet>, entry: Option<Entry>, stall: bool, i: u64) {
         if packets.is_empty() {
             return;
         }

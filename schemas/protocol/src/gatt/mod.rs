@@ -124,6 +124,28 @@ pub trait GattPeripheral: Send {
     /// It is put on the skin or taken off. Nothing to do for a device that cannot tell.
     fn set_contact(&mut self, _on: bool) {}
 
+    /// The charge of its battery, in percent. Nothing to do for a device that has no word for it
+    /// beside the Battery Service.
+    fn set_battery(&mut self, _percent: u8) {}
+
+    /// Samples of each lead that wait until they are asked for; `None` for a device that sends
+    /// them by itself.
+    fn waiting(&self) -> Option<usize> {
+        None
+    }
+
+    /// Answers a command with the device's own refusal; `false` for one that leaves that to the
+    /// radio.
+    fn refuse(&mut self, _to: Uuid, _value: &[u8], _out: &mut Vec<Notification>) -> bool {
+        false
+    }
+
+    /// Puts a recording into its memory, as if it had made it before, and says what it is called
+    /// there; `None` for a device that keeps none.
+    fn keep(&mut self, _counts: &[i32]) -> Option<String> {
+        None
+    }
+
     /// The link is lost: subscriptions end, streams go on or not as the device does it.
     fn disconnect(&mut self);
 

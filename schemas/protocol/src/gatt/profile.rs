@@ -72,6 +72,8 @@ pub struct SignalSpec {
     pub gain_adu_per_mv: Option<f64>,
     /// Lowest and highest count.
     pub rails: (i32, i32),
+    /// The count that says that there is nothing to measure, if there is one.
+    pub absent_adu: Option<i32>,
     /// The rows of a frame; none for a device that tells heart rates instead of samples.
     pub waves: &'static [WaveKind],
 }

@@ -44,6 +44,7 @@ pub static PROFILE: GattProfile = GattProfile {
         modulus: Some(65_536),
         gain_adu_per_mv: None,
         rails: (-32_768, 32_767),
+        absent_adu: None,
         waves: &[WaveKind::HeartSound],
     }),
     services: &[ServiceSpec {

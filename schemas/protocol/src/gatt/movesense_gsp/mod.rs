@@ -59,6 +59,7 @@ pub static PROFILE: GattProfile = GattProfile {
         // One count is 0.000381469726563 mV: 50 mV over 2^17 counts.
         gain_adu_per_mv: Some(131_072.0 / 50.0),
         rails: (-131_072, 131_071),
+        absent_adu: None,
         waves: &[WaveKind::EcgOther("chest strap")],
     }),
     services: &[ServiceSpec {

@@ -43,6 +43,7 @@ pub static PROFILE: GattProfile = GattProfile {
         modulus: None,
         gain_adu_per_mv: Some(1000.0),
         rails: (-20_000, 20_000),
+        absent_adu: None,
         waves: &[WaveKind::EcgOther("chest strap")],
     }),
     services: &[ServiceSpec {

@@ -55,6 +55,7 @@ pub static PROFILE: GattProfile = GattProfile {
         modulus: None,
         gain_adu_per_mv: None,
         rails: (0, 1),
+        absent_adu: None,
         waves: &[],
     }),
     services: &[ServiceSpec {

@@ -46,6 +46,7 @@ pub static PROFILE: GattProfile = GattProfile {
         // One count is 0.00246722 mV.
         gain_adu_per_mv: Some(1.0 / 0.002_467_22),
         rails: (-32_768, 32_766),
+        absent_adu: Some(32_767),
         waves: &[WaveKind::EcgOther("chest patch")],
     }),
     services: &[ServiceSpec {

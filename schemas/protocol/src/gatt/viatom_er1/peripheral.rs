@@ -7,10 +7,14 @@ use crate::gatt::sig_hrs::{BATTERY_LEVEL, read_information};
 use crate::gatt::{GattPeripheral, Notification, Uuid};
 
 use super::frame::{Assembler, Command, ViatomFrame};
-use super::{LiveBody, NOTIFY, WRITE};
+use super::{LiveBody, NOTIFY, WRITE, recording};
 
 /// Samples that wait for the next question, at most: four seconds.
 const WAITING_MAX: usize = 500;
+/// Samples per second.
+const RATE_HZ: u64 = 125;
+/// The kind of an answer that says no.
+const REFUSED: u8 = 0xE1;
 /// Bytes of a recording in one answer.
 const READ_BYTES: usize = 200;
 
@@ -22,6 +26,10 @@ pub struct ViatomPeripheral {
     asked: bool,
     assembler: Assembler,
     waiting: Vec<i16>,
+    /// Samples taken since it was switched on.
+    taken: u64,
+    contact: bool,
+    battery: u8,
     files: BTreeMap<Vec<u8>, Vec<u8>>,
     open: Option<Vec<u8>>,
     /// A file that cannot be opened.
@@ -38,6 +46,9 @@ impl Default for ViatomPeripheral {
             asked: false,
             assembler: Assembler::default(),
             waiting: Vec::new(),
+            taken: 0,
+            contact: true,
+            battery: 60,
             files: BTreeMap::new(),
             open: None,
             refused: None,
@@ -51,6 +62,12 @@ fn padded(name: &str) -> Vec<u8> {
     let mut padded = name.as_bytes().to_vec();
     padded.resize(16, 0);
     padded
+}
+
+/// A count as the recorder's sixteen bits hold it.
+fn held(count: i32) -> i16 {
+    let rails = (i32::from(i16::MIN), i32::from(i16::MAX));
+    i16::try_from(count.clamp(rails.0, rails.1)).unwrap_or(0)
 }
 
 impl ViatomPeripheral {
@@ -76,9 +93,9 @@ impl ViatomPeripheral {
                 let body = LiveBody {
                     bpm: 0,
                     flags: 0,
-                    battery: 60,
-                    seconds: 0,
-                    run: 2,
+                    battery: self.battery,
+                    seconds: u32::try_from(self.taken / RATE_HZ).unwrap_or(u32::MAX),
+                    run: if self.contact { 2 } else { 7 },
                     samples: std::mem::take(&mut self.waiting),
                 };
                 (1, body.encode())
@@ -100,6 +117,33 @@ impl ViatomPeripheral {
         }
     }
 
+    /// The requests that are whole with this value.
+    fn requests(&mut self, to: Uuid, value: &[u8]) -> Vec<ViatomFrame> {
+        let mut requests = Vec::new();
+        if to == WRITE {
+            self.assembler.push(value, &mut requests);
+        }
+        requests
+    }
+
+    /// Sends an answer, in as many values as the link makes of it.
+    fn send(&self, request: &ViatomFrame, kind: u8, data: Vec<u8>, out: &mut Vec<Notification>) {
+        if !self.notify {
+            return;
+        }
+        let frame = ViatomFrame {
+            command: request.command,
+            kind,
+            sequence: request.sequence,
+            data,
+        };
+        let room = self.mtu.saturating_sub(3).max(1);
+        out.extend(frame.encode().chunks(room).map(|part| Notification {
+            from: NOTIFY,
+            value: part.to_vec(),
+        }));
+    }
+
     fn open_file(&mut self, data: &[u8]) -> (u8, Vec<u8>) {
         let found = data
             .get(..16)
@@ -111,7 +155,7 @@ impl ViatomPeripheral {
                 self.open = Some(name);
                 (1, self.stated.unwrap_or(size).to_le_bytes().to_vec())
             }
-            None => (0xE1, Vec::new()),
+            None => (REFUSED, Vec::new()),
         }
     }
 
@@ -124,7 +168,7 @@ impl ViatomPeripheral {
                 let part = bytes.iter().skip(offset).take(READ_BYTES).copied();
                 (1, part.collect())
             }
-            None => (0xE1, Vec::new()),
+            None => (REFUSED, Vec::new()),
         }
     }
 }
@@ -132,33 +176,43 @@ impl ViatomPeripheral {
 impl GattPeripheral for ViatomPeripheral {
     fn read(&mut self, from: Uuid) -> Option<Vec<u8>> {
         if from == BATTERY_LEVEL {
-            return Some(vec![60]);
+            return Some(vec![self.battery]);
         }
         read_information(from, "Viatom", "ER1")
     }
 
     fn write(&mut self, to: Uuid, value: &[u8], out: &mut Vec<Notification>) {
-        if to != WRITE {
-            return;
-        }
-        let mut requests = Vec::new();
-        self.assembler.push(value, &mut requests);
-        for request in requests {
+        for request in self.requests(to, value) {
             let (kind, data) = self.answer(&request);
-            let frame = ViatomFrame {
-                command: request.command,
-                kind,
-                sequence: request.sequence,
-                data,
-            };
-            let room = self.mtu.saturating_sub(3).max(1);
-            if self.notify {
-                out.extend(frame.encode().chunks(room).map(|part| Notification {
-                    from: NOTIFY,
-                    value: part.to_vec(),
-                }));
-            }
+            self.send(&request, kind, data, out);
         }
+    }
+
+    fn refuse(&mut self, to: Uuid, value: &[u8], out: &mut Vec<Notification>) -> bool {
+        for request in self.requests(to, value) {
+            self.send(&request, REFUSED, Vec::new(), out);
+        }
+        true
+    }
+
+    fn waiting(&self) -> Option<usize> {
+        Some(self.waiting.len())
+    }
+
+    fn set_contact(&mut self, on: bool) {
+        self.contact = on;
+    }
+
+    fn set_battery(&mut self, percent: u8) {
+        self.battery = percent;
+    }
+
+    fn keep(&mut self, counts: &[i32]) -> Option<String> {
+        let samples: Vec<i16> = counts.iter().map(|count| held(*count)).collect();
+        // names are moments: one recording a day
+        let name = format!("R202601{:02}080000", self.files.len().saturating_add(1));
+        self.keep_file(&name, recording(&samples));
+        Some(name)
     }
 
     fn subscribe(&mut self, to: Uuid, on: bool) {
@@ -174,10 +228,9 @@ impl GattPeripheral for ViatomPeripheral {
     fn frame(&mut self, rows: &FrameRows, _: &mut Vec<Notification>) {
         let room = WAITING_MAX.saturating_sub(self.waiting.len());
         let counts = rows.row(0).unwrap_or_default().iter().take(room);
-        self.waiting.extend(counts.map(|count| {
-            let held = (*count).clamp(i32::from(i16::MIN), i32::from(i16::MAX) - 1);
-            i16::try_from(held).unwrap_or(0)
-        }));
+        self.waiting.extend(counts.map(|count| held(*count)));
+        let measured = rows.per_lead().0;
+        self.taken = self.taken.saturating_add(measured);
     }
 
     fn skip(&mut self, _: u64) {}
@@ -189,6 +242,7 @@ impl GattPeripheral for ViatomPeripheral {
     fn disconnect(&mut self) {
         self.notify = false;
         self.asked = false;
+        self.waiting.clear();
         self.open = None;
         self.assembler.forget();
     }

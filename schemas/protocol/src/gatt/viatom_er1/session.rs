@@ -16,6 +16,8 @@ use super::{LiveBody, NOTIFY, WRITE};
 const BETWEEN: Duration = Duration::from_millis(500);
 /// The rate of the live data, as the question states it.
 const RATE: u8 = 0x7D;
+/// What the question is called in an error.
+const LIVE: &str = "the question for live data";
 
 /// The box's side of an ER1.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct ViatomSession {
     assembler: Assembler,
     asked: Option<BoxInstant>,
     waiting: bool,
+    /// Numbers of the questions without an answer, oldest first.
+    open: Vec<u8>,
     tries: u32,
     sequence: u8,
     battery: Option<u8>,
@@ -40,6 +44,7 @@ impl ViatomSession {
             assembler: Assembler::default(),
             asked: None,
             waiting: false,
+            open: Vec::new(),
             tries: 0,
             sequence: 0,
             battery: None,
@@ -51,6 +56,7 @@ impl ViatomSession {
         self.sequence = self.sequence.wrapping_add(1);
         self.asked = Some(now);
         self.waiting = true;
+        self.open.push(self.sequence);
         self.tries = self.tries.saturating_add(1);
         vec![GattAction::Write {
             to: WRITE,
@@ -59,12 +65,32 @@ impl ViatomSession {
         }]
     }
 
+    /// It is asked again, a few times.
+    fn refused(&mut self, kind: u8) {
+        if self.tries > self.timing.tries {
+            self.state = SessionState::Failed(SessionError::Refused {
+                command: LIVE,
+                status: kind.into(),
+            });
+        }
+    }
+
     fn on_live(&mut self, frame: &ViatomFrame, out: &mut Vec<DecoderEvent>) {
-        if frame.sequence != self.sequence || !self.waiting {
-            // An answer that was given up: its samples would come twice.
+        let Some(place) = self
+            .open
+            .iter()
+            .position(|number| *number == frame.sequence)
+        else {
+            // It was answered before: its samples would come twice.
+            return;
+        };
+        // Each answer holds what was measured since the one before, so one that comes late counts.
+        self.open.drain(..=place);
+        self.waiting = !self.open.is_empty();
+        if frame.kind != 1 {
+            self.refused(frame.kind);
             return;
         }
-        self.waiting = false;
         self.tries = 0;
         let body = match LiveBody::decode(&frame.data) {
             Ok(body) => body,
@@ -98,6 +124,7 @@ impl GattSession for ViatomSession {
     fn start(&mut self, now: BoxInstant) -> Vec<GattAction> {
         self.state = SessionState::Starting;
         self.assembler.forget();
+        self.open.clear();
         self.tries = 0;
         (self.battery, self.contact) = (None, None);
         let mut actions = vec![GattAction::Subscribe(NOTIFY)];
@@ -144,7 +171,7 @@ impl GattSession for ViatomSession {
         }
         if self.waiting && self.tries >= self.timing.tries {
             self.state = SessionState::Failed(SessionError::NoAnswer {
-                command: "the question for live data",
+                command: LIVE,
                 tries: self.tries,
             });
             return Vec::new();
