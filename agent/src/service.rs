@@ -4,47 +4,40 @@
 //! Ending: the sensors end their acquisitions, the recorders finish, the uplink sends what
 //! it can for a limited time, the outbox closes. What is not sent stays in the outbox.
 
+mod error;
 mod given;
+mod start;
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cardio_core::clock::Clock;
-use cardio_core::ids::SourceId;
-use cardio_protocol::session::SessionTiming;
-use cardio_store::{KeyRing, OpenAcquisition, Outbox, OutboxConfig, OutboxError};
-use cardio_wire::keys::KeyError;
+use cardio_store::{KeyRing, Outbox, OutboxConfig};
 use cardio_wire::record::EndReason;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::adapters::ble::Radio;
-use crate::capture::{SourceTask, Stop, Tape, WAITING_MAX, line_of};
-use crate::clock::{ClockError, SystemClock};
-use crate::config::device::Device;
-use crate::config::{Config, RecordingsName, SourceConfig, SourceKind};
-use crate::control::{self, ControlError};
-use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentFile};
-use crate::fetch::{FetchReach, FetchTask};
-use crate::ids::RandomIds;
-use crate::import::{Import, ImportError, ImportThread, OutboxKeep};
-use crate::pipeline::Captured;
-use crate::recorder::{Kept, Recorder};
+use crate::capture::Stop;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::control;
+use crate::enrolment::{Enrolment, EnrolmentFile};
 use crate::renewal::Renewal;
 use crate::sink::OutboxSink;
 use crate::status::Board;
 use crate::telling::Telling;
-use crate::tls::TlsError;
 use crate::uplink::commands::Trust;
 use crate::uplink::mqtt::Mqtt;
 use crate::uplink::session::{UplinkFacts, UplinkPlan, UplinkTask};
 use crate::worklist::Worklist;
 
-use given::{ble_reach, fetch_line, import_plan, port_of, subject_of};
-pub(crate) use given::{plan_of, reach_of};
+pub use error::RunError;
+use error::process;
+pub(crate) use given::{ble_reach, plan_of, reach_of};
 
 /// Name of the outbox in the state directory.
 pub const OUTBOX: &str = "outbox.sqlite";
@@ -60,74 +53,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 const DRAIN_LIMIT_SIGNAL: Duration = Duration::from_secs(10);
 /// The same while the gateway does not answer; it may be about to.
 const DRAIN_LIMIT_OFFLINE: Duration = Duration::from_secs(3);
-
-/// Why the agent cannot run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The clock.
-    #[error("cannot use the system's clock")]
-    Clock(#[source] ClockError),
-    /// The enrolment.
-    #[error("this box is not enrolled")]
-    Enrolment(#[source] EnrolmentError),
-    /// The certificates in it.
-    #[error("the enrolment cannot be used to connect")]
-    Tls(#[source] TlsError),
-    /// The outbox.
-    #[error("cannot open the outbox")]
-    Outbox(#[source] OutboxError),
-    /// The control socket.
-    #[error("cannot be asked for status")]
-    Control(#[source] ControlError),
-    /// The state directory.
-    #[error("cannot make the state directory {}", path.display())]
-    State {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Threads or signals of the process.
-    #[error("cannot {act}")]
-    Process {
-        /// What was tried.
-        act: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The import of files.
-    #[error("cannot import files")]
-    Import(#[source] ImportError),
-    /// No key for the visits of the day could be made.
-    #[error("cannot make the key that visits are sealed to")]
-    Visits(#[source] KeyError),
-    /// The gateway no longer trusts this box.
-    #[error("the gateway has revoked this box")]
-    Revoked,
-    /// The radio cannot be had again by this process; the next one goes on with what runs.
-    #[error("the connection to the system bus is lost, and with it the radio")]
-    BusLost,
-}
-
-impl RunError {
-    /// Stable identifier for logs and `--json`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Clock(err) => err.code(),
-            Self::Enrolment(err) => err.code(),
-            Self::Tls(err) => err.code(),
-            Self::Outbox(err) => err.code(),
-            Self::Control(err) => err.code(),
-            Self::State { .. } => "state.directory",
-            Self::Process { .. } => "process",
-            Self::Import(err) => err.code(),
-            Self::Visits(err) => err.code(),
-            Self::Revoked => "uplink.revoked",
-            Self::BusLost => "ble.bus_lost",
-        }
-    }
-}
 
 /// Runs until a signal, or for `limit`.
 ///
@@ -178,10 +103,6 @@ pub fn run(config: &Config, limit: Option<Duration>) -> Result<(), RunError> {
         }
     }
     done
-}
-
-fn process(act: &'static str) -> impl Fn(std::io::Error) -> RunError {
-    move |source| RunError::Process { act, source }
 }
 
 pub(crate) fn make_state(path: &Path) -> Result<(), RunError> {
@@ -340,162 +261,6 @@ impl Service<'_> {
         }
     }
 
-    /// Starts the radio if a source needs it.
-    fn start_radio(&self) -> Option<Radio> {
-        let on_radio = |source: &SourceConfig| source.kind == SourceKind::Ble;
-        let needed = self.config.sources.iter().any(on_radio);
-        let adapters = self.config.capture.adapters.clone();
-        needed.then(|| Radio::start(adapters, Arc::clone(&self.clock)))
-    }
-
-    /// The task that fetches the recordings that a sensor keeps; `None` for a source that the
-    /// configuration's own check would have refused.
-    fn fetch_task(
-        &self,
-        source: &SourceConfig,
-        radio: Option<&Radio>,
-        import: &ImportThread,
-        to_recorder: mpsc::Sender<Captured>,
-        stop: &watch::Receiver<Option<Stop>>,
-    ) -> Option<FetchTask> {
-        let device = Device::by_name(&source.device)?;
-        let name = SourceId::new(&source.name).ok()?;
-        let reach = match device {
-            Device::Ble(profile) => {
-                FetchReach::Ble(ble_reach(&self.config.site.state, &name, profile, radio?))
-            }
-            Device::Console(profile) => FetchReach::Console {
-                port: port_of(source)?,
-                profile,
-            },
-            Device::Serial(_) => return None,
-        };
-        let mut lines = self.board.lines();
-        let place = lines.sources.len();
-        lines.sources.push(fetch_line(source, device));
-        Some(FetchTask {
-            place,
-            source: name,
-            subject: subject_of(source),
-            identity: device.identity(),
-            reach,
-            session: device.keeps()?(SessionTiming::default()),
-            every: self.config.capture.recordings_every.0,
-            clock: Arc::clone(&self.clock),
-            board: Arc::clone(&self.board),
-            fetched: import.fetched.clone(),
-            import: import.deliveries.clone(),
-            recorder: to_recorder,
-            stop: stop.clone(),
-        })
-    }
-
-    /// Starts a task and a recorder per sensor, and ends what no sensor of this
-    /// configuration continues.
-    fn start_sources(
-        &self,
-        stop: &watch::Receiver<Option<Stop>>,
-        radio: Option<&Radio>,
-        import: Option<&ImportThread>,
-    ) -> Result<JoinSet<()>, RunError> {
-        let mut notes = self.outbox.open_acquisitions().map_err(RunError::Outbox)?;
-        if let Some(import) = import {
-            notes.retain(|note| !import.sources.contains(&note.source));
-        }
-        let mut tasks = JoinSet::new();
-        for (place, source) in self.config.sources.iter().enumerate() {
-            if let (RecordingsName::Fetch, Some(import)) = (source.recordings, import) {
-                let (to_recorder, captured) = mpsc::channel(WAITING_MAX);
-                if let Some(task) = self.fetch_task(source, radio, import, to_recorder, stop) {
-                    let recorder = self.recorder(task.source.clone());
-                    let board = Arc::clone(&self.board);
-                    tasks.spawn(record(recorder, captured, board, place));
-                    tasks.spawn(task.run());
-                }
-                continue;
-            }
-            let Some(plan) = plan_of(source, self.config.capture.resume_within.0) else {
-                continue;
-            };
-            let Some(reach) = reach_of(&self.config.site.state, source, &plan, radio) else {
-                continue;
-            };
-            self.board.lines().sources.push(line_of(&plan));
-            let mut mine: Vec<OpenAcquisition> = Vec::new();
-            notes.retain(|note| {
-                let is_mine = note.source == plan.source;
-                if is_mine {
-                    mine.push(note.clone());
-                }
-                !is_mine
-            });
-            let (to_recorder, captured) = mpsc::channel(WAITING_MAX);
-            tasks.spawn(record(
-                self.recorder(plan.source.clone()),
-                captured,
-                Arc::clone(&self.board),
-                place,
-            ));
-            let task = SourceTask {
-                place,
-                reach,
-                silent_after: self.config.capture.silent_after.0,
-                clock: Arc::clone(&self.clock),
-                ids: Box::new(RandomIds::new()),
-                note: mine.pop(),
-                board: Arc::clone(&self.board),
-                recorder: to_recorder,
-                stop: stop.clone(),
-                choice: self.worklist.choice(),
-                tape: Tape::off(),
-                plan,
-            };
-            tasks.spawn(task.run());
-            notes.extend(mine);
-        }
-        for note in notes {
-            let mut recorder = self.recorder(note.source.clone());
-            tasks.spawn(async move {
-                let kept = recorder.give_up(&note).await;
-                if let Some(code) = kept.refused {
-                    tracing::error!(event = "OutboxRecordRefused", code);
-                }
-            });
-        }
-        Ok(tasks)
-    }
-
-    /// Starts the thread that imports files, if there is a folder for them or a sensor whose
-    /// recordings are fetched.
-    fn start_import(&self) -> Result<Option<ImportThread>, RunError> {
-        let Some(plan) = import_plan(self.config, self.enrolment) else {
-            return Ok(None);
-        };
-        let keep = OutboxKeep {
-            outbox: self.outbox.clone(),
-            stored: Arc::clone(&self.stored),
-        };
-        let ids = Box::new(RandomIds::new());
-        let import = Import::new(plan, keep, Arc::clone(&self.clock), ids);
-        let import = import.map_err(RunError::Import)?;
-        ImportThread::start(import)
-            .map(Some)
-            .map_err(process("start the import"))
-    }
-
-    fn recorder(&self, source: SourceId) -> Recorder<OutboxSink> {
-        let sink = OutboxSink {
-            outbox: self.outbox.clone(),
-            stored: Arc::clone(&self.stored),
-        };
-        Recorder::new(
-            sink,
-            Arc::clone(&self.clock),
-            Box::new(RandomIds::new()),
-            source,
-        )
-    }
-
     fn recorder_of_the_box(&self) -> OutboxSink {
         OutboxSink {
             outbox: self.outbox.clone(),
@@ -535,41 +300,5 @@ async fn until(limit: Option<Duration>) {
     match limit {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Keeps what one sensor captures until its task is done.
-async fn record(
-    mut recorder: Recorder<OutboxSink>,
-    mut captured: mpsc::Receiver<Captured>,
-    board: Arc<Board>,
-    place: usize,
-) {
-    while let Some(one) = captured.recv().await {
-        let kept = recorder.keep(one).await;
-        note(
-            &board,
-            place,
-            &kept,
-            recorder.tally().map(|tally| tally.segments),
-        );
-    }
-}
-
-fn note(board: &Board, place: usize, kept: &Kept, segments: Option<u64>) {
-    if let Some(code) = kept.refused {
-        let mut lines = board.lines();
-        if lines.store.code.as_deref() != Some(code) {
-            tracing::error!(event = "OutboxRecordRefused", code);
-            lines.store.code = Some(code.to_owned());
-        }
-    }
-    if let Some(taken_us) = kept.segment_us {
-        let mut lines = board.lines();
-        lines.store.code = None;
-        lines.captured_to_stored.note(taken_us);
-    }
-    if let Some(segments) = segments {
-        board.source(place, |line| line.status.segments = segments);
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn reach_of(
     })
 }
 
-pub(super) fn ble_reach(
+pub(crate) fn ble_reach(
     state: &Path,
     source: &SourceId,
     profile: &'static GattProfile,
