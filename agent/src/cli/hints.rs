@@ -196,6 +196,34 @@ const HINTS: &[(&str, &str)] = &[
         "stop the agent first: systemctl stop cardio-agent",
     ),
     (
+        "holter.not_a_holter",
+        "see which sources there are: cardio-agent sources list; only movesense-gsp takes orders",
+    ),
+    (
+        "holter.no_answer",
+        "put the sensor on, close to the box, and see that no telephone holds it; then try again",
+    ),
+    (
+        "holter.recording",
+        "let it go on, or end that recording first: cardio-agent sources holter stop SOURCE",
+    ),
+    (
+        "holter.rate",
+        "choose another rate: cardio-agent sources holter start --help",
+    ),
+    (
+        "holter.not_now",
+        "put the sensor on the patient, so that it measures; if it is on, charge or exchange its battery",
+    ),
+    (
+        "holter.no_room",
+        "take the battery out and put it back, so that the sensor forgets what others asked of it",
+    ),
+    (
+        "holter.refused",
+        "400 and 404: the sensor's firmware is too old to record; others: start the sensor anew",
+    ),
+    (
         "capture.create",
         "choose another name: a capture is never written over",
     ),

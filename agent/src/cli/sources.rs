@@ -3,6 +3,7 @@
 //! A radio sensor is bound by its address, because a person names it: the strongest signal
 //! may be that of the patient next door.
 
+mod holter;
 mod record;
 
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub(crate) enum Verb {
     List(ListArgs),
     /// Write down what passes between the box and a sensor, to `replay` it: signal in clear.
     Record(record::RecordArgs),
+    /// Start and stop a recording in a sensor's own memory, and ask after it.
+    #[command(subcommand)]
+    Holter(holter::Holter),
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,6 +145,7 @@ pub(crate) fn run(verb: &Verb) -> Result<u8, Failure> {
         Verb::Forget(args) => forget(args),
         Verb::List(args) => list(args),
         Verb::Record(args) => on_radio(record::record(args)),
+        Verb::Holter(verb) => on_radio(holter::holter(verb)),
     }
 }
 

@@ -304,3 +304,53 @@ fn a_watch_on_its_cradle_gives_its_recordings_over_the_console_although_it_is_pu
     let want = sorted(vec![samples(0, 30_000), samples(9000, 30_000)]);
     assert_eq!(filed(&bench.records(), "watch"), want);
 }
+
+#[test]
+fn a_person_lets_a_sensor_record_ends_that_and_the_service_fetches_what_it_recorded() {
+    let world = World::that_fetches(&["movesense-gsp"]);
+    let strap = world.keeper("movesense-gsp", MovesensePeripheral::default());
+    world.pair_all();
+    let holter = |verb: &'static str| ["sources", "holter", verb, "--json", "movesense-gsp"];
+    let begun = world.json(&holter("start"));
+    assert_eq!(begun["schema"], "sources-holter/1");
+    assert_eq!(
+        (&begun["recording"], &begun["serial"]),
+        (&true.into(), &"000000000001".into())
+    );
+    assert!(strap.device.lock().unwrap().is_recording());
+    for body in samples(0, 480).chunks(16) {
+        let mut strap = strap.device.lock().unwrap();
+        strap.frame(&FrameRows::planar(16, body), &mut Vec::new());
+    }
+    let again = world.refusal(&holter("start"));
+    assert!(again.contains("holter.recording"), "{again}");
+    assert!(again.contains("holter stop"), "it says what to do: {again}");
+    let asked = world.json(&holter("status"));
+    assert_eq!(asked["recording"], true);
+    let ended = world.json(&holter("stop"));
+    assert_eq!(ended["recording"], false);
+    assert_eq!(
+        ended["recordings"].as_array().map(Vec::len),
+        Some(1),
+        "{ended}"
+    );
+    assert!(!strap.device.lock().unwrap().is_recording());
+    let other = world.refusal(&[
+        "sources",
+        "holter",
+        "start",
+        "--rate",
+        "500",
+        "movesense-gsp",
+    ]);
+    assert!(other.contains("holter.rate"), "{other}");
+
+    let mut agent = world.bench.start(&[]);
+    world.wait_for(0, "the recording", has_fetched(1));
+    let in_use = world.refusal(&holter("status"));
+    assert!(in_use.contains("sources.in_use"), "{in_use}");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit_code(), Some(0));
+    let filed = filed(&world.bench.records(), "movesense-gsp");
+    assert_eq!(filed, [samples(0, 480)]);
+}

@@ -100,7 +100,7 @@ fn tells_place(visit: &Visit) -> bool {
 /// What is wrong with the signal itself is said of the leads that it concerns, while it lasts, and
 /// of no other.
 fn of_contact(visit: &Visit) -> Option<String> {
-    let rail = visit.device.rails.1;
+    let (rail, absent) = (visit.device.rails.1, visit.device.absent_adu);
     // where each lead stood at the rail, as it was recorded
     let mut railed: Vec<Vec<u64>> = vec![Vec::new(); visit.device.waves.len()];
     let mut found = Vec::new();
@@ -109,7 +109,8 @@ fn of_contact(visit: &Visit) -> Option<String> {
             Captured::Segment(segment) => {
                 for (kept, row) in railed.iter_mut().zip(&segment.block.leads) {
                     let at = (segment.block.first.0..).zip(row);
-                    kept.extend(at.filter(|(_, count)| **count == rail).map(|(at, _)| at));
+                    let is_off = |count: i32| count == rail || Some(count) == absent;
+                    kept.extend(at.filter(|(_, count)| is_off(**count)).map(|(at, _)| at));
                 }
             }
             Captured::Assessment(one) => found.push(&one.quality),

@@ -134,7 +134,7 @@ pub(super) async fn record(args: &RecordArgs) -> Result<u8, Failure> {
 }
 
 /// A source that the running service captures is its own.
-fn refuse_if_captured(config: &Config, source: &SourceConfig) -> Result<(), Failure> {
+pub(super) fn refuse_if_captured(config: &Config, source: &SourceConfig) -> Result<(), Failure> {
     match control::ask_status(&config.site.state) {
         Err(ControlError::NotRunning { .. }) => Ok(()),
         Err(err) => Err(err.into()),

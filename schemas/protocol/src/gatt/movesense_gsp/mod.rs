@@ -9,6 +9,7 @@
 
 mod command;
 mod ecg;
+mod holter;
 mod log;
 mod notification;
 mod peripheral;
@@ -23,6 +24,9 @@ use crate::profile::WaveKind;
 
 pub use command::Command;
 pub use ecg::{BODY_SAMPLES, EcgBody};
+pub use holter::{
+    HOLTER_RATES_HZ, HolterError, HolterFound, HolterOrder, HolterState, MovesenseHolter,
+};
 pub use log::{LogEntry, LogFetch, LogPiece, logbook};
 pub use notification::{Identity, Notice};
 pub use peripheral::MovesensePeripheral;

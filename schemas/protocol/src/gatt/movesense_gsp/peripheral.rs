@@ -8,12 +8,14 @@ use crate::gatt::{GattPeripheral, Notification, Uuid};
 
 use super::sbem;
 use super::{
-    BODY_SAMPLES, COMMAND, Command, DATA, EcgBody, Identity, LOGBOOK_PATH, LogPiece, Notice,
-    RATE_HZ,
+    BODY_SAMPLES, COMMAND, Command, DATA, ECG_PATH, EcgBody, Identity, LOGBOOK_PATH, LogPiece,
+    Notice, RATE_HZ,
 };
 
 /// Bytes of an ATT notification beside its value.
 const ATT_BYTES: usize = 3;
+/// The system mode that starts it anew.
+const APPLICATION: u8 = 5;
 /// Entries in one answer to the list; more are reached only by their id.
 const LISTED: usize = 4;
 
@@ -93,7 +95,7 @@ impl MovesensePeripheral {
         self.recording = true;
     }
 
-    /// Answers every further subscription with this status.
+    /// Answers every further subscription, and what to record, with this status.
     pub const fn refuse_with(&mut self, status: u16) {
         self.refusal = Some(status);
     }
@@ -136,7 +138,7 @@ impl MovesensePeripheral {
                 self.notify(identity.encode(reference), out);
             }
             Command::Subscribe(path) => {
-                let known = path == super::ECG_PATH;
+                let known = path == ECG_PATH;
                 let status = self.refusal.unwrap_or(if known { 200 } else { 404 });
                 if status == 200 {
                     self.subscription = Some(reference);
@@ -162,8 +164,9 @@ impl MovesensePeripheral {
                 }
                 self.answer(reference, 200, Vec::new(), out);
             }
-            Command::ConfigureLogger(_) if self.recording => {
-                self.answer(reference, 409, Vec::new(), out);
+            Command::ConfigureLogger(paths) => {
+                let status = self.configured(&paths);
+                self.answer(reference, status, Vec::new(), out);
             }
             Command::Get(_) => self.answer(reference, 404, Vec::new(), out),
             Command::SetTime(micros) => {
@@ -171,9 +174,27 @@ impl MovesensePeripheral {
                 self.utc_us = Some(micros.saturating_sub(since));
                 self.answer(reference, 200, Vec::new(), out);
             }
-            Command::ConfigureLogger(_) | Command::SystemMode(_) => {
+            Command::SystemMode(mode) => {
                 self.answer(reference, 200, Vec::new(), out);
+                if mode == APPLICATION {
+                    self.power_cycle();
+                }
             }
+        }
+    }
+
+    /// Whether these resources can be recorded: the ECG at the rate at which it is measured here,
+    /// and the time of day.
+    fn configured(&self, paths: &[String]) -> u16 {
+        let is_ecg = |path: &str| path == ECG_PATH || path == format!("{ECG_PATH}/mV");
+        let is_known = |path: &str| is_ecg(path) || path == "/Time/Detailed";
+        let rate = |path: &str| path.starts_with("/Meas/ECG/");
+        match paths.iter().find(|path| !is_known(path)) {
+            _ if self.recording => 409,
+            _ if self.refusal.is_some() => self.refusal.unwrap_or(400),
+            None => 200,
+            Some(path) if rate(path) => 501,
+            Some(_) => 404,
         }
     }
 
