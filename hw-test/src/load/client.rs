@@ -2,6 +2,7 @@
 //! answered by then, and notes when what was answered. Nothing is checked until all is over, so
 //! that the clients leave the processors to the receiving end.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -376,13 +377,15 @@ impl Client {
     }
 }
 
-/// Whether the last acknowledgement covers everything; always when nobody signs any.
+/// Whether the acknowledgements of all lanes cover everything; always when nobody signs any.
 fn is_covered(log: &Log, control: Option<&cardio_wire::keys::VerifyingKey>, frames: usize) -> bool {
     let Some(control) = control else {
         return true;
     };
-    log.acks
-        .last()
-        .and_then(|(_, bytes)| Ack::verify(bytes, control).ok())
-        .is_some_and(|ack| usize::try_from(ack.upto).is_ok_and(|upto| upto >= frames))
+    let acks = log
+        .acks
+        .iter()
+        .filter_map(|(_, bytes)| Ack::verify(bytes, control).ok());
+    let ends: BTreeMap<u8, u64> = acks.map(|ack| (ack.lane.number(), ack.upto)).collect();
+    usize::try_from(ends.values().sum::<u64>()).is_ok_and(|upto| upto >= frames)
 }

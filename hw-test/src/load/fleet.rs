@@ -22,8 +22,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::receiver::Gateway;
 use super::recording::Recording;
 
-/// The lane that everything is sent on.
-const LANE: Lane = Lane::Routine;
+/// The lane of recordings, and that of what a person must see at once.
+const LANES: [Lane; 2] = [Lane::Routine, Lane::Alert];
 const CHAIN: ChainId = ChainId([1; 8]);
 
 /// All boxes.
@@ -126,27 +126,31 @@ impl Member {
         &mut self,
         records: impl IntoIterator<Item = anyhow::Result<Record>>,
     ) -> anyhow::Result<()> {
-        let topic = Topic::UpLane(self.id, LANE).to_string();
-        let mut prev = NO_PREVIOUS;
+        let mut ends = LANES.map(|lane| (lane, 0_u64, NO_PREVIOUS));
         let mut packet_id = 1_u16;
-        for (seq, record) in (1_u64..).zip(records) {
+        for record in records {
             packet_id = packet_id
                 .checked_add(1)
                 .context("too many frames per box")?;
             let record = record?;
+            let at_once = matches!(record, Record::Assessment(_));
+            let [routine, alert] = &mut ends;
+            let (lane, seq, prev) = if at_once { alert } else { routine };
+            *seq += 1;
             let header = FrameHeader {
                 suite: SUITE_X25519_CHACHA,
                 recipient: self.recipient.key_id(),
                 device: self.id,
-                lane: LANE,
+                lane: *lane,
                 chain: CHAIN,
-                seq,
-                prev,
+                seq: *seq,
+                prev: *prev,
             };
             let frame = seal(&record.encode(), &header, &self.recipient, &self.signer)?;
-            prev = fingerprint(&frame);
+            *prev = fingerprint(&frame);
+            let topic = Topic::UpLane(self.id, *lane).to_string();
             self.frame_bytes += frame.len();
-            let mut publish = Publish::new(topic.clone(), QoS::AtLeastOnce, frame, None);
+            let mut publish = Publish::new(topic, QoS::AtLeastOnce, frame, None);
             publish.pkid = packet_id;
             let mut bytes = BytesMut::new();
             publish
@@ -165,7 +169,7 @@ impl Member {
                 let mut bytes = BytesMut::from(packet.as_ref());
                 match Packet::read(&mut bytes, None) {
                     Ok(Packet::Publish(mut publish)) => {
-                        publish.topic = Topic::UpLane(other.id, LANE).to_string().into();
+                        publish.topic = Topic::UpLane(other.id, Lane::Routine).to_string().into();
                         Ok(publish)
                     }
                     other => bail!("a frame became {other:?}"),
@@ -178,14 +182,7 @@ impl Member {
     pub(crate) fn hello(&self) -> Vec<u8> {
         Hello {
             device: self.id,
-            lanes: vec![LaneState {
-                lane: LANE,
-                chain: CHAIN,
-                oldest: 1,
-                next: 1,
-                head: NO_PREVIOUS,
-                acked: 0,
-            }],
+            lanes: LANES.map(unsent).to_vec(),
             agent_version: "load".to_owned(),
             at: reading(0),
             free_bytes: 1 << 30,
@@ -199,6 +196,18 @@ impl Member {
             visits_key: None,
         }
         .sign(&self.signer)
+    }
+}
+
+/// A lane that nothing was sent on.
+const fn unsent(lane: Lane) -> LaneState {
+    LaneState {
+        lane,
+        chain: CHAIN,
+        oldest: 1,
+        next: 1,
+        head: NO_PREVIOUS,
+        acked: 0,
     }
 }
 
