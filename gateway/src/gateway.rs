@@ -185,6 +185,9 @@ impl Gateway {
         let openid = openid.transpose().map_err(RunError::OpenId)?;
         let web = Web {
             openid,
+            events: config.events.clone(),
+            streams: http::Places::new(config.events.streams, config.https.connections),
+            stopped: stopped.clone(),
             uploads: uploads.clone(),
             upload_places: Arc::new(Semaphore::new(config.https.uploads)),
             readers: stores.readers.clone(),

@@ -11,7 +11,7 @@ use cardio_fhir::audit::{Deed, Outcome};
 
 use super::audit::Event;
 use super::limit::counted;
-use super::{Access, AccessError, Caller, Secret, rows, secret};
+use super::{Access, AccessError, Account, Caller, Secret, rows, secret};
 use crate::db::DbError;
 
 /// A session is noted as going on at most this often.
@@ -144,12 +144,8 @@ impl Access {
     /// # Errors
     /// [`DbError`] when the store fails.
     pub async fn of_session(&self, token: &str) -> Result<Option<Caller>, DbError> {
-        let hash = secret::fingerprint(token);
-        let (now, ended) = self.moments();
-        let found = self
-            .readers()
-            .read_async(move |c| rows::of_session(c, &hash, ended));
-        let Some((account, seen)) = found.await? else {
+        let (now, hash) = (self.moments().0, secret::fingerprint(token));
+        let Some((account, seen)) = self.session(token).await? else {
             return Ok(None);
         };
         let step =
@@ -161,6 +157,27 @@ impl Access {
         }
         let role = account.role;
         Ok(Some(Caller::of(account, role)))
+    }
+
+    /// Who holds a session, which does not go on for the question.
+    ///
+    /// # Errors
+    /// [`DbError`] when the store fails.
+    pub async fn holds(&self, token: &str) -> Result<Option<Caller>, DbError> {
+        let found = self.session(token).await?;
+        Ok(found.map(|(account, _)| {
+            let role = account.role;
+            Caller::of(account, role)
+        }))
+    }
+
+    /// The account of a session that has not ended, and when it was last seen.
+    async fn session(&self, token: &str) -> Result<Option<(Account, UtcMicros)>, DbError> {
+        let (hash, (_, ended)) = (secret::fingerprint(token), self.moments());
+        let reading = self
+            .readers()
+            .read_async(move |c| rows::of_session(c, &hash, ended));
+        reading.await
     }
 
     /// Ends a session.

@@ -55,6 +55,8 @@ pub struct Config {
     pub broker: Option<BrokerConfig>,
     /// The listener for readers of the record.
     pub https: HttpsConfig,
+    /// Streams of what changes.
+    pub events: EventsConfig,
     /// Accounts of people and programs.
     pub access: AccessConfig,
     /// Enrolment and renewal of certificates over the network.
@@ -117,6 +119,16 @@ pub struct HttpsConfig {
     pub page: u32,
     /// Most resources on a page.
     pub page_max: u32,
+}
+
+/// Streams of what changes, for readers of the record.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Streams of one account at once.
+    pub streams: usize,
+    /// How often a stream says that it is alive.
+    pub heartbeat: Span,
 }
 
 /// The listener for boxes that enrol or renew their certificate.
@@ -274,6 +286,7 @@ impl Config {
             ("mqtt.frames_per_s", self.mqtt.frames_per_s == 0),
             ("mqtt.ack_frames", self.mqtt.ack_frames == 0),
             ("https.connections", self.https.connections == 0),
+            ("events.streams", self.events.streams == 0),
             ("https.page", self.https.page == 0),
             ("https.page_max", self.https.page_max == 0),
             ("access.requests_per_s", self.access.requests_per_s == 0),
@@ -312,6 +325,7 @@ impl Config {
         for (key, span) in [
             ("mqtt.handshake", self.mqtt.handshake),
             ("https.timeout", self.https.timeout),
+            ("events.heartbeat", self.events.heartbeat),
         ] {
             if span.0 < Duration::from_millis(100) {
                 return Err(ConfigError::Impossible {

@@ -22,6 +22,7 @@ use super::{Peer, Web, upload};
 use crate::access::Caller;
 use crate::access::audit::Event;
 use crate::access::openid::OpenIdError;
+use crate::db::DbError;
 
 /// The cookie of a session: of this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
 pub(super) const COOKIE_NAME: &str = "__Host-cardio";
@@ -148,6 +149,31 @@ async fn of_bearer(web: &Web, token: &str, address: IpAddr) -> Result<Option<Cal
         }
         _ => Refusal::unauthorised(why),
     })
+}
+
+/// What a request is known by, for who asks again later.
+pub(super) enum Presented {
+    Token(String),
+    Session(String),
+}
+
+/// What a request presents, if anything.
+pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
+    let token = bearer(headers).map(|token| Presented::Token(token.to_owned()));
+    token.or_else(|| Some(Presented::Session(session_token(headers)?.to_owned())))
+}
+
+impl Presented {
+    /// Who it is now; a session does not go on for it.
+    pub(super) async fn again(&self, web: &Web) -> Result<Option<Caller>, DbError> {
+        match self {
+            Self::Session(session) => web.access.holds(session).await,
+            Self::Token(token) => match &web.openid {
+                Some(openid) if openid.takes(token) => Ok(openid.bearer(token).await.ok()),
+                _ => web.access.of_token(token).await,
+            },
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! The listener for readers: FHIR R4 over HTTPS at `/fhir`, `/session`, and `/health`.
+//! The listener for readers: FHIR R4 over HTTPS at `/fhir`, `/events`, `/session`, and `/health`.
 //!
 //! Every request is somebody's ([`gate`]); without a token or session the answer is 401 whatever
 //! was asked. Each address says what it asks of whoever uses it ([`doors`]), and every reading is
@@ -9,6 +9,7 @@ mod alert;
 mod audit;
 mod body;
 mod doors;
+mod events;
 mod everything;
 mod fhir;
 mod gate;
@@ -48,13 +49,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::openid::OpenId;
 use crate::access::{Access, Permission};
-use crate::config::{BACK, HttpsConfig, MssanteConfig};
+use crate::config::{BACK, EventsConfig, HttpsConfig, MssanteConfig};
 use crate::counters::Counters;
 use crate::db::{Readers, Writer};
 use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::upload::Uploads;
 use doors::Doors;
+pub(crate) use events::Places;
 use respond::Refusal;
 use visit::Needs;
 
@@ -87,6 +89,12 @@ pub struct Web {
     pub access: Access,
     /// The provider that vouches for others, if there is one.
     pub openid: Option<OpenId>,
+    /// Limits of streams.
+    pub events: EventsConfig,
+    /// Places for streams.
+    pub(crate) streams: Arc<Places>,
+    /// Whether the program stops.
+    pub(crate) stopped: watch::Receiver<bool>,
     /// Limits.
     pub config: HttpsConfig,
     /// How reports are sent by secure health mail, if they are.
@@ -132,10 +140,16 @@ fn router(web: Web) -> Router {
             known(Some(Deed::LogOut)),
             session::end,
         );
+    let following = (
+        Needs::This(Permission::ReadRecord),
+        Some(Deed::HistoryOfAll),
+    );
+    let events = Doors::new().door(MethodFilter::GET, "/events", following, events::follow);
     Router::new()
         .nest("/fhir", fhir::with_fallbacks(admitted(fhir::routes())))
         .merge(admitted(fhir::root()))
         .merge(admitted(sessions))
+        .merge(admitted(events))
         .merge(open)
         .fallback(|| async { Refusal::not_found("no such address; the record is at /fhir") })
         .with_state(web)

@@ -9,6 +9,7 @@
 
 mod access;
 mod auditing;
+mod events;
 mod following;
 mod logging_in;
 mod odd;
