@@ -27,6 +27,10 @@ const ON_BLUETOOTH: [&str; 5] = [
 /// The one row of a device that sees beats and sends what it makes of them.
 const BEATS: [WaveKind; 1] = [WaveKind::EcgOther("beats")];
 
+/// Samples that a device which must be asked takes at once: an answer carries what was measured up
+/// to it, not up to the last whole usual frame.
+const TAKEN_AT_ONCE: usize = 5;
+
 /// How a device is connected.
 #[derive(Clone, Copy, Debug)]
 pub enum Transport {
@@ -106,7 +110,10 @@ impl Device {
             model: profile.model,
             transport: Transport::Bluetooth(profile),
             rate_hz: signal.rate_hz,
-            samples_per_frame: signal.samples_per_frame,
+            samples_per_frame: match (profile.peripheral)().waiting() {
+                Some(_) => TAKEN_AT_ONCE,
+                None => signal.samples_per_frame,
+            },
             integrity: signal.integrity,
             modulus: signal.modulus,
             converter: signal.calibration(),
@@ -272,6 +279,13 @@ impl Firmware {
         match self {
             Self::Serial { .. } => None,
             Self::Bluetooth(device) => device.waiting(),
+        }
+    }
+
+    /// Its link is over.
+    pub(crate) fn disconnect(&mut self) {
+        if let Self::Bluetooth(device) = self {
+            device.disconnect();
         }
     }
 

@@ -190,12 +190,21 @@ fn three_sensors_at_once_are_heard_sample_for_sample() {
                 second.hear(sensor.2),
                 third.hear(stethoscope.2),
             );
-            drop(sim);
             for (heard, ledger) in [heard.0, heard.1, heard.2].iter().zip(&ledgers) {
-                let sent = sent(ledger);
-                assert!(sent.len() >= heard.len());
-                assert!(sent.starts_with(heard), "{}", ledger.display());
+                // A line of the ledger is written behind the value that it tells of.
+                let told = async {
+                    loop {
+                        let told = sent(ledger);
+                        if told.len() >= heard.len() {
+                            return told;
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
+                let told = soon("the ledger to hold what was heard", told).await;
+                assert!(told.starts_with(heard), "{}", ledger.display());
             }
+            drop(sim);
         },
     );
 }

@@ -43,6 +43,11 @@ impl Player {
             self.forget_waiting(silence.unwrap_or(LossCause::NotConnected));
         }
         if let Some(cause) = silence {
+            if self.waiting.is_some() {
+                // Nobody can ask for them any more, even where the link does not know yet.
+                self.firmware.disconnect();
+                self.forget_waiting(cause);
+            }
             return self.lose(cause, i);
         }
         if faults.garbage > 0 {
