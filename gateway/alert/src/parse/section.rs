@@ -251,10 +251,16 @@ impl<'a> Section<'a> {
         let (Some(limited), Some(limits)) = (rule.kind.limited(), rule.limit) else {
             return Ok(0.0);
         };
-        let Some(value) = self.number("hysteresis", limited.unit)? else {
-            return Ok(rule.hysteresis);
-        };
         let limit = limits.attended.min(limits.unattended);
+        let Some(value) = self.number("hysteresis", limited.unit)? else {
+            // One that was meant for a larger limit would keep an alert open for ever.
+            let too_wide = rule.hysteresis > limit / 2.0;
+            return Ok(if too_wide {
+                default_hysteresis(rule)
+            } else {
+                rule.hysteresis
+            });
+        };
         if value < 0.0 || value > limit / 2.0 {
             let why = "it must lie between zero and half of the limit".to_owned();
             return Err(self.impossible("hysteresis", why));

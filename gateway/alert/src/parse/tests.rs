@@ -165,3 +165,25 @@ proptest! {
         let _ = RuleSet::from_toml(&format!("schema = \"rules/1\"\n{TACHYCARDIA}limit = \"{value}\"\nfor = \"{value}\""));
     }
 }
+
+#[test]
+fn a_smaller_limit_does_not_keep_a_margin_that_nothing_could_ever_come_back_through() {
+    let rules = RuleSet::from_toml(
+        "schema = \"rules/1\"\nextends = \"default\"\n[[rule]]\nname = \"box-silent\"\nversion = 2\n\
+         limit = \"12 s\"\nlimit_unattended = \"20 s\"",
+    )
+    .unwrap();
+    let rules = rules.rules_for("");
+    let silent = rules.iter().find(|rule| rule.name == "box-silent").unwrap();
+    assert!(
+        (silent.hysteresis - 1.2).abs() < 1e-9,
+        "{}",
+        silent.hysteresis
+    );
+    let standard = RuleSet::standard().unwrap();
+    let silent = standard
+        .rules_for("")
+        .iter()
+        .find(|rule| rule.name == "box-silent");
+    assert!((silent.unwrap().hysteresis - 90.0).abs() < 1e-9);
+}
