@@ -26,6 +26,7 @@ mod programs;
 mod proxy;
 mod rules;
 mod sensors;
+mod silence;
 mod soak;
 mod sql;
 mod stolen;
@@ -73,6 +74,8 @@ enum Rig {
     Power(cuts::Options),
     /// Steals a box after a visit and searches its card for anything recorded.
     Stolen(stolen::Options),
+    /// Lets a sensor and a box fall silent, and waits until that is told and taken back.
+    Silence(silence::Options),
     /// Tries alert rules on real recordings that show what they are about.
     Rules(rules::Options),
     /// Sends the visits of the day to a box, makes an exam for one, cancels it, and looks for its
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
         Rig::Visits(args) => visits::run(&args),
         Rig::Rules(args) => rules::run(&args),
+        Rig::Silence(args) => silence::run(&args),
         Rig::Hostile(args) => hostile::run(&args),
     };
     match done {
@@ -161,6 +165,7 @@ impl Rig {
             | Self::Soak(_)
             | Self::Hostile(_)
             | Self::Visits(_)
+            | Self::Silence(_)
             | Self::Load(_)
             | Self::Delays(_)
             | Self::Sensors(_)
