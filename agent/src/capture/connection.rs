@@ -34,6 +34,8 @@ impl Heard {
 pub(crate) struct Heard {
     /// Frames of a sensor that streams because it was asked to, by the time of their arrival.
     pub(crate) frames: Vec<(ClockReading, Vec<Frame>)>,
+    /// When the sensor was asked for them, where that proves that none was taken before.
+    pub(crate) asked_at: Option<BoxInstant>,
     /// What a heart-rate sensor told, by the time of its arrival.
     pub(crate) rates: Vec<(ClockReading, ToldRate)>,
     /// What the sensor said beside them.

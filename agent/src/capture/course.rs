@@ -26,6 +26,8 @@ pub(super) struct Course {
     silent_after: Duration,
     /// When the last frame came, or the conversation began again.
     heard_at: Option<BoxInstant>,
+    /// Nothing that comes next can have been taken before this: the link began then, or fell silent.
+    begun_at: Option<BoxInstant>,
     /// What came of it and is not handed on yet.
     pub(super) out: Vec<Captured>,
 }
@@ -44,6 +46,7 @@ impl Course {
             pipeline: SourcePipeline::new(plan, ids, note),
             silent_after,
             heard_at: None,
+            begun_at: None,
             out: Vec::new(),
         }
     }
@@ -61,6 +64,7 @@ impl Course {
     pub(super) fn connected(&mut self, talk: &mut dyn Conversation, now: BoxInstant) {
         self.reporter.waiting();
         self.heard_at = Some(now);
+        self.begun_at = Some(now);
         talk.start(now);
     }
 
@@ -82,6 +86,9 @@ impl Course {
         }
         if let Some(rate) = heard.rate {
             self.pipeline.set_rate(rate, &mut self.out);
+        }
+        if let Some(since) = heard.asked_at.or(self.begun_at) {
+            self.pipeline.set_taken_since(since);
         }
         for (at, frames) in &heard.frames {
             self.pipeline.take(frames, *at, &mut self.out);
@@ -134,7 +141,7 @@ impl Course {
             return Err(());
         }
         if self.is_silent(now) {
-            self.heard_at = Some(now.box_instant);
+            self.begun_at = self.heard_at.replace(now.box_instant);
             self.silent(now);
             talk.start(now.box_instant);
         } else {

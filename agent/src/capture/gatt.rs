@@ -97,6 +97,7 @@ impl Talk {
             self.heard.frames.push((value.at, frames));
         }
         self.heard.rate = self.session.rate();
+        self.heard.asked_at = self.session.asked_at();
         self.has_news = true;
     }
 }

@@ -99,6 +99,7 @@ impl Talk {
         if !frames.is_empty() {
             heard.frames.push((at, frames));
         }
+        heard.asked_at = self.session.asked_at();
         heard
     }
 }

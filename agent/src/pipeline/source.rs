@@ -75,6 +75,7 @@ pub struct SourcePipeline {
     ids: Box<dyn Ids>,
     identity: DeviceIdentity,
     battery_percent: Option<u8>,
+    taken_since: Option<BoxInstant>,
     state: State,
 }
 
@@ -136,6 +137,7 @@ impl SourcePipeline {
             assigned: None,
             ids,
             battery_percent: None,
+            taken_since: None,
             state: State::Idle(note.map(Box::new)),
         }
     }
@@ -156,6 +158,12 @@ impl SourcePipeline {
             self.end(EndReason::SourceLost, out);
             self.plan.signal.rate = rate;
         }
+    }
+
+    /// Nothing of what the source streams now was taken before `since`: how late its first frame
+    /// can be at most.
+    pub const fn set_taken_since(&mut self, since: BoxInstant) {
+        self.taken_since = Some(since);
     }
 
     /// Hands on what is held of a running acquisition and leaves it open, for the next run of
@@ -196,7 +204,8 @@ impl SourcePipeline {
         let rate = self.plan.signal.rate;
         let later = SampleIndex(backlog.saturating_sub(first.rows.per_lead().0));
         let first_at = at.box_instant.minus_micros(rate.micros_at(later));
-        if matches!(self.state, State::Idle(_)) {
+        let begins = matches!(self.state, State::Idle(_));
+        if begins {
             self.start(first.rows.per_lead(), first_at, at, out);
         }
         let State::Running(running) = &mut self.state else {
@@ -204,6 +213,12 @@ impl SourcePipeline {
         };
         running.tell_battery(self.battery_percent, out);
         if let Line::Samples(line) = &mut running.line {
+            if let Some(since) = self
+                .taken_since
+                .filter(|_| begins || running.away.is_some())
+            {
+                line.timeline.note_taken_since(since);
+            }
             line.take(frames, backlog, first_at, &mut running.away, at, out);
         }
     }

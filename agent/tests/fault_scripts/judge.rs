@@ -85,15 +85,21 @@ pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
 }
 
 /// Whether the device proves where something was lost. A counter that turns within moments does so
-/// only up to a turn; what is beyond shows as without a counter, and noise may be longer.
+/// only up to a turn; what is beyond shows as without a counter, and noise may be longer. So does a
+/// loss of exactly whole turns of any counter: the frame behind it follows on, as the first one
+/// behind a stall of that length does, stray bytes may come between in either case, and only what
+/// comes later, too late or in a burst, tells one from the other.
 fn tells_place(visit: &Visit) -> bool {
     let turn = visit
         .device
         .modulus
         .map(|turn| u64::from(turn) * visit.device.per_frame());
     let is_fast = turn.is_some_and(|turn| turn < span(visit, TURN_TOLD_US));
-    let is_longer = |one: &Deaf| !one.is_away && Some(one.len) >= turn;
-    let is_beyond = is_fast && visit.deaf.iter().any(is_longer);
+    let is_beyond = |one: &Deaf| {
+        let turns = turn.map(|turn| (one.len / turn, one.len % turn));
+        turns.is_some_and(|(turns, rest)| turns > 0 && (is_fast || rest == 0)) && !one.is_away
+    };
+    let is_beyond = visit.deaf.iter().any(is_beyond);
     visit.device.integrity != IntegrityClass::Uncounted && !is_beyond
 }
 
@@ -224,8 +230,9 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
             (Some(_), None) => return Some("a run without a gap".to_owned()),
         };
         let Some(at) = (least..=most).find(|at| is_at(run, *at)) else {
+            let anywhere = visit.sent.keys().find(|at| is_at(run, **at));
             return Some(format!(
-                "{} samples at {} are not what was sent at {least} to {most}",
+                "{} samples at {} are not what was sent at {least} to {most}, but at {anywhere:?}",
                 run.values.len(),
                 run.first
             ));

@@ -79,7 +79,8 @@ fn details(kind: FaultKind, at_ms: u64, device: &Device, chance: &mut Chance) ->
         FaultKind::LowBattery => format!("percent = {}\n", 1 + chance.below(20)),
         FaultKind::Errors => format!("commands = {}\n", 1 + chance.below(3)),
         FaultKind::ClockJump => {
-            let by = ["10s", "1h", "48h"][usize::try_from(chance.below(3)).unwrap()];
+            let by = ["10s", "1h", "48h", "300ms", "1s", "3s"];
+            let by = by[usize::try_from(chance.below(wide(by.len()))).unwrap()];
             let back = chance.below(2) == 0;
             format!("by = \"{by}\"\nback = {back}\n")
         }

@@ -108,6 +108,12 @@ pub trait Session: Send {
     /// Where the conversation stands.
     fn state(&self) -> SessionState;
 
+    /// When the command went out without which nothing of the present stream would have been
+    /// taken. `None` where the device may have streamed before it was asked.
+    fn asked_at(&self) -> Option<BoxInstant> {
+        None
+    }
+
     /// Firmware version, once the device has named it.
     fn firmware(&self) -> Option<&str> {
         None

@@ -6,7 +6,7 @@
 //!   stays behind. A counter that turns faster than arrivals can be told apart proves less:
 //!   its gaps are uncertain by a turn, and whole turns show as without counter.
 //! - A time stamp proves how many samples are missing, to within its resolution; a device
-//!   clock that jumps is a new time line, not a gap of years.
+//!   clock that jumps is a new time line, not a gap of years, nor one of a second (`ticks`).
 //! - A counter and a time stamp together also tell a device that started anew (`witness`).
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
 //!   it is reported within a second and a half after it happened, at the place where it is
@@ -130,6 +130,13 @@ impl Timeline {
         self.backlog = samples;
     }
 
+    /// Says that nothing of the present stream was taken before `since`, because the source was
+    /// asked for it then or its link began. It bounds how late the first frame can be, where it
+    /// begins the time line or goes on behind an absence.
+    pub const fn note_taken_since(&mut self, since: BoxInstant) {
+        self.pace.note_taken_since(since);
+    }
+
     /// Places the samples of one frame that came at `arrival`.
     pub fn place(
         &mut self,
@@ -157,7 +164,8 @@ impl Timeline {
     ) -> Placement {
         self.backlog = SampleCount(self.backlog.0.saturating_sub(samples.0));
         let seq = u32::try_from(nanos & u64::from(u32::MAX)).unwrap_or(0);
-        match self.ticks.step(nanos, samples.0, arrival) {
+        let late_us = self.pace.first_late_us(arrival);
+        match self.ticks.step(nanos, samples.0, arrival, late_us) {
             step @ (Step::Again | Step::Back) => self.refuse_as(step, seq),
             Step::Follows {
                 missing: 0,
@@ -180,7 +188,9 @@ impl Timeline {
                 self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
                 let gap = self.gap_until(GapCause::FewerThanTime, samples, arrival);
                 let told = gap.filter(|gap| gap.len > gap.uncertainty);
-                self.pace = Pace::new(self.rate);
+                if told.is_some() {
+                    self.pace = Pace::new(self.rate);
+                }
                 self.accept(None, samples, arrival, told)
             }
         }
@@ -190,7 +200,8 @@ impl Timeline {
     /// clock goes on with the time line of the frames before it, so that [`Timeline::place_ticks`] can tell
     /// what is missing between, however long the source was away.
     pub fn ticks_go_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
-        self.ticks.goes_on(nanos, arrival)
+        let late_us = self.pace.first_late_us(arrival);
+        self.ticks.goes_on(nanos, arrival, late_us)
     }
 
     fn place_counted(
@@ -368,6 +379,7 @@ impl Timeline {
         }
         // Observing the same samples again changes nothing.
         self.pace.observe(self.next, arrival, i64::MAX);
+        self.pace.forget_start();
         self.counts.samples.0 = self.counts.samples.0.saturating_add(samples.0);
         if let Some(gap) = gap {
             self.count_gap(gap);
@@ -397,10 +409,13 @@ impl Timeline {
             None => return None,
         };
         let away = self.rate.count_in_micros(away_us);
-        // The one frame that tells when the source was back may be as late as any before it.
+        // The one frame that tells when the source was back may be as late as any before it, or
+        // have waited ever since it could be taken. That the edge was too late itself is beside it.
         let usual_us = self.pace.usual_delay_us().saturating_mul(4);
         let worst_us = self.pace.worst_delay_us().saturating_mul(2);
-        let uncertain_us = usual_us.max(worst_us).max(20_000);
+        let first_us = self.pace.first_late_us(arrival);
+        let uncertain_us = usual_us.max(worst_us).max(first_us).max(20_000);
+        let uncertain_us = uncertain_us.saturating_add(self.pace.slack_us());
         Some(Gap {
             from: self.next,
             len: SampleCount(away.0.saturating_sub(samples.0).max(1)),
@@ -416,7 +431,7 @@ impl Timeline {
         self.expected = None;
         self.frames = 0;
         self.frame_gaps.clear();
-        self.pace = Pace::new(self.rate);
+        self.pace = self.pace.behind_absence();
         self.ticks = Ticks::new(self.rate);
         self.backlog = SampleCount(0);
         self.count_gap(gap);

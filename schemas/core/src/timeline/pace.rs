@@ -23,6 +23,8 @@ const STEADY_SHARE: i64 = 4;
 const STEADY_MIN_US: i64 = 30_000;
 /// Share of the greatest lateness that a bucket forgets.
 const WORST_SHARE: i64 = 64;
+/// Buckets after which the edge is taken for what it is.
+const SETTLED_BUCKETS: u32 = 2;
 /// Buckets needed for a drift estimate: half a minute.
 const DRIFT_BUCKETS: f64 = 60.0;
 
@@ -46,6 +48,12 @@ pub(super) struct Pace {
     usual_us: i64,
     /// Greatest lateness above the floor of late, forgotten over a minute or so.
     worst_us: i64,
+    /// Before this nothing that comes first can have been taken.
+    taken_since: Option<BoxInstant>,
+    /// How much lower than it is known the edge may be: its first frames may all have been late.
+    slack_us: i64,
+    /// Buckets since the first frame.
+    buckets: u32,
     bucket: Bucket,
     /// Lowest lateness of the bucket before, if it stayed above the edge as a whole.
     lifted_before: Option<i64>,
@@ -81,9 +89,44 @@ impl Pace {
             floor_us: 0,
             usual_us: 0,
             worst_us: 0,
+            taken_since: None,
+            slack_us: 0,
+            buckets: 0,
             bucket: Bucket::default(),
             lifted_before: None,
             fit: Fit::default(),
+        }
+    }
+
+    /// The first frame that is noted from here on was not taken before `since`.
+    pub(super) const fn note_taken_since(&mut self, since: BoxInstant) {
+        self.taken_since = Some(since);
+    }
+
+    /// What comes from here on is no stream's first frame.
+    pub(super) const fn forget_start(&mut self) {
+        self.taken_since = None;
+    }
+
+    /// How late a frame that begins a stream can be at most when it comes at `arrival`; zero where
+    /// nobody said since when it can have been taken.
+    pub(super) fn first_late_us(&self, arrival: BoxInstant) -> u64 {
+        let since = self.taken_since.as_ref();
+        since
+            .and_then(|since| arrival.micros_since(since))
+            .unwrap_or(0)
+    }
+
+    /// How much lower the edge may be than what was seen of it.
+    pub(super) fn slack_us(&self) -> u64 {
+        self.slack_us.unsigned_abs()
+    }
+
+    /// The pace of a stream that goes on behind an absence.
+    pub(super) fn behind_absence(&self) -> Self {
+        Self {
+            taken_since: self.taken_since,
+            ..Self::new(self.rate)
         }
     }
 
@@ -142,6 +185,8 @@ impl Pace {
             (self.bucket.lowest_us, self.bucket.end) = (raw, end);
         }
         self.bucket.frames = self.bucket.frames.saturating_add(1);
+        let fallen = self.floor_us.saturating_sub(raw).max(0);
+        self.slack_us = self.slack_us.saturating_sub(fallen).max(0);
         self.floor_us = self.floor_us.min(raw);
         let above = raw.saturating_sub(self.floor_us);
         self.usual_us += (above - self.usual_us) / 16;
@@ -164,6 +209,10 @@ impl Pace {
         self.worst_us -= self.worst_us / WORST_SHARE;
         if bucket.frames < BUCKET_FRAMES {
             return None;
+        }
+        self.buckets = self.buckets.saturating_add(1);
+        if self.buckets >= SETTLED_BUCKETS {
+            self.slack_us = 0;
         }
         let above = bucket.lowest_us.saturating_sub(self.floor_us);
         if above < step_us {
@@ -202,6 +251,7 @@ impl Pace {
             origin: Some((end, arrival)),
             last: Some((end, arrival)),
             worst_us: self.worst_us,
+            slack_us: i64::try_from(self.first_late_us(arrival)).unwrap_or(i64::MAX),
             ..Self::new(self.rate)
         };
     }

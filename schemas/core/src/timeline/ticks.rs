@@ -1,15 +1,27 @@
 //! The device's own time line: what a step of its time stamps says.
 //!
-//! A time stamp names the last sample of a frame. A step longer than the frame is a loss; a
-//! step that the box's clock contradicts is a new time line of the device, not years of
-//! silence. Deliberately absent: the index of any sample.
+//! A time stamp names the last sample of a frame. The box's clock judges it: samples do not arrive
+//! before they are taken, so a stamp that is ahead of its arrival by more than any before it is of a
+//! clock that jumped, and so is one that overlaps the samples before it, or goes back without being
+//! of a frame that is known or missing. A step longer than the frame is a loss otherwise.
+//!
+//! What cannot be known: a clock that jumps ahead while its frames are late by as much looks like a
+//! loss of so many samples, and is claimed as one; a clock that jumps back over a loss that is
+//! longer shortens it. A counter tells both (`witness`).
+//!
+//! Deliberately absent: the index of any sample.
+
+mod edge;
+
+use std::collections::VecDeque;
 
 use crate::clock::BoxInstant;
 use crate::rate::SamplingRate;
+use edge::Edge;
 
-/// How far the device's clock may be from the box's over one step before it is taken for a
-/// new time line, beside five percent of the step.
-const JUMP_NANOS: i128 = 5_000_000_000;
+/// How late a frame may be before its clock is said to have jumped back, beside five percent of
+/// the step.
+const LATE_NANOS: i128 = 5_000_000_000;
 /// Steps after which the device's true rate is trusted.
 const KNOWN_STEPS: u32 = 16;
 /// Samples that a step may be off without a loss.
@@ -17,6 +29,10 @@ const SLACK_SAMPLES: f64 = 1.5;
 /// How far the true rate may be from the nominal one, before it is known and after.
 const RATE_UNKNOWN: f64 = 0.05;
 const RATE_KNOWN: f64 = 0.005;
+/// Frames that are remembered to know one that comes again.
+const STAMPS_KEPT: usize = 16;
+/// Frames after which one that was missing is not waited for any more.
+const GAP_FRAMES: u64 = 4;
 
 /// What a time stamp says of its frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,15 +50,19 @@ pub(super) enum Step {
     },
     /// The same time again.
     Again,
-    /// An earlier time.
+    /// An earlier time, at which a frame was there or is missing.
     Back,
 }
 
-/// The last time stamp, and the device's rate against its own clock.
+/// The last time stamps, and the device's clock against the box's.
 #[derive(Clone, Debug)]
 pub(super) struct Ticks {
     nominal: f64,
     last: Option<(u64, BoxInstant)>,
+    edge: Edge,
+    stamps: VecDeque<u64>,
+    /// The last two stamps between which frames are missing, and how many have come since.
+    gap: Option<(u64, u64, u64)>,
     /// Nanoseconds of one sample, smoothed over steps without a loss.
     period: f64,
     steps: u32,
@@ -54,28 +74,55 @@ impl Ticks {
         Self {
             nominal: period,
             last: None,
+            edge: Edge::default(),
+            stamps: VecDeque::new(),
+            gap: None,
             period,
             steps: 0,
         }
     }
 
-    /// Judges the time stamp of a frame of `samples` that came at `arrival`.
-    pub(super) fn step(&mut self, nanos: u64, samples: u64, arrival: BoxInstant) -> Step {
+    /// Judges the time stamp of a frame of `samples` that came at `arrival`, at most `late_us` late
+    /// if it is the first of a stream.
+    pub(super) fn step(
+        &mut self,
+        nanos: u64,
+        samples: u64,
+        arrival: BoxInstant,
+        late_us: u64,
+    ) -> Step {
         let Some((last, since)) = self.last else {
-            self.last = Some((nanos, arrival));
+            self.take(nanos, arrival);
+            self.edge.begin(nanos, arrival, i128::from(late_us) * 1000);
             return Step::First;
         };
+        if nanos == last {
+            return Step::Again;
+        }
+        if nanos < last && (self.is_known(nanos) || self.is_missing(nanos)) {
+            return Step::Back;
+        }
         let step = i128::from(nanos) - i128::from(last);
-        if !is_same_line(step, since, arrival) {
-            self.last = Some((nanos, arrival));
+        let short = as_float(step) / self.period - as_float(i128::from(samples));
+        let overlaps = short < -(SLACK_SAMPLES + as_float(i128::from(samples)) * RATE_UNKNOWN);
+        if overlaps || self.edge.is_early(nanos, arrival) || is_too_late(step, since, arrival) {
+            self.begin_anew(nanos, arrival);
             return Step::Anew;
         }
-        match step {
-            0 => return Step::Again,
-            ..0 => return Step::Back,
-            _ => self.last = Some((nanos, arrival)),
-        }
-        self.follow(as_float(step), samples)
+        self.take(nanos, arrival);
+        self.edge.observe(nanos, arrival);
+        let follows = self.follow(as_float(step), samples);
+        self.gap = match (follows, self.gap) {
+            (Step::Follows { missing: 1.., .. }, _) => Some((last, nanos, 0)),
+            (_, Some((from, to, frames))) if frames < GAP_FRAMES => Some((from, to, frames + 1)),
+            _ => None,
+        };
+        follows
+    }
+
+    /// Whether a frame of this time stamp was there of late.
+    fn is_known(&self, nanos: u64) -> bool {
+        self.stamps.contains(&nanos)
     }
 
     /// Nanoseconds by which a time stamp is before the last one.
@@ -83,18 +130,45 @@ impl Ticks {
         self.last.and_then(|(last, _)| last.checked_sub(nanos))
     }
 
-    /// Another time line of the device begins with this time stamp.
-    pub(super) const fn begin_anew(&mut self, nanos: u64, arrival: BoxInstant) {
-        self.last = Some((nanos, arrival));
+    /// Another time line of the device begins with this time stamp. Its frame is as late as any can
+    /// be that follows the one before.
+    pub(super) fn begin_anew(&mut self, nanos: u64, arrival: BoxInstant) {
+        let silence_us = self
+            .last
+            .and_then(|(_, last)| arrival.micros_since(&last))
+            .unwrap_or(0);
+        let late = i128::from(silence_us) * 1000 + self.edge.late_nanos();
+        self.edge.begin(nanos, arrival, late);
+        self.gap = None;
+        self.take(nanos, arrival);
     }
 
-    /// Whether the time stamp of a frame that came at `arrival`, after an absence, belongs to the
-    /// time line of the one before. An earlier time does not: a device that was away brings nothing
-    /// from before, but one that was switched off and on counts from its origin again.
-    pub(super) fn goes_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
+    /// Whether the time stamp of a frame that came at `arrival`, after an absence and at most
+    /// `late_us` late, belongs to the time line of the one before. An earlier time does not: a
+    /// device that was away brings nothing from before, but one that was switched off and on counts
+    /// from its origin again.
+    pub(super) fn goes_on(&self, nanos: u64, arrival: BoxInstant, late_us: u64) -> bool {
         self.last.is_some_and(|(last, since)| {
-            nanos >= last && is_same_line(i128::from(nanos) - i128::from(last), since, arrival)
+            nanos >= last
+                && arrival.boot == since.boot
+                && !self.edge.is_early(nanos, arrival)
+                && !self
+                    .edge
+                    .is_late(nanos, arrival, i128::from(late_us) * 1000)
         })
+    }
+
+    fn take(&mut self, nanos: u64, arrival: BoxInstant) {
+        self.last = Some((nanos, arrival));
+        self.stamps.push_back(nanos);
+        if self.stamps.len() > STAMPS_KEPT {
+            self.stamps.pop_front();
+        }
+    }
+
+    fn is_missing(&self, nanos: u64) -> bool {
+        self.gap
+            .is_some_and(|(from, to, _)| from < nanos && nanos < to)
     }
 
     fn follow(&mut self, step: f64, samples: u64) -> Step {
@@ -129,11 +203,11 @@ impl Ticks {
     }
 }
 
-/// Whether the box's clock agrees with a step of the device's.
-fn is_same_line(step: i128, since: BoxInstant, arrival: BoxInstant) -> bool {
+/// Whether the box's clock went on by more than a step of the device's and any delay, or was
+/// started anew itself.
+fn is_too_late(step: i128, since: BoxInstant, arrival: BoxInstant) -> bool {
     let elapsed = (i128::from(arrival.micros) - i128::from(since.micros)) * 1000;
-    let allowed = JUMP_NANOS + elapsed.abs() / 20;
-    arrival.boot == since.boot && (step - elapsed).abs() <= allowed
+    arrival.boot != since.boot || elapsed - step > LATE_NANOS + elapsed.abs() / 20
 }
 
 #[expect(

@@ -1,14 +1,18 @@
-//! Frames that carry a counter and a time of the device's clock: each is the other's witness.
+//! Frames that carry a counter and a time of the device's clock: each is the other's witness, and
+//! the time of arrival judges between them.
 //!
 //! - Both agree: the counter says to the frame what is missing, and the clock how many whole turns.
-//! - The counter contradicts a clock that goes on: the device has started anew, and the clock says
-//!   for how long it was away.
-//! - The clock jumped: it says nothing. A counter that agrees with the time of arrival still does;
-//!   otherwise the device has started anew, and the time of arrival says for how long it was away.
+//! - They do not, and the counter agrees with the time of arrival, or follows on: the clock jumped,
+//!   however little, and nothing is missing but what is not counted.
+//! - They do not, and the clock goes on: the device has started anew, and the clock says for how long
+//!   it was away.
+//! - Neither agrees with the time of arrival: the device has started anew, and the time of arrival
+//!   says for how long it was away.
 //!
 //! What cannot be known: a device that starts anew, has lost its time, and takes up its counter
 //! just where it stood looks like one whose time was set. Only at the counter's first value is that
-//! likely, and only there it is taken for a restart.
+//! likely, and only there it is taken for a restart. A clock that is set by less than a sample and a
+//! half and a twentieth of a frame goes unnoticed; nothing rests on it.
 
 use super::{BACK_FRAMES_MAX, Placement, SampleCount, SampleIndex, Step, Timeline};
 use crate::clock::BoxInstant;
@@ -29,61 +33,64 @@ impl Timeline {
         };
         self.backlog = SampleCount(self.backlog.0.saturating_sub(samples.0));
         let seq = seq % modulus;
-        let step = self.ticks.step(nanos, samples.0, arrival);
-        let Some(ahead) = self.frames_ahead(seq, modulus) else {
+        let ahead = self.frames_ahead(seq, modulus);
+        if ahead.is_some_and(|ahead| self.was_before(nanos, ahead, modulus, samples)) {
+            let is_last = self.ticks.behind(nanos) == Some(0);
+            return self.refuse_as(if is_last { Step::Again } else { Step::Back }, seq);
+        }
+        let late_us = self.pace.first_late_us(arrival);
+        let step = self.ticks.step(nanos, samples.0, arrival, late_us);
+        let Some(ahead) = ahead else {
             return self.accept(Some((seq, modulus)), samples, arrival, None);
         };
-        match step {
-            Step::Again | Step::Back if self.was_before(nanos, ahead, modulus, samples) => {
-                self.refuse_as(step, seq)
-            }
+        if let Step::Again | Step::Back = step {
+            self.ticks.begin_anew(nanos, arrival);
+        }
+        let by_clock = match step {
             Step::Follows {
                 missing,
                 uncertainty,
-            } => {
-                let turn = u64::from(modulus).saturating_mul(samples.0).max(1);
-                let counted = ahead.saturating_mul(samples.0);
-                let turns = (missing.saturating_add(turn / 2).saturating_sub(counted)) / turn;
-                let counted = counted.saturating_add(turns.saturating_mul(turn));
-                let slack = uncertainty.saturating_add(samples.0 / 2);
-                if counted.abs_diff(missing) <= slack {
-                    self.go_on(seq, modulus, counted, samples, arrival)
-                } else {
-                    let uncertainty = SampleCount(uncertainty.max(1));
-                    let len = SampleCount(missing);
-                    self.begin_anew(seq, modulus, (len, uncertainty), samples, arrival)
-                }
-            }
-            Step::Anew | Step::Again | Step::Back => {
-                self.ticks.begin_anew(nanos, arrival);
-                self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
-                self.place_without_clock(seq, modulus, ahead, samples, arrival)
-            }
-            Step::First => self.place_counted(seq, modulus, samples, arrival),
+            } => Some((missing, uncertainty)),
+            _ => None,
+        };
+        let agreed = by_clock.and_then(|(missing, uncertainty)| {
+            agreed(ahead, modulus, samples, missing, uncertainty)
+        });
+        if let Some(missing) = agreed {
+            return self.go_on(seq, modulus, missing, samples, arrival);
         }
-    }
-
-    /// Places a frame whose clock says nothing.
-    fn place_without_clock(
-        &mut self,
-        seq: u32,
-        modulus: u32,
-        ahead: u64,
-        samples: SampleCount,
-        arrival: BoxInstant,
-    ) -> Placement {
         let late = self.late_frames(samples, arrival);
         let is_due = (late - i128::from(ahead)).abs() <= 1;
         if is_due || (ahead == 0 && seq != 0) {
+            self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
+            if by_clock.is_some() {
+                self.ticks.begin_anew(nanos, arrival);
+            }
             let counted = ahead.saturating_mul(samples.0);
             return self.go_on(seq, modulus, counted, samples, arrival);
         }
+        let absence = match by_clock {
+            Some((missing, uncertainty)) => (SampleCount(missing), SampleCount(uncertainty.max(1))),
+            None => {
+                self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
+                self.absence_by_arrival(samples, arrival)
+            }
+        };
+        self.begin_anew(seq, modulus, absence, samples, arrival)
+    }
+
+    /// How long the device was away, where its clock does not say.
+    fn absence_by_arrival(
+        &self,
+        samples: SampleCount,
+        arrival: BoxInstant,
+    ) -> (SampleCount, SampleCount) {
         let waited = self.rate.micros_at(SampleIndex(self.backlog.0));
         let came = arrival.minus_micros(waited);
-        let gap = self.gap_until(GapCause::SourceLost, samples, came);
-        let absence = gap.map(|gap| (gap.len, gap.uncertainty));
-        let absence = absence.unwrap_or((SampleCount(1), SampleCount(1)));
-        self.begin_anew(seq, modulus, absence, samples, arrival)
+        self.gap_until(GapCause::SourceLost, samples, came)
+            .map_or((SampleCount(1), SampleCount(1)), |gap| {
+                (gap.len, gap.uncertainty)
+            })
     }
 
     /// Whether counter and clock agree that this frame belongs before the last one, or is it.
@@ -138,4 +145,21 @@ impl Timeline {
         let gap = Some(gap).filter(|gap| gap.len.0 > 0);
         self.accept(Some((seq, modulus)), samples, arrival, gap)
     }
+}
+
+/// Samples that are missing where counter and clock agree: as many as the counter is ahead, and whole
+/// turns of it, of which the clock tells the number.
+fn agreed(
+    ahead: u64,
+    modulus: u32,
+    samples: SampleCount,
+    missing: u64,
+    uncertainty: u64,
+) -> Option<u64> {
+    let turn = u64::from(modulus).saturating_mul(samples.0).max(1);
+    let counted = ahead.saturating_mul(samples.0);
+    let turns = (missing.saturating_add(turn / 2).saturating_sub(counted)) / turn;
+    let counted = counted.saturating_add(turns.saturating_mul(turn));
+    let slack = uncertainty.saturating_add(samples.0 / 2);
+    (counted.abs_diff(missing) <= slack).then_some(counted)
 }

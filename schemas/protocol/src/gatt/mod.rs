@@ -68,6 +68,12 @@ pub trait GattSession: Send {
     /// Where the conversation stands.
     fn state(&self) -> SessionState;
 
+    /// When the command went out without which nothing of the present stream would have been
+    /// taken. `None` where the device may have streamed before it was asked.
+    fn asked_at(&self) -> Option<BoxInstant> {
+        None
+    }
+
     /// Samples per second, once the device has stated another rate than its profile's.
     fn rate(&self) -> Option<SamplingRate> {
         None

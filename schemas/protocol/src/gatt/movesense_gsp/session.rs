@@ -26,6 +26,8 @@ pub struct MovesenseSession {
     timing: SessionTiming,
     phase: Phase,
     since: Option<BoxInstant>,
+    /// When the subscription whose reference the data bear was sent.
+    asked_at: Option<BoxInstant>,
     tries: u32,
     /// Reference of the command under way, later of the subscription.
     reference: u8,
@@ -41,6 +43,7 @@ impl MovesenseSession {
             timing,
             phase: Phase::Idle,
             since: None,
+            asked_at: None,
             tries: 0,
             reference: 0,
             millis: Millis::default(),
@@ -65,6 +68,7 @@ impl MovesenseSession {
     }
 
     fn subscribe(&mut self, now: BoxInstant) -> Vec<GattAction> {
+        self.asked_at = Some(now);
         let command = Command::Subscribe(ECG_PATH.to_owned());
         self.send(Phase::Subscribing, now, &command)
     }
@@ -211,6 +215,10 @@ impl GattSession for MovesenseSession {
     fn stop(&mut self) -> Vec<GattAction> {
         self.phase = Phase::Idle;
         vec![write(Command::Unsubscribe.encode(self.reference))]
+    }
+
+    fn asked_at(&self) -> Option<BoxInstant> {
+        self.asked_at
     }
 
     fn state(&self) -> SessionState {

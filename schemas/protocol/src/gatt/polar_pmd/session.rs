@@ -37,6 +37,8 @@ pub struct PolarSession {
     timing: SessionTiming,
     phase: Phase,
     since: Option<BoxInstant>,
+    /// When start was last sent to a strap that does not stream.
+    asked_at: Option<BoxInstant>,
     tries: u32,
     /// Parts of an answer that comes in several indications.
     parts: Vec<u8>,
@@ -57,6 +59,7 @@ impl PolarSession {
             timing,
             phase: Phase::Idle,
             since: None,
+            asked_at: None,
             tries: 0,
             parts: Vec::new(),
         }
@@ -67,7 +70,10 @@ impl PolarSession {
         self.since = Some(now);
         match phase {
             Phase::Features => vec![GattAction::Read(CONTROL)],
-            Phase::Starting => vec![write(start_ecg())],
+            Phase::Starting => {
+                self.asked_at = Some(now);
+                vec![write(start_ecg())]
+            }
             Phase::Stopping => vec![write(vec![STOP, ECG])],
             Phase::Settling => vec![write(vec![GET_STATUS])],
             _ => Vec::new(),
@@ -224,6 +230,10 @@ impl GattSession for PolarSession {
         self.phase = Phase::Idle;
         // A stream that is not stopped keeps the strap on until its battery is empty.
         vec![write(vec![STOP, ECG])]
+    }
+
+    fn asked_at(&self) -> Option<BoxInstant> {
+        self.asked_at
     }
 
     fn state(&self) -> SessionState {

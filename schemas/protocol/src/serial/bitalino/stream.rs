@@ -2,9 +2,10 @@
 //!
 //! A frame has four bits of checksum and four of count, which noise has by chance once in 256. So
 //! it is accepted when its checksum agrees and
-//! - it follows the last one with the next number or the same, and one of the three behind it goes on
-//!   counting from it, or these three count among themselves; or
-//! - anywhere else, four frames in a row agree in checksum and count.
+//! - it follows the last one with the next number or the same, and the next one counts on from it, or
+//!   two of the three behind it do, or all three count among themselves; or
+//! - anywhere else, four frames in a row agree in checksum and count. Behind noise their first is
+//!   given up: once in 256 it is the noise that ends so.
 //!
 //! What was sent last waits therefore for what comes behind it, and is given up when that is noise.
 
@@ -33,8 +34,10 @@ impl Decoder for BitalinoDecoder {
 #[derive(Debug, Default)]
 struct BitalinoGrammar {
     last: Option<u8>,
-    /// Whether bytes were skipped since the last frame.
-    slipped: bool,
+    /// Bytes that were skipped since the last frame.
+    skipped: usize,
+    /// Count and place, in skipped bytes, of what was given up as the first of those that agree.
+    given_up: Option<(u8, usize)>,
 }
 
 /// The count of a frame so many frames further, if its checksum agrees; nothing when it is not there
@@ -64,16 +67,20 @@ fn agree(input: &[u8], places: std::ops::Range<usize>) -> Option<bool> {
 }
 
 impl BitalinoGrammar {
-    fn judge(&self, input: &[u8], frame: &BitalinoFrame) -> Verdict {
+    fn judge(&mut self, input: &[u8], frame: &BitalinoFrame) -> Verdict {
         let ahead = self.last.map(|last| after(frame.sequence, 16 - last));
         // the next one, or the same once more
-        let follows = !self.slipped && ahead.is_some_and(|ahead| ahead <= 1);
+        let follows = self.skipped == 0 && ahead.is_some_and(|ahead| ahead <= 1);
         let verdict = if follows {
             goes_on(input, frame.sequence)
         } else {
             agree(input, 0..AGREEING)
         };
         match verdict {
+            Some(true) if self.is_behind_noise(frame.sequence) => {
+                self.given_up = Some((frame.sequence, self.skipped));
+                Verdict::Refuse
+            }
             Some(true) => Verdict::Accept,
             Some(false) => Verdict::Refuse,
             None => Verdict::Wait,
@@ -81,12 +88,30 @@ impl BitalinoGrammar {
     }
 }
 
-/// Whether what is behind a frame makes it one: a frame that goes on counting, be it that one is
+impl BitalinoGrammar {
+    /// Whether more was skipped than the rest of a frame or a few that were damaged, and this is the
+    /// first behind it.
+    fn is_behind_noise(&self, count: u8) -> bool {
+        let frames = self.skipped / LEN;
+        let expected = u8::try_from(frames).ok().zip(self.last);
+        let are_damaged = frames < AGREEING
+            && self.skipped.is_multiple_of(LEN)
+            && expected.is_some_and(|(frames, last)| after(last, frames + 1) == count);
+        let is_second = self.given_up.is_some_and(|(first, place)| {
+            after(first, 1) == count && place.saturating_add(LEN) == self.skipped
+        });
+        frames > 0 && !are_damaged && !is_second
+    }
+}
+
+/// Whether what is behind a frame makes it one: frames that go on counting, be it that one is
 /// damaged or comes again between.
 fn goes_on(input: &[u8], count: u8) -> Option<bool> {
+    let mut going_on = 0;
     for place in 1..AGREEING {
         let ahead = count_at(input, place)?.map(|found| after(found, 16 - count));
-        if ahead.is_some_and(|ahead| usize::from(ahead) < AGREEING) {
+        going_on += u8::from(ahead.is_some_and(|ahead| usize::from(ahead) < AGREEING));
+        if going_on == 2 || (place == 1 && ahead == Some(1)) {
             return Some(true);
         }
     }
@@ -118,7 +143,8 @@ impl Grammar for BitalinoGrammar {
             Verdict::Refuse => Step::Reject(DecodeError::Unconfirmed { offset }),
             Verdict::Accept => {
                 self.last = Some(frame.sequence);
-                self.slipped = false;
+                self.skipped = 0;
+                self.given_up = None;
                 let [count, ..] = frame.analog;
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(frame.sequence))),
@@ -131,7 +157,7 @@ impl Grammar for BitalinoGrammar {
     }
 
     fn lost_lock(&mut self) {
-        self.slipped = true;
+        self.skipped = self.skipped.saturating_add(1);
     }
 
     fn next_candidate(&self, _: &[u8]) -> usize {

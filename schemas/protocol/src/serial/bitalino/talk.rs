@@ -43,6 +43,8 @@ pub struct BitalinoSession {
     commands: VecDeque<u8>,
     since: Option<BoxInstant>,
     tries: u32,
+    /// When start was first sent since the version was told.
+    asked_at: Option<BoxInstant>,
     firmware: Option<String>,
 }
 
@@ -55,6 +57,7 @@ impl BitalinoSession {
             commands: VecDeque::new(),
             since: None,
             tries: 0,
+            asked_at: None,
             firmware: None,
         }
     }
@@ -71,7 +74,11 @@ impl BitalinoSession {
 
     fn next_command(&mut self, now: BoxInstant) -> Vec<u8> {
         self.since = Some(now);
-        self.commands.pop_front().into_iter().collect()
+        let command = self.commands.pop_front();
+        if self.phase == Phase::Begin && self.commands.is_empty() {
+            self.asked_at.get_or_insert(now);
+        }
+        command.into_iter().collect()
     }
 
     fn begin(&mut self, now: BoxInstant) -> Vec<u8> {
@@ -88,6 +95,7 @@ impl Session for BitalinoSession {
     fn start(&mut self, now: BoxInstant) -> Vec<u8> {
         self.tries = 0;
         self.phase = Phase::Idle;
+        self.asked_at = None;
         self.enter(Phase::Version, &[STOP, IDLE, VERSION], now)
     }
 
@@ -153,6 +161,10 @@ impl Session for BitalinoSession {
             Phase::Streaming => SessionState::Streaming,
             Phase::Failed(why) => SessionState::Failed(why),
         }
+    }
+
+    fn asked_at(&self) -> Option<BoxInstant> {
+        self.asked_at
     }
 
     fn firmware(&self) -> Option<&str> {

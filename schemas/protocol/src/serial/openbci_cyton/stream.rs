@@ -6,17 +6,22 @@
 //! - it directly follows an accepted packet, with the same stop byte, and its number has moved
 //!   on little: the last packet of a stream has nothing behind it; or
 //! - it directly follows an accepted packet, and another start byte follows it; or
-//! - after a loss of lock, its number is the next one with the same stop byte, or a start
-//!   byte follows and the numbers before or behind it continue.
+//! - behind a few stray bytes, its number is the next one with the same stop byte; or
+//! - after a loss of lock, the next number follows it, or one that has moved on little, as it has
+//!   itself with the same stop byte.
+//!
+//! So noise passes for a packet once in about 2^28 bytes, nine hours of it.
 
 use crate::decoder::{DecodeError, Decoder, DecoderEvent, Encoder, Frame, FrameRows, FrameSeq};
 use crate::serial::framing::{Grammar, Scanner, Step};
 
 use super::packet::{PACKET_BYTES, Packet, START};
 
-/// How far the number may have moved on over a loss of lock for the next start byte alone
-/// to confirm it.
+/// How far a number may have moved on over a loss to be likely one of the same stream.
 const NEAR: u8 = 64;
+/// Start bytes without a packet behind which the next number alone is no proof any more: some
+/// hundreds of bytes of noise.
+const STRAY_MAX: usize = 2;
 
 /// Reads what a Cyton sends.
 #[derive(Debug, Default)]
@@ -34,6 +39,8 @@ impl Decoder for CytonDecoder {
 struct CytonGrammar {
     last: Option<(u8, u8)>,
     locked: bool,
+    /// Places since the last packet where none begins.
+    skipped: usize,
 }
 
 enum Verdict {
@@ -48,7 +55,7 @@ impl CytonGrammar {
             .last
             .map(|(number, _)| packet.number.wrapping_sub(number));
         let same_kind = self.last.is_some_and(|(_, kind)| kind == packet.kind);
-        if steps == Some(1) && same_kind {
+        if steps == Some(1) && same_kind && self.skipped <= STRAY_MAX {
             return Verdict::Accept;
         }
         let near = steps.is_some_and(|n| (1..=NEAR).contains(&n));
@@ -56,11 +63,12 @@ impl CytonGrammar {
             ([], true) if near && same_kind => Verdict::Accept,
             ([], _) => Verdict::Wait,
             ([START, ..], true) => Verdict::Accept,
-            ([START, ..], false) if near => Verdict::Accept,
             ([START], false) => Verdict::Wait,
-            ([START, number, ..], false) if *number == packet.number.wrapping_add(1) => {
-                Verdict::Accept
-            }
+            ([START, number, ..], false) => match number.wrapping_sub(packet.number) {
+                1 => Verdict::Accept,
+                0..=NEAR if near && same_kind => Verdict::Accept,
+                _ => Verdict::Refuse,
+            },
             _ => Verdict::Refuse,
         }
     }
@@ -81,6 +89,7 @@ impl Grammar for CytonGrammar {
             Verdict::Accept => {
                 self.last = Some((packet.number, packet.kind));
                 self.locked = true;
+                self.skipped = 0;
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(packet.number))),
                     ticks: None,
@@ -93,6 +102,7 @@ impl Grammar for CytonGrammar {
 
     fn lost_lock(&mut self) {
         self.locked = false;
+        self.skipped = self.skipped.saturating_add(1);
     }
 
     fn next_candidate(&self, input: &[u8]) -> usize {

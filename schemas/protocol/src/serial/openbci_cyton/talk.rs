@@ -33,6 +33,8 @@ pub struct CytonSession {
     phase: Phase,
     since: Option<BoxInstant>,
     tries: u32,
+    /// When `b` was first sent after the reset.
+    asked_at: Option<BoxInstant>,
     firmware: Option<String>,
 }
 
@@ -44,6 +46,7 @@ impl CytonSession {
             phase: Phase::Idle,
             since: None,
             tries: 0,
+            asked_at: None,
             firmware: None,
         }
     }
@@ -69,6 +72,7 @@ impl CytonSession {
             );
         }
         if self.phase == Phase::Reset && text.contains(END_OF_TEXT) {
+            self.asked_at = Some(now);
             return self.enter(Phase::Begin, now, b"b");
         }
         Vec::new()
@@ -131,6 +135,10 @@ impl Session for CytonSession {
             Phase::Streaming => SessionState::Streaming,
             Phase::Failed(why) => SessionState::Failed(why),
         }
+    }
+
+    fn asked_at(&self) -> Option<BoxInstant> {
+        self.asked_at
     }
 
     fn firmware(&self) -> Option<&str> {
