@@ -29,8 +29,9 @@ const SLACK_SAMPLES: f64 = 1.5;
 /// How far the true rate may be from the nominal one, before it is known and after.
 const RATE_UNKNOWN: f64 = 0.05;
 const RATE_KNOWN: f64 = 0.005;
-/// Frames that are remembered to know one that comes again.
-const STAMPS_KEPT: usize = 16;
+/// Frames that are remembered to know one that comes again. A clock that starts at its origin
+/// again gives its first stamps a second time, so they are few.
+const STAMPS_KEPT: usize = 4;
 /// Frames after which one that was missing is not waited for any more.
 const GAP_FRAMES: u64 = 4;
 
@@ -99,10 +100,11 @@ impl Ticks {
         if nanos == last {
             return Step::Again;
         }
-        if nanos < last && (self.is_known(nanos) || self.is_missing(nanos)) {
+        let step = i128::from(nanos) - i128::from(last);
+        let is_of_old = self.is_known(nanos) || self.is_missing(nanos);
+        if step < 0 && is_of_old && !is_too_late(step, since, arrival) {
             return Step::Back;
         }
-        let step = i128::from(nanos) - i128::from(last);
         let short = as_float(step) / self.period - as_float(i128::from(samples));
         let overlaps = short < -(SLACK_SAMPLES + as_float(i128::from(samples)) * RATE_UNKNOWN);
         if overlaps || self.edge.is_early(nanos, arrival) || is_too_late(step, since, arrival) {
