@@ -1,11 +1,13 @@
 use super::{Recording, SamplingRate, Unanalysed, Waveform, WaveformKind, analyse};
-use crate::rhythm::IntervalKind;
+use crate::rhythm::{IntervalKind, RhythmEvent, RhythmKind};
 use crate::synth::{EcgSynth, SynthConfig, to_adu, twelve};
 use cardio_core::annotation::BeatClass;
 use cardio_core::calibration::Calibration;
 use cardio_core::index::SampleIndex;
 use cardio_core::lead::Lead;
+use cardio_core::quality::QualityVerdict;
 use cardio_core::recording::Run;
+use proptest::prelude::*;
 
 pub(crate) fn recording(config: SynthConfig, seconds: u32) -> Recording {
     let rate = config.rate;
@@ -246,6 +248,70 @@ fn nothing_is_told_of_the_rhythm_in_seconds_that_are_insufficient() {
     };
     assert!(inside.iter().filter(bad).count() >= 9, "{inside:?}");
     assert!(told.events.is_empty(), "{:?}", told.events);
+}
+
+#[test]
+fn an_electrode_that_comes_off_is_no_asystole() {
+    let rate = SamplingRate::hz(250).unwrap();
+    for held in [0, 32_767, -700] {
+        let mut one = recording(SynthConfig::calm(9, rate), 40);
+        one.waveforms.truncate(1);
+        let calm = one.waveforms[0].runs[0].samples.as_slice().to_vec();
+        let off = vec![held; 20 * 250];
+        one.waveforms[0].runs[0].samples = [calm.clone(), off, calm].concat().into();
+        let told = analyse(&one);
+        let asystole = |event: &&RhythmEvent| event.kind == RhythmKind::Asystole;
+        assert_eq!(told.events.iter().find(asystole), None, "held at {held}");
+    }
+}
+
+/// What may befall a stretch of a lead.
+fn disturb(samples: &mut [i32], kind: u8, size: i32) {
+    let first = samples.first().copied().unwrap_or(0);
+    let mut state = 3_u32;
+    for (place, sample) in (0_i32..).zip(samples) {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = i32::try_from(state >> 16).unwrap() - 32_768;
+        *sample = match kind {
+            0 => first,
+            1 => 32_767,
+            2 => *sample + noise * size / 32_768,
+            3 => *sample + size * ((place / 30) % 2),
+            _ => *sample / 20,
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_disturbs_no_statement_rests_on_insufficient_seconds_alone(
+        seed in 0_u64..1_000,
+        disturbed in proptest::collection::vec((0_usize..45, 2_usize..30, 0_u8..5, 20_i32..2_000), 0..5),
+    ) {
+        let rate = SamplingRate::hz(250).unwrap();
+        let mut one = recording(SynthConfig::calm(seed, rate), 50);
+        one.waveforms.truncate(1);
+        let mut samples = one.waveforms[0].runs[0].samples.as_slice().to_vec();
+        for (from_s, len_s, kind, size) in disturbed {
+            let to = samples.len().min((from_s + len_s) * 250);
+            disturb(&mut samples[from_s * 250..to], kind, size);
+        }
+        one.waveforms[0].runs[0].samples = samples.into();
+        let told = analyse(&one);
+        // Arrest takes the beats away, and with them the quality: only lost contact speaks
+        // against it.
+        let arrest = [RhythmKind::VfSuspected, RhythmKind::Asystole];
+        for event in told.events.iter().filter(|event| !arrest.contains(&event.kind)) {
+            let mut touched = told.windows.iter().filter(|window| {
+                window.first <= event.to && window.first.after(window.len) >= event.from
+            }).peekable();
+            let insufficient = |verdict| verdict == QualityVerdict::Insufficient;
+            let alone = touched.peek().is_some()
+                && touched.all(|window| insufficient(window.per_lead[0].verdict));
+            prop_assert!(!alone, "{event:?}");
+        }
+    }
 }
 
 #[test]
