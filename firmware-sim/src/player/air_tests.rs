@@ -470,7 +470,7 @@ fn a_device_that_must_be_asked_tells_of_what_its_answers_carry_and_of_nothing_el
         let lost: u64 = visit.losses().iter().map(|(_, len)| *len).sum();
         let found: u64 = visit.host.gaps.iter().map(|(_, len)| *len).sum();
         assert!(
-            found.abs_diff(lost) <= 8,
+            found.abs_diff(lost) <= 62, // time alone tells it to one answer
             "{script}: {found} of {lost} samples"
         );
     }
