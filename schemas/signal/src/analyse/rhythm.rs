@@ -90,6 +90,9 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
     })
 }
 
+/// A shorter rest between two beats is no asystole, in seconds.
+const ASYSTOLE_S: f64 = 4.0;
+
 /// The intervals between the beats of a lead, none across its gaps; what lies in windows
 /// that are insufficient counts as unclassified.
 pub(super) fn intervals(
@@ -140,12 +143,10 @@ pub(super) fn rhythm(
         }));
     }
     events.extend(tracker.finish());
-    let mut arrests = arrests(wave);
-    // A line that rests between small beats is not asystole.
-    arrests.retain(|arrest| {
-        let within = |beat: &Beat| beat.at > arrest.from && beat.at < arrest.to;
-        arrest.kind != RhythmKind::Asystole || !beats.iter().any(within)
-    });
+    let arrests = arrests(wave).into_iter();
+    let arrests: Vec<RhythmEvent> = arrests
+        .flat_map(|arrest| between_beats(arrest, beats, rate))
+        .collect();
     // What is taken for beats in fibrillation has no rhythm of its own.
     events.retain(|event| !within_fibrillation(event, &arrests));
     events.extend(arrests);
@@ -198,6 +199,28 @@ fn arrests(wave: &Waveform) -> Vec<RhythmEvent> {
     }
     found.extend(watch.finish());
     found
+}
+
+/// What of an asystole is one although beats were found within: a line that rests between small
+/// beats is none, and one beat does not undo the seconds before and after it.
+fn between_beats(arrest: RhythmEvent, beats: &[Beat], rate: SamplingRate) -> Vec<RhythmEvent> {
+    let within = |at: &SampleIndex| *at > arrest.from && *at < arrest.to;
+    let inside: Vec<SampleIndex> = beats.iter().map(|beat| beat.at).filter(within).collect();
+    if arrest.kind != RhythmKind::Asystole || inside.is_empty() {
+        return vec![arrest];
+    }
+    let starts = std::iter::once(arrest.from).chain(inside.iter().copied());
+    let ends = inside.iter().copied().chain([arrest.to]);
+    let stretches = starts.zip(ends).map(|(from, to)| {
+        let micros = rate.micros_at(to) - rate.micros_at(from);
+        RhythmEvent {
+            from,
+            to,
+            value: num::float_u64(micros) / 1e6,
+            ..arrest
+        }
+    });
+    stretches.filter(|part| part.value >= ASYSTOLE_S).collect()
 }
 
 /// Whether a span lies mostly in fibrillation.

@@ -265,6 +265,34 @@ fn an_electrode_that_comes_off_is_no_asystole() {
     }
 }
 
+#[test]
+fn a_heart_that_stops_is_told_however_long_and_whatever_the_skin_whispers() {
+    let rate = SamplingRate::hz(250).unwrap();
+    let mut state = 3_u32;
+    for (size, seconds) in [(1, 20), (2, 6), (2, 12), (2, 20), (4, 20), (2, 60)] {
+        let mut one = recording(SynthConfig::calm(9, rate), 40);
+        one.waveforms.truncate(1);
+        let calm = one.waveforms[0].runs[0].samples.as_slice().to_vec();
+        let level = *calm.last().unwrap();
+        let whisper = (0..seconds * 250).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            level + i32::try_from((state >> 16) % (2 * size + 1)).unwrap()
+                - i32::try_from(size).unwrap()
+        });
+        let stopped = [calm.clone(), whisper.collect(), calm].concat();
+        one.waveforms[0].runs[0].samples = stopped.into();
+        let events = analyse(&one).events;
+        let arrest = events
+            .iter()
+            .find(|event| event.kind == RhythmKind::Asystole);
+        let Some(arrest) = arrest else {
+            panic!("{seconds} s of {size} counts: {events:?}");
+        };
+        assert!((9_900..11_500).contains(&arrest.from.0), "{arrest:?}");
+        assert!(arrest.value >= 4.0, "{arrest:?}");
+    }
+}
+
 /// What may befall a stretch of a lead.
 fn disturb(samples: &mut [i32], kind: u8, size: i32) {
     let first = samples.first().copied().unwrap_or(0);
