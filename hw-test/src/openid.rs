@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let folder = tempfile::tempdir().context("no temporary folder can be had")?;
     let mut stage = Stage::set(folder.path(), programs)?;
     let (port, ca) = (ports::free()?, vouch(folder.path())?);
-    stage.believe(&config(&stage, port, folder.path()))?;
+    stage.configure_gateway(&config(&stage, port, folder.path()))?;
     let gateway = stage.start_gateway()?;
     let field = Field {
         options,

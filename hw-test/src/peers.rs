@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::child::Program;
 use crate::clock::wait_for;
@@ -32,6 +32,17 @@ const SENDS_FOR: &str = "12s";
 
 /// How long programs may take to come up, to go, or to have everything filed and pushed.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Reports as messages of secure health mail.
+const MSSANTE: &str = r#"[mssante]
+from = "equipe@ess.mssante.example"
+nil = "000000"
+document = { code = "11524-6", name = "Électrocardiogramme" }
+class = { code = "10", name = "Compte rendu", system = "1.2.250.1.213.1.1.4.1" }
+format = { code = "urn:ihe:iti:xds-sd:text:2008", name = "Texte", system = "1.3.6.1.4.1.19376.1.2.3" }
+facility = { code = "SA08", name = "Cabinet de groupe", system = "1.2.250.1.71.4.2.4" }
+practice = { code = "AMBULATOIRE", name = "Ambulatoire", system = "1.2.250.1.213.1.1.4.9" }
+"#;
 
 /// How the rig runs.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,7 +64,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let folder = tempfile::tempdir().context("no temporary folder can be had")?;
     let mut stage = Stage::set(folder.path(), programs)?;
     let port = ports::free()?;
-    stage.push_to(&format!("http://127.0.0.1:{port}/r4"))?;
+    stage.configure_gateway(&format!(
+        "[[push]]\nname = \"peer\"\nbase = \"http://127.0.0.1:{port}/r4\"\nplain = true\n{MSSANTE}"
+    ))?;
     let _gateway = stage.start_gateway()?;
     stage.record()?.put(&fictitious_patient(SUBJECT))?;
     let mut sim =
@@ -86,7 +99,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     result(format!(
         "pushed        {pushed} resources are there as they are here"
     ));
-    let clients = clients(options, &stage)?;
+    let clients = clients(options, &stage)? && letter(options, &stage)?;
     result(if clients {
         "verdict       another server and other clients see the record as it is"
     } else {
@@ -166,6 +179,48 @@ fn undress(resource: &mut Value) {
             map.remove("meta");
         }
     }
+}
+
+/// A doctor signs the report and has it as a message; `true` when Python's readers of mail, archives
+/// and XML find in it what must be there.
+fn letter(options: &Options, stage: &Stage) -> anyhow::Result<bool> {
+    let record = stage.record()?;
+    let mut patient = record.read(&format!("Patient/{SUBJECT}"))?;
+    patient["managingOrganization"] = json!({"reference": "Organization/team"});
+    record.put(&patient)?;
+    record.put(&json!({"resourceType": "Organization", "id": "team", "name": "Équipe d'essai"}))?;
+    record.put(&json!({
+        "resourceType": "Practitioner", "id": "d1",
+        "name": [{"family": "ESSAI", "given": ["DOCTEUR"]}],
+        "identifier": [{"system": "https://rpps.esante.gouv.fr", "value": "10101010101"}],
+    }))?;
+    let adding = [
+        "accounts",
+        "add",
+        "doctor",
+        "--role",
+        "cardiologist",
+        "--practitioner",
+        "Practitioner/d1",
+        "--all-patients",
+        "--no-password",
+    ];
+    let added = stage.gateway_does(&adding).output()?;
+    ensure!(
+        added.status.success(),
+        "no account can be made: {}",
+        String::from_utf8_lossy(&added.stderr)
+    );
+    let token = stage.gateway_does(&["accounts", "token", "doctor", "--label", "judge"]);
+    let token = { token }.output().context("no token")?.stdout;
+    let token = String::from_utf8(token).context("no token")?;
+    let mut reader = Command::new(options.installed.join("venv/bin/python"));
+    reader.arg(options.judges.join("letter.py"));
+    reader.env("REQUESTS_CA_BUNDLE", stage.authority());
+    reader.env("CARDIO_FHIR_BASE", stage.fhir_base());
+    reader.env("CARDIO_FHIR_TOKEN", token.trim());
+    let status = reader.status().context("a reader cannot be started")?;
+    Ok(status.success())
 }
 
 /// Lets the clients see the record; `true` when all are content.

@@ -252,16 +252,9 @@ impl Stage {
         self.write("gateway.toml", &self.gateway_config())
     }
 
-    /// Lets the gateway push the record to another server, from its next start on.
-    pub(crate) fn push_to(&mut self, base: &str) -> anyhow::Result<()> {
-        self.further_of_gateway =
-            format!("[[push]]\nname = \"peer\"\nbase = \"{base}\"\nplain = true\n");
-        self.write("gateway.toml", &self.gateway_config())
-    }
-
-    /// Lets the gateway believe an OpenID provider, from its next start on.
-    pub(crate) fn believe(&mut self, provider: &str) -> anyhow::Result<()> {
-        provider.clone_into(&mut self.further_of_gateway);
+    /// Says more in the gateway's configuration, from its next start on.
+    pub(crate) fn configure_gateway(&mut self, further: &str) -> anyhow::Result<()> {
+        further.clone_into(&mut self.further_of_gateway);
         self.write("gateway.toml", &self.gateway_config())
     }
 
