@@ -70,8 +70,8 @@ pub(crate) struct Expect {
     pub(crate) rate_within_ppm: f64,
     /// Which gaps there may be.
     pub(crate) gaps: Gaps,
-    /// Samples before noise or the end of its stream that its bytes cannot prove, and that are
-    /// given up: so much each gap may begin earlier, and lie where nothing else was lost.
+    /// Samples before and behind noise, or before the end of its stream, that its bytes cannot prove,
+    /// and that are given up: so much each gap may begin earlier, and lie where nothing else was lost.
     #[serde(default)]
     pub(crate) unconfirmed: u64,
     /// The verdicts of which one must be that of most windows; none: its signal is not scored.
