@@ -19,8 +19,7 @@ use super::packet::{PACKET_BYTES, Packet, START};
 
 /// How far a number may have moved on over a loss to be likely one of the same stream.
 const NEAR: u8 = 64;
-/// Start bytes without a packet behind which the next number alone is no proof any more: some
-/// hundreds of bytes of noise.
+/// Strays behind which the next number alone is no proof any more: some hundreds of bytes of noise.
 const STRAY_MAX: usize = 2;
 
 /// Reads what a Cyton sends.
@@ -39,8 +38,9 @@ impl Decoder for CytonDecoder {
 struct CytonGrammar {
     last: Option<(u8, u8)>,
     locked: bool,
-    /// Places since the last packet where none begins.
-    skipped: usize,
+    /// What could have been a packet since the last one and is none: start bytes, and whatever else
+    /// stands right behind it.
+    strays: usize,
 }
 
 enum Verdict {
@@ -55,7 +55,7 @@ impl CytonGrammar {
             .last
             .map(|(number, _)| packet.number.wrapping_sub(number));
         let same_kind = self.last.is_some_and(|(_, kind)| kind == packet.kind);
-        if steps == Some(1) && same_kind && self.skipped <= STRAY_MAX {
+        if steps == Some(1) && same_kind && self.strays <= STRAY_MAX {
             return Verdict::Accept;
         }
         let near = steps.is_some_and(|n| (1..=NEAR).contains(&n));
@@ -81,15 +81,23 @@ impl Grammar for CytonGrammar {
         let (behind, packet) = match Packet::parse(input) {
             Ok(parsed) => parsed,
             Err(nom::Err::Incomplete(_)) => return Step::NeedMore,
-            Err(_) => return Step::Reject(refusal(input, offset)),
+            Err(_) => {
+                // Not where bytes are skipped: that depends on where the stream was cut.
+                let is_stray = self.locked || input.first() == Some(&START);
+                self.strays = self.strays.saturating_add(usize::from(is_stray));
+                return Step::Reject(refusal(input, offset));
+            }
         };
         match self.judge(&packet, behind) {
             Verdict::Wait => Step::NeedMore,
-            Verdict::Refuse => Step::Reject(DecodeError::Unconfirmed { offset }),
+            Verdict::Refuse => {
+                self.strays = self.strays.saturating_add(1);
+                Step::Reject(DecodeError::Unconfirmed { offset })
+            }
             Verdict::Accept => {
                 self.last = Some((packet.number, packet.kind));
                 self.locked = true;
-                self.skipped = 0;
+                self.strays = 0;
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(packet.number))),
                     ticks: None,
@@ -102,7 +110,6 @@ impl Grammar for CytonGrammar {
 
     fn lost_lock(&mut self) {
         self.locked = false;
-        self.skipped = self.skipped.saturating_add(1);
     }
 
     fn next_candidate(&self, input: &[u8]) -> usize {
@@ -263,6 +270,17 @@ mod tests {
         fn splitting_the_stream_changes_nothing(rows in proptest::collection::vec(any::<[i16; 8]>(), 0..60), cuts in proptest::collection::vec(0_usize..2000, 0..8)) {
             let rows: Vec<[i32; 8]> = rows.iter().map(|row| row.map(i32::from)).collect();
             let bytes = stream(&rows);
+            prop_assert_eq!(split_feed(&mut CytonDecoder::default(), &bytes, &cuts), decode(&bytes));
+        }
+
+        #[test]
+        fn splitting_a_noisy_stream_changes_nothing(
+            rows in proptest::collection::vec(any::<[i16; 8]>(), 8..40),
+            garbage in proptest::collection::vec((1_usize..8, proptest::collection::vec(any::<u8>(), 1..600)), 0..4),
+            cuts in proptest::collection::vec(0_usize..3000, 0..400),
+        ) {
+            let rows: Vec<[i32; 8]> = rows.iter().map(|row| row.map(i32::from)).collect();
+            let bytes = with_noise(&stream(&rows), 33, &garbage);
             prop_assert_eq!(split_feed(&mut CytonDecoder::default(), &bytes, &cuts), decode(&bytes));
         }
 
