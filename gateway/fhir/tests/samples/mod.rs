@@ -46,6 +46,8 @@ use serde_json::Value;
 const START: UtcMicros = UtcMicros(1_772_439_300_000_000);
 const BOX: BoxId = BoxId([7; 16]);
 const ACQUISITION: AcquisitionId = AcquisitionId([4; 16]);
+/// An exam that a doctor has read.
+const SIGNED: AcquisitionId = AcquisitionId([0x51; 16]);
 const EUI: [u8; 8] = [0xAC, 0xDE, 0x48, 0xFF, 0xFE, 0x23, 0x45, 0x68];
 
 /// Named resources: a name that can be a file name, and the resource.
@@ -439,13 +441,15 @@ fn signed(all: &mut Vec<(String, Value)>, name: &str, report: &ReportFacts<'_>) 
         signed: after(600_000_000),
     };
     let report = ReportFacts {
+        id: ids::report(SIGNED),
+        acquisition: SIGNED,
         status: ReportStatus::Final,
         reading: Some(reading),
         ..report.clone()
     };
     all.push((format!("report-signed-{name}"), diagnostic_report(&report)));
     let version = format!("DiagnosticReport/{}/_history/3", report.id);
-    let id = ids::attestation(ACQUISITION, 3);
+    let id = ids::attestation(SIGNED, 3);
     let signature = attestation(&id, &version, &reading, report.context.simulated);
     all.push((format!("provenance-signed-{name}"), signature));
 }

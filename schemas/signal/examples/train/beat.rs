@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cardio_core::annotation::{Beat, BeatClass};
+use cardio_core::annotation::BeatClass;
 use cardio_signal::beat::{BeatDetector, BeatForests};
 use cardio_signal::forest::Forest;
 use cardio_signal::qrs::QrsDetector;
@@ -23,9 +23,9 @@ const SETTINGS: Settings = Settings {
 };
 /// For a ventricular beat speaks what is unlike the patient's own beats, wide, with another
 /// P and T wave, of a form that comes early; a rhythm that is uneven anyway speaks against.
-const VENTRICULAR: [i8; 38] = [
+const VENTRICULAR: [i8; 32] = [
     -1, 0, 0, 0, -1, 1, 1, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, -1, -1, 0, -1, 1, -1, -1, 1, 0, 1, 1, 1,
-    1, 1, -1, 1, -1, 0, 0, -1, 0,
+    1, 1, -1,
 ];
 /// For a supraventricular one speaks that it comes early.
 const SUPRAVENTRICULAR: [i8; 1] = [-1];
@@ -37,11 +37,8 @@ fn settings(class: BeatClass) -> Settings {
     };
     Settings { signs, ..SETTINGS }
 }
-/// How much more an ectopic beat weighs, ventricular or supraventricular: one missed is
-/// worse than one too many.
-const PRIORS: [f64; 2] = [2.0, 1.5];
-/// Of normal beats, which are many and alike, one in this many is learnt from, for all.
-const KEEP_PLAIN: usize = 3;
+/// How much more an ectopic beat weighs: one missed is worse than one too many.
+const PRIOR: f64 = 1.5;
 /// Paced: left out by EC57.
 const PACED: &str = "217";
 const PACED_PARTS: [&str; 2] = ["sel102", "sel104"];
@@ -107,7 +104,7 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
     detector.push(&samples(wave));
     detector.finish();
     let told = detector.take_explained();
-    let found: Vec<f64> = told.iter().map(|one| seconds(one.at.0, hz)).collect();
+    let found: Vec<f64> = told.iter().map(|(at, _)| seconds(at.0, hz)).collect();
     let truth = truth(&recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();
     let left_out = flutter(&recording, hz);
@@ -118,7 +115,7 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
     for pair in pair(&at, &found) {
         match pair {
             Pair::Hit(t, f) if !left_out.iter().any(|(a, b)| at[t] >= *a && at[t] <= *b) => {
-                seen.beats.push((told[f].features.to_vec(), truth[t].class));
+                seen.beats.push((told[f].1.to_vec(), truth[t].class));
             }
             _ => {}
         }
@@ -142,20 +139,12 @@ fn learn_class(seen: &[&Seen], class: BeatClass) -> String {
         let of_class = record.beats.iter().filter(|(_, is)| *is == class).count() as f64;
         // A record with thousands of ectopic beats must not outweigh the others.
         let balance = (300.0 / of_class.max(1.0)).clamp(0.3, 1.0);
-        let mut plain = 0;
         for (row, is) in &record.beats {
-            let is_plain = *is == BeatClass::Normal;
-            plain += usize::from(is_plain);
-            if is_plain && plain % KEEP_PLAIN != 0 {
-                continue;
-            }
             let neutral = matches!(is, BeatClass::Fusion | BeatClass::Unknown);
             let weight = if neutral {
                 0.05
             } else if *is == class {
-                balance.max(0.5) * PRIORS[usize::from(!is_ventricular)]
-            } else if is_plain {
-                KEEP_PLAIN as f64
+                balance.max(0.5) * PRIOR
             } else {
                 1.0
             };
@@ -242,7 +231,6 @@ fn measure(data: &Data, path: &str, forests: BeatForests, from_s: f64) -> Option
     let mut detector = BeatDetector::with(detector, wave.rate, forests);
     let mut told = detector.push(&samples(wave));
     told.extend(detector.finish());
-    let told: Vec<Beat> = told.into_iter().map(|told| told.beat).collect();
     let found: Vec<f64> = told.iter().map(|beat| seconds(beat.at.0, hz)).collect();
     let truth = truth(&recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();

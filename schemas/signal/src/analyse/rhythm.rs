@@ -11,7 +11,7 @@ use cardio_core::recording::Waveform;
 use cardio_core::samples::SampleSlice;
 
 use super::{BeatTrain, Chosen, gain_adu_per_mv};
-use crate::beat::{self, BeatDetector, ToldBeat};
+use crate::beat::{self, BeatDetector};
 use crate::num;
 use crate::qrs;
 use crate::rhythm::{
@@ -83,8 +83,7 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
         waveform: *waveform,
         label: wave.label.clone(),
         heard: leads.iter().map(|(waveform, _)| *waveform).collect(),
-        p_waves: found.iter().map(|told| told.p_wave).collect(),
-        beats: found.into_iter().map(|told| told.beat).collect(),
+        beats: found,
         algorithm,
         class_algorithm: beat::ALGORITHM,
     })
@@ -92,6 +91,11 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
 
 /// A shorter rest between two beats is no asystole, in seconds.
 const ASYSTOLE_S: f64 = 4.0;
+/// A lead that moves less than this holds no beat, in millivolts from peak to peak: a twentieth of a
+/// usual QRS, and more than electrodes on skin make by themselves.
+const STILL_MV: f64 = 0.05;
+/// What is left out beside a beat, in seconds.
+const BESIDE_BEATS_S: f64 = 0.3;
 
 /// The intervals between the beats of a lead, none across its gaps; what lies in windows
 /// that are insufficient counts as unclassified.
@@ -132,20 +136,16 @@ pub(super) fn rhythm(
     let mut tracker = RhythmTracker::new(rate);
     let mut events = Vec::new();
     let mut gaps = wave.gaps().into_iter().peekable();
-    let p_waves = train.map(|train| train.p_waves.as_slice());
-    for (beat, p_wave) in beats.iter().zip(p_waves.unwrap_or_default()) {
+    for beat in beats {
         while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
             events.extend(tracker.finish());
         }
-        events.extend(tracker.push_told(ToldBeat {
-            beat: *beat,
-            p_wave: *p_wave,
-        }));
+        events.extend(tracker.push(*beat));
     }
     events.extend(tracker.finish());
     let arrests = arrests(wave).into_iter();
     let arrests: Vec<RhythmEvent> = arrests
-        .flat_map(|arrest| between_beats(arrest, beats, rate))
+        .flat_map(|arrest| between_beats(arrest, beats, wave))
         .collect();
     // What is taken for beats in fibrillation has no rhythm of its own.
     events.retain(|event| !within_fibrillation(event, &arrests));
@@ -202,8 +202,9 @@ fn arrests(wave: &Waveform) -> Vec<RhythmEvent> {
 }
 
 /// What of an asystole is one although beats were found within: a line that rests between small
-/// beats is none, and one beat does not undo the seconds before and after it.
-fn between_beats(arrest: RhythmEvent, beats: &[Beat], rate: SamplingRate) -> Vec<RhythmEvent> {
+/// beats is none, and what is taken for a beat on a line as good as still does not undo the seconds
+/// before and after it.
+fn between_beats(arrest: RhythmEvent, beats: &[Beat], wave: &Waveform) -> Vec<RhythmEvent> {
     let within = |at: &SampleIndex| *at > arrest.from && *at < arrest.to;
     let inside: Vec<SampleIndex> = beats.iter().map(|beat| beat.at).filter(within).collect();
     if arrest.kind != RhythmKind::Asystole || inside.is_empty() {
@@ -212,7 +213,7 @@ fn between_beats(arrest: RhythmEvent, beats: &[Beat], rate: SamplingRate) -> Vec
     let starts = std::iter::once(arrest.from).chain(inside.iter().copied());
     let ends = inside.iter().copied().chain([arrest.to]);
     let stretches = starts.zip(ends).map(|(from, to)| {
-        let micros = rate.micros_at(to) - rate.micros_at(from);
+        let micros = wave.rate.micros_at(to) - wave.rate.micros_at(from);
         RhythmEvent {
             from,
             to,
@@ -220,7 +221,29 @@ fn between_beats(arrest: RhythmEvent, beats: &[Beat], rate: SamplingRate) -> Vec
             ..arrest
         }
     });
-    stretches.filter(|part| part.value >= ASYSTOLE_S).collect()
+    stretches
+        .filter(|part| part.value >= ASYSTOLE_S && is_still(wave, part.from, part.to))
+        .collect()
+}
+
+/// Whether a lead moves less than any beat would, but for a moment at both ends.
+fn is_still(wave: &Waveform, from: SampleIndex, to: SampleIndex) -> bool {
+    let moment = num::round_u64(BESIDE_BEATS_S * wave.rate.as_hz());
+    let (first, end) = (from.0.saturating_add(moment), to.0.saturating_sub(moment));
+    let (mut low, mut high) = (i32::MAX, i32::MIN);
+    for run in &wave.runs {
+        let samples = run.samples.as_slice();
+        let place = |at: u64| {
+            let place = usize::try_from(at.saturating_sub(run.first.0));
+            place.unwrap_or(usize::MAX).min(samples.len())
+        };
+        let part = samples.part(place(first)..place(end));
+        for sample in part.map(SampleSlice::to_vec).unwrap_or_default() {
+            (low, high) = (low.min(sample), high.max(sample));
+        }
+    }
+    let moved = f64::from(high) - f64::from(low);
+    low <= high && moved < STILL_MV * gain_adu_per_mv(&wave.calibration)
 }
 
 /// Whether a span lies mostly in fibrillation.

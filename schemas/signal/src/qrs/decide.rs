@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use super::front::Candidate;
-use super::pace::Pace;
 use super::shape::Families;
 use crate::forest::Forest;
 use crate::num;
@@ -21,7 +20,7 @@ pub(crate) const HORIZON: u64 = 180;
 pub(crate) const LEARNING: u64 = 600;
 
 /// What is looked at, in this order: logarithms of ratios, times in seconds, correlations.
-pub const FEATURES: [&str; 40] = [
+pub const FEATURES: [&str; 28] = [
     "energy over beats",
     "slope over beats",
     "energy over noise",
@@ -50,18 +49,6 @@ pub const FEATURES: [&str; 40] = [
     "steepest of last half second over this",
     "energy over beats of the last minute",
     "time since last beat over interval of the last minute",
-    "fit of slopes to usual form",
-    "size in usual form",
-    "odds of last beat",
-    "distance from when a beat is due",
-    "intervals since last sure beat",
-    "unevenness of sure intervals",
-    "best fit ahead over this",
-    "best fit behind over this",
-    "sharpness over beats",
-    "sharpness over noise",
-    "largest sharpness ahead over this",
-    "largest sharpness behind over this",
 ];
 
 /// Place of "likeness to nearest form".
@@ -81,24 +68,22 @@ const HALVINGS: u64 = 3;
 const FLOOR: f64 = 0.0015;
 /// A candidate above this share of the level of beats would do as the next beat.
 const STRONG: f64 = 0.3;
-/// The odds of the last beat are told up to this.
-const SUREST: f64 = 6.0;
 /// Times are told up to this, in working samples: 3 s.
 const LONGEST: f64 = 750.0;
 
 /// A short memory with a median.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(VecDeque<f64>);
+struct Memory(VecDeque<f64>);
 
 impl Memory {
-    pub(super) fn push(&mut self, value: f64) {
+    fn push(&mut self, value: f64) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
         self.0.push_back(value);
     }
 
-    pub(super) fn median(&self) -> Option<f64> {
+    fn median(&self) -> Option<f64> {
         let mut sorted = [0.0; REMEMBERED];
         let mut count = 0;
         for (place, value) in sorted.iter_mut().zip(&self.0) {
@@ -143,8 +128,6 @@ struct Levels {
     span: Memory,
     height: Memory,
     noise: Memory,
-    sharp: Memory,
-    sharp_noise: Memory,
     intervals: Memory,
     minute_energy: LongMemory,
     minute_intervals: LongMemory,
@@ -167,26 +150,16 @@ impl Judged {
     }
 }
 
-/// A candidate that waits, with how its slopes fit the form that was usual when it came:
-/// correlation and size.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    candidate: Candidate,
-    fit: (f64, f64),
-}
-
 /// The judge.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Candidate>,
     levels: Levels,
     families: Families,
-    pace: Pace,
-    last_odds: f64,
     /// The last beat, and refused candidates of the last half second.
     last: Option<Candidate>,
     before: Option<Candidate>,
-    recent: VecDeque<Waiting>,
+    recent: VecDeque<Candidate>,
     learnt: bool,
     forest: Arc<Forest>,
 }
@@ -204,8 +177,6 @@ impl Judge {
             waiting: VecDeque::new(),
             levels: Levels::default(),
             families: Families::default(),
-            pace: Pace::default(),
-            last_odds: 0.0,
             last: None,
             before: None,
             recent: VecDeque::new(),
@@ -218,21 +189,13 @@ impl Judge {
     pub(crate) fn restart(&mut self) {
         self.waiting.clear();
         self.recent.clear();
-        self.pace.restart();
         self.last = None;
-        self.last_odds = 0.0;
         self.before = None;
     }
 
     /// Takes a candidate, in order of time.
     pub(crate) fn push(&mut self, candidate: Candidate) {
-        let fit = self.fit(&candidate);
-        self.waiting.push_back(Waiting { candidate, fit });
-    }
-
-    fn fit(&self, candidate: &Candidate) -> (f64, f64) {
-        let usual = self.families.usual();
-        usual.map_or((0.0, 1.0), |usual| candidate.shape.fit(usual))
+        self.waiting.push_back(candidate);
     }
 
     /// Judges what can be judged when the signal is known up to `now`; with `all`, everything.
@@ -246,14 +209,14 @@ impl Judge {
         while self
             .waiting
             .front()
-            .is_some_and(|first| all || first.candidate.at + HORIZON <= now)
+            .is_some_and(|first| all || first.at + HORIZON <= now)
         {
-            let Some(one) = self.waiting.pop_front() else {
+            let Some(candidate) = self.waiting.pop_front() else {
                 return;
             };
-            self.relearn(&one.candidate);
-            let judged = self.look_at(one);
-            self.remember(&judged, one);
+            self.relearn(&candidate);
+            let judged = self.look_at(candidate);
+            self.remember(&judged);
             told(&judged);
         }
     }
@@ -262,7 +225,7 @@ impl Judge {
     fn learn(&mut self) {
         let mut tops: Vec<Candidate> = Vec::new();
         let mut slot = u64::MAX;
-        for Waiting { candidate, .. } in &self.waiting {
+        for candidate in &self.waiting {
             let its = candidate.at / 200;
             match tops.last_mut() {
                 Some(top) if its == slot => {
@@ -293,8 +256,6 @@ impl Judge {
             self.levels.span.push(like.span);
             self.levels.height.push(like.height.abs());
             self.levels.noise.push(0.1 * like.energy);
-            self.levels.sharp.push(like.sharp);
-            self.levels.sharp_noise.push(0.1 * like.sharp);
         }
     }
 
@@ -310,7 +271,6 @@ impl Judge {
             let largest = self
                 .waiting
                 .iter()
-                .map(|one| &one.candidate)
                 .chain([candidate])
                 .max_by(|a, b| a.energy.total_cmp(&b.energy))
                 .copied();
@@ -322,9 +282,8 @@ impl Judge {
         }
     }
 
-    fn look_at(&self, one: Waiting) -> Judged {
-        let candidate = one.candidate;
-        let features = self.features(&one);
+    fn look_at(&self, candidate: Candidate) -> Judged {
+        let features = self.features(&candidate);
         let refractory = self
             .last
             .is_some_and(|last| candidate.at.saturating_sub(last.at) < REFRACTORY);
@@ -338,36 +297,34 @@ impl Judge {
         }
     }
 
-    fn features(&self, one: &Waiting) -> [f64; FEATURES.len()] {
-        let c = &one.candidate;
-        let (fit, size) = one.fit;
-        let due = self.pace.look(c.at);
+    fn features(&self, c: &Candidate) -> [f64; FEATURES.len()] {
         let levels = &self.levels;
         let energy = levels.energy.median().unwrap_or(c.energy);
         let slope = levels.slope.median().unwrap_or(c.slope);
         let span = levels.span.median().unwrap_or(c.span);
         let height = levels.height.median().unwrap_or(c.height);
         let noise = levels.noise.median().unwrap_or(0.1 * energy);
-        let sharp = levels.sharp.median().unwrap_or(c.sharp);
-        let sharp_noise = levels.sharp_noise.median().unwrap_or(0.1 * sharp);
         let usual = levels.intervals.median().unwrap_or(200.0);
         let since = self
             .last
             .map_or(LONGEST, |last| apart(c, &last))
             .min(LONGEST);
         let last = self.last.unwrap_or(*c);
-        let next = self.waiting.front().map(|one| &one.candidate);
+        let next = self.waiting.front();
         let to_next = next.map_or(num::float_u64(HORIZON), |next| apart(next, c));
         let next_energy = next.map_or(0.0, |next| next.energy);
-        let ahead = |of: fn(&Waiting) -> f64| largest(&self.waiting, c, HORIZON, of);
-        let behind = |of: fn(&Waiting) -> f64| largest(&self.recent, c, HORIZON / 2 + 35, of);
-        let of_energy: fn(&Waiting) -> f64 = |one| one.candidate.energy;
-        let of_sharp: fn(&Waiting) -> f64 = |one| one.candidate.sharp;
+        let ahead = within(&self.waiting, c, HORIZON);
+        let behind = within(&self.recent, c, HORIZON / 2 + 35);
+        let steepest = self
+            .recent
+            .iter()
+            .filter(|other| other.at.abs_diff(c.at) <= HORIZON / 2 + 35)
+            .map(|other| other.slope)
+            .fold(0.0, f64::max);
         let before = self.before.map_or(LONGEST, |before| apart(c, &before));
         let strong = self
             .waiting
             .iter()
-            .map(|one| &one.candidate)
             .find(|later| later.energy > STRONG * energy)
             .map_or(num::float_u64(HORIZON), |later| apart(later, c));
         let likeness = self.families.compare(&c.shape);
@@ -382,7 +339,7 @@ impl Judge {
             ratio(c.slope, last.slope),
             to_next.min(LONGEST) / 250.0,
             ratio(next_energy, c.energy),
-            ratio(ahead(of_energy), c.energy),
+            ratio(ahead, c.energy),
             likeness.usual,
             likeness.best,
             ratio(c.level, energy),
@@ -395,41 +352,28 @@ impl Judge {
             ratio(c.fast, energy),
             ratio(c.step, span),
             next_like,
-            ratio(behind(of_energy), c.energy),
+            ratio(behind, c.energy),
             likeness.share,
             ratio(next.map_or(0.0, |next| next.slope), c.slope),
-            ratio(behind(|one| one.candidate.slope), c.slope),
+            ratio(steepest, c.slope),
             ratio(c.energy, levels.minute_energy.median().unwrap_or(energy)),
             since / levels.minute_intervals.median().unwrap_or(usual).max(1.0),
-            fit,
-            ratio(size, 1.0),
-            self.last_odds,
-            due.away,
-            due.cycles,
-            due.uneven,
-            ahead(|one| one.fit.0) - fit,
-            behind(|one| one.fit.0) - fit,
-            ratio(c.sharp, sharp),
-            ratio(c.sharp, sharp_noise),
-            ratio(ahead(of_sharp), c.sharp),
-            ratio(behind(of_sharp), c.sharp),
         ]
     }
 
-    fn remember(&mut self, judged: &Judged, one: Waiting) {
+    fn remember(&mut self, judged: &Judged) {
         let c = judged.candidate;
         self.before = Some(c);
-        self.recent.push_back(one);
+        self.recent.push_back(c);
         while self
             .recent
             .front()
-            .is_some_and(|old| c.at.saturating_sub(old.candidate.at) > HORIZON)
+            .is_some_and(|old| c.at.saturating_sub(old.at) > HORIZON)
         {
             self.recent.pop_front();
         }
         if !judged.is_beat {
             self.levels.noise.push(c.energy);
-            self.levels.sharp_noise.push(c.sharp);
             return;
         }
         let level = self.levels.energy.median().unwrap_or(c.energy);
@@ -440,16 +384,12 @@ impl Judge {
         self.levels.minute_energy.push(c.energy.min(2.5 * level));
         self.levels.span.push(c.span);
         self.levels.height.push(c.height.abs());
-        let sharp = self.levels.sharp.median().unwrap_or(c.sharp);
-        self.levels.sharp.push(c.sharp.min(2.5 * sharp));
         if let Some(last) = self.last {
             let interval = apart(&c, &last).min(LONGEST);
             self.levels.intervals.push(interval);
             self.levels.minute_intervals.push(interval);
         }
         self.families.learn(&c.shape);
-        self.pace.learn(c.at, judged.score);
-        self.last_odds = judged.score.clamp(-SUREST, SUREST);
         self.last = Some(c);
     }
 }
@@ -458,18 +398,13 @@ fn apart(later: &Candidate, earlier: &Candidate) -> f64 {
     num::float_u64(later.at.abs_diff(earlier.at))
 }
 
-/// The largest value among candidates that near; -1 when there is none.
-fn largest(
-    candidates: &VecDeque<Waiting>,
-    c: &Candidate,
-    reach: u64,
-    of: fn(&Waiting) -> f64,
-) -> f64 {
+/// The largest energy among candidates that near.
+fn within(candidates: &VecDeque<Candidate>, c: &Candidate, reach: u64) -> f64 {
     candidates
         .iter()
-        .filter(|other| other.candidate.at.abs_diff(c.at) <= reach)
-        .map(of)
-        .fold(-1.0, f64::max)
+        .filter(|other| other.at.abs_diff(c.at) <= reach)
+        .map(|other| other.energy)
+        .fold(0.0, f64::max)
 }
 
 /// Natural logarithm of a ratio, within ±6.

@@ -54,8 +54,6 @@ pub(crate) struct Form {
     pub(crate) share: f64,
     /// Their mean interval before, over the usual one.
     pub(crate) early: f64,
-    /// The form that the beat has, as its beats were so far.
-    pub(crate) own: Shape,
     /// How like the beat is to its form.
     pub(crate) likeness: f64,
     /// The beat's form, for [`Forms::weigh`] before the next beat is learnt.
@@ -79,7 +77,6 @@ impl Forms {
             is_reference: reference == Some(place),
             share: own.map_or(0.0, |known| known.weight / total.max(1e-9)),
             early: own.map_or(1.0, |known| known.early),
-            own: own.map_or(*shape, |known| known.shape),
             likeness,
             place,
         }

@@ -22,12 +22,6 @@ const BASELINE: usize = 33;
 const SLOPE: u64 = 2;
 /// The energy is averaged over 80 ms, about one QRS.
 const ENERGY: usize = 20;
-/// Sharpness: the mean over 60 ms of the second difference over 20 ms, which is largest at 22 Hz
-/// and has zeros at 50 and 62.5 Hz. What an electrode's motion makes lies mostly below.
-const SHARP_STEP: u64 = 5;
-const SHARP: usize = 15;
-/// The delay of the sharpness from an R peak to its place.
-const SHARP_DELAY: u64 = 13;
 /// No two candidates are nearer than this: 160 ms.
 pub(crate) const APART: u64 = 40;
 /// The front's own delay from an R peak to its place in the energy.
@@ -58,8 +52,6 @@ pub(crate) struct Candidate {
     pub(crate) fast: f64,
     /// Change of the signal from before to after, in millivolts.
     pub(crate) step: f64,
-    /// Its sharpness, in millivolts.
-    pub(crate) sharp: f64,
 }
 
 /// The running filters.
@@ -75,10 +67,6 @@ pub(crate) struct Front {
     band: Ring,
     energy: Ring,
     raw: Ring,
-    smooth_mean: RunningMean<{ LOW_PASS.1 }>,
-    smooth: Ring,
-    sharp_mean: RunningMean<SHARP>,
-    sharp: Ring,
     /// The next place that may become a candidate.
     next: u64,
     started: bool,
@@ -97,10 +85,6 @@ impl Front {
             band: Ring::new(KEPT),
             energy: Ring::new(KEPT),
             raw: Ring::new(KEPT),
-            smooth_mean: RunningMean::new(),
-            smooth: Ring::new(KEPT),
-            sharp_mean: RunningMean::new(),
-            sharp: Ring::new(KEPT),
             next: 0,
             started: false,
             level_from: 0,
@@ -119,8 +103,6 @@ impl Front {
             &mut self.band,
             &mut self.energy,
             &mut self.raw,
-            &mut self.smooth,
-            &mut self.sharp,
         ] {
             ring.clear();
         }
@@ -137,8 +119,6 @@ impl Front {
             self.low_b.settle(x);
             self.baseline.settle(x);
             self.energy_mean.settle(0.0);
-            self.smooth_mean.settle(x);
-            self.sharp_mean.settle(0.0);
         }
         self.raw.push(x);
         let low = self.low_b.step(self.low_a.step(x));
@@ -155,10 +135,6 @@ impl Front {
         self.band.push(band);
         let slope = band - self.band.at(n.saturating_sub(SLOPE));
         self.energy.push(self.energy_mean.step(slope.abs()));
-        self.smooth.push(self.smooth_mean.step(x));
-        let before = |steps: u64| self.smooth.at(n.saturating_sub(steps * SHARP_STEP));
-        let bend = before(0) - 2.0 * before(1) + before(2);
-        self.sharp.push(self.sharp_mean.step(bend.abs()));
         self.candidate()
     }
 
@@ -215,7 +191,6 @@ impl Front {
             level: self.level(best),
             fast: self.fast(best),
             step: self.baseline_step(best),
-            sharp: self.sharpness(centre),
         }
     }
 }
@@ -294,14 +269,6 @@ impl Front {
             .map(|n| (self.low.at(n) - self.raw.at(n.saturating_sub(LOW_LAG))).abs())
             .sum();
         sum / 50.0
-    }
-
-    /// The largest sharpness within 60 ms.
-    fn sharpness(&self, centre: u64) -> f64 {
-        let middle = centre + SHARP_DELAY;
-        (middle.saturating_sub(15)..=middle + 15)
-            .map(|n| self.sharp.at(n))
-            .fold(0.0, f64::max)
     }
 
     /// How far the signal is moved 110 ms after a place against 110 ms before it.

@@ -16,7 +16,7 @@ use crate::num;
 /// Who says where the R peaks of several leads are.
 pub const FUSED_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "qrs-fused",
-    version: 3,
+    version: 2,
 };
 
 /// Candidates this near are of one beat: 150 ms, which the R peaks of two leads are not
@@ -142,16 +142,16 @@ impl FusedDetector {
 
     /// Takes what a lead said, in order of time.
     fn listen(waiting: &mut VecDeque<Said>, place: usize, lead: &mut Lead) {
-        for peak in lead.detector.take_scored() {
-            let at = peak.at;
+        for said in lead.detector.take_scored() {
+            let at = said.peak.at;
             let after = waiting.partition_point(|other| (other.at, other.lead) < (at, place));
             waiting.insert(
                 after,
                 Said {
                     lead: place,
                     at,
-                    odds: peak.odds.clamp(-SUREST, SUREST),
-                    peak: (place == 0).then(|| Box::new(peak)),
+                    odds: said.score.clamp(-SUREST, SUREST),
+                    peak: (place == 0).then(|| Box::new(said.peak)),
                 },
             );
         }

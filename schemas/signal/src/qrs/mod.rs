@@ -7,7 +7,6 @@ mod decide;
 mod forms;
 mod front;
 mod fused;
-mod pace;
 mod shape;
 
 use std::sync::Arc;
@@ -26,12 +25,12 @@ pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
 pub(crate) use fused::FusedPeak;
 pub use fused::{FUSED_ALGORITHM, FusedDetector};
-pub(crate) use shape::{P_POINTS, Shape, Wide};
+pub(crate) use shape::{Shape, Wide};
 
 /// Who says where the R peaks are.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "qrs",
-    version: 4,
+    version: 3,
 };
 
 /// An R peak and what was measured at it.
@@ -43,16 +42,20 @@ pub(crate) struct Peak {
     pub(crate) span_mv: f64,
     /// Likeness to the nearest form that beats have had.
     pub(crate) likeness: f64,
-    /// Logarithm of the odds of a beat.
-    pub(crate) odds: f64,
-    /// Middle value of the band of 5 to 20 Hz without sign around it, in millivolts.
-    pub(crate) level_mv: f64,
     /// What lies above the band of the QRS within 100 ms, in millivolts.
     pub(crate) fast_mv: f64,
     /// Its form.
     pub(crate) shape: Shape,
     /// The same with P and T waves.
     pub(crate) wide: Wide,
+}
+
+/// A candidate with what was said of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scored {
+    pub(crate) peak: Peak,
+    /// Logarithm of the odds of a beat.
+    pub(crate) score: f64,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -90,7 +93,7 @@ pub struct QrsDetector {
     last_peak: Option<SampleIndex>,
     explained: Option<Vec<Explained>>,
     /// Every candidate, for those who listen to several leads.
-    scored: Option<Vec<Peak>>,
+    scored: Option<Vec<Scored>>,
     doubt: f64,
 }
 
@@ -141,7 +144,7 @@ impl QrsDetector {
     }
 
     /// The candidates judged since the last call, beats and others.
-    pub(crate) fn take_scored(&mut self) -> Vec<Peak> {
+    pub(crate) fn take_scored(&mut self) -> Vec<Scored> {
         self.scored.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -247,14 +250,13 @@ impl QrsDetector {
                 at,
                 span_mv: candidate.span,
                 likeness: judged.likeness(),
-                odds: judged.score,
-                level_mv: candidate.level,
                 fast_mv: candidate.fast,
                 shape: candidate.shape,
                 wide: front.wide(candidate.peak),
             };
             if let Some(list) = scored {
-                list.push(peak);
+                let score = judged.score;
+                list.push(Scored { peak, score });
             }
             if is_beat {
                 *previous = Some(at);

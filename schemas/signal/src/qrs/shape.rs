@@ -8,8 +8,6 @@ use crate::num;
 pub(crate) const POINTS: usize = 33;
 /// Forms are compared with this many points cut at either end, shifted by as much.
 const SHIFT: usize = 2;
-/// And this many when their slopes are.
-const REACH: usize = 4;
 /// Forms that agree better than this are one.
 const SAME: f64 = 0.90;
 /// At most this many forms are kept.
@@ -40,31 +38,6 @@ impl Shape {
             .windows(POINTS - 2 * SHIFT)
             .map(|points| core.correlation(points))
             .fold(-1.0, f64::max)
-    }
-
-    /// How the slopes of another form lie in this one's, at the best shift within 32 ms:
-    /// their correlation, and how many times the other it is. A slow wave below counts
-    /// for little.
-    pub(crate) fn fit(&self, other: &Self) -> (f64, f64) {
-        let mut own = [0.0; POINTS - 1];
-        for (place, slope) in own.iter_mut().zip(self.slopes()) {
-            *place = slope;
-        }
-        let mut still = [0.0; POINTS - 1];
-        for (place, slope) in still.iter_mut().zip(other.slopes()) {
-            *place = slope;
-        }
-        let still = still.get(REACH..POINTS - 1 - REACH).unwrap_or_default();
-        let square = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
-        let mass = square(still).max(1e-12);
-        own.windows(still.len())
-            .map(|row| {
-                let both: f64 = row.iter().zip(still).map(|(x, y)| x * y).sum();
-                let likeness = both / (square(row).max(1e-12) * mass).sqrt();
-                (likeness.clamp(-1.0, 1.0), both / mass)
-            })
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .unwrap_or_default()
     }
 
     /// Differences of neighbouring points.
@@ -121,8 +94,6 @@ impl Shape {
 pub(crate) const WIDE: usize = 40;
 pub(crate) const WIDE_STEP: u64 = 4;
 pub(crate) const WIDE_BEFORE: u64 = 16;
-/// The points that lie before any QRS, however wide: up to 112 ms before the peak.
-pub(crate) const P_POINTS: usize = 10;
 /// Where the P wave ends among those points, and where the T wave begins.
 const P_END: usize = 11;
 const T_BEGIN: usize = 24;
@@ -163,29 +134,6 @@ impl Wide {
         let apart = squares(&mut self.0.iter().zip(other.0).map(|(x, y)| x - y));
         let own = squares(&mut other.0.iter().copied());
         (apart / own.max(1e-12)).sqrt().min(10.0)
-    }
-
-    /// The stretch in which the P wave lies, its trend taken off, with a sum of squares of
-    /// one; all zero when it is straight.
-    pub(crate) fn before_qrs(&self) -> [f64; P_POINTS] {
-        let mut points = [0.0; P_POINTS];
-        for (point, value) in points.iter_mut().zip(self.0) {
-            *point = value;
-        }
-        let mean = points.iter().sum::<f64>() / num::float(P_POINTS);
-        let middle = num::float(P_POINTS - 1) / 2.0;
-        let (mut moment, mut spread) = (0.0, 0.0);
-        for (place, point) in points.iter().enumerate() {
-            let away = num::float(place) - middle;
-            moment += away * point;
-            spread += away * away;
-        }
-        for (place, point) in points.iter_mut().enumerate() {
-            *point -= mean + moment / spread * (num::float(place) - middle);
-        }
-        let size = points.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let factor = if size > 1e-9 { 1.0 / size } else { 0.0 };
-        points.map(|point| point * factor)
     }
 
     /// Spread of the T wave.
@@ -283,15 +231,6 @@ impl Families {
             }
         }
         told
-    }
-
-    /// The form that most recent beats have.
-    pub(crate) fn usual(&self) -> Option<&Shape> {
-        let heaviest = self
-            .families
-            .iter()
-            .max_by(|a, b| a.weight.total_cmp(&b.weight));
-        heaviest.map(|family| &family.shape)
     }
 
     /// Adds a beat to the form that it has, or begins a new one.

@@ -20,7 +20,7 @@ use crate::qrs::{Band, Peak, QrsDetector};
 /// Who says how good the signal is.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
     name: "sqi-ecg",
-    version: 4,
+    version: 3,
 };
 
 /// A value held for this long, in seconds, means no contact now.
