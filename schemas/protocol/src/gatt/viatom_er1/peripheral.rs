@@ -248,9 +248,12 @@ impl GattPeripheral for ViatomPeripheral {
     }
 
     fn power_cycle(&mut self) {
-        let files = std::mem::take(&mut self.files);
-        *self = Self::default();
-        self.files = files;
+        // What it recorded stays, and nobody has charged it.
+        *self = Self {
+            files: std::mem::take(&mut self.files),
+            battery: self.battery,
+            ..Self::default()
+        };
     }
 }
 
@@ -284,6 +287,16 @@ mod tests {
             assembler.push(&part.value, &mut frames);
         }
         frames.remove(0)
+    }
+
+    #[test]
+    fn switching_it_off_and_on_charges_nothing() {
+        let mut recorder = ViatomPeripheral::default();
+        recorder.set_battery(4);
+        recorder.keep(&[1, 2, 3]);
+        recorder.power_cycle();
+        assert_eq!(recorder.read(super::BATTERY_LEVEL), Some(vec![4]));
+        assert_eq!(recorder.files.len(), 1);
     }
 
     #[test]
