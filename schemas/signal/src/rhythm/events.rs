@@ -19,7 +19,7 @@ use crate::num;
 /// Who names these spans.
 pub const EVENT_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "rhythm",
-    version: 3,
+    version: 4,
 };
 
 /// What happened.
