@@ -114,9 +114,11 @@ struct Talk<'a, S> {
     gateway_time: GatewayTime,
     /// When the first thing was published of which nothing was heard yet.
     unheard_us: Option<u64>,
-    /// The gateway's clock, as last heard, and when hello is due for its sake.
-    heard: Option<HeardClock>,
-    clock_due_us: u64,
+    /// The gateway's clock, as last heard on this connection or one before: what was heard
+    /// holds while this boot of the box lasts.
+    heard: &'a mut Option<HeardClock>,
+    /// When hello is due for the clock's sake; `None` until it is heard on this connection.
+    clock_due_us: Option<u64>,
 }
 
 impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
@@ -127,11 +129,12 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         let mut trust = self.plan.trust.clone();
         let patience = u64::try_from(self.plan.stalled_after.as_micros()).unwrap_or(u64::MAX);
         let mut scheduler = LaneScheduler::with_patience(seed, patience);
+        let mut heard = None;
         let mut stop = self.stop.clone();
         loop {
             let over = tokio::select! {
                 () = told_to_stop(&mut stop) => Over::Stopped,
-                over = self.connect_and_talk(&mut backoff, &mut trust, &mut scheduler) => over,
+                over = self.connect_and_talk(&mut backoff, &mut trust, &mut scheduler, &mut heard) => over,
             };
             scheduler.disconnected();
             self.disconnected(&over);
@@ -149,6 +152,7 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
         backoff: &mut Backoff,
         trust: &mut Trust,
         scheduler: &mut LaneScheduler,
+        heard: &mut Option<HeardClock>,
     ) -> Over {
         let link = match self.uplink.connect().await {
             Ok(link) => link,
@@ -178,8 +182,8 @@ impl<U: Uplink, S: Shelf> UplinkTask<U, S> {
             paused: false,
             gateway_time: GatewayTime::default(),
             unheard_us: None,
-            heard: None,
-            clock_due_us: u64::MAX,
+            heard,
+            clock_due_us: None,
         };
         talk.run(link, &self.stored, self.stop.clone()).await
     }
@@ -295,7 +299,7 @@ impl<S: Shelf> Talk<'_, S> {
         }
         let stalls = self.scheduler.stalls();
         let step = match self.scheduler.next(&self.lanes, self.now_us()) {
-            None if self.now_us() >= self.clock_due_us => Some(Step::Hello),
+            None if self.clock_due_us.is_some_and(|due| self.now_us() >= due) => Some(Step::Hello),
             step => step,
         };
         if self.scheduler.stalls() > stalls {
@@ -322,8 +326,8 @@ impl<S: Shelf> Talk<'_, S> {
         self.look().await?;
         let free_bytes = self.shelf.free_bytes().await?;
         let at = self.clock.read();
-        if self.heard.is_some() {
-            self.clock_due_us = at.box_instant.micros.saturating_add(CLOCK_EVERY_US);
+        if let Some(due) = &mut self.clock_due_us {
+            *due = at.box_instant.micros.saturating_add(CLOCK_EVERY_US);
         }
         let hello = Hello {
             device: self.plan.device,
@@ -333,7 +337,7 @@ impl<S: Shelf> Talk<'_, S> {
             free_bytes,
             keys: self.trust.keys.ids(),
             certificate_until: self.certificate_until,
-            heard: self.heard,
+            heard: *self.heard,
             visits_key: Some(self.plan.worklist.key()),
         };
         Ok(Outgoing {
@@ -427,10 +431,9 @@ impl<S: Shelf> Talk<'_, S> {
     }
 
     fn hear_clock(&mut self, ack: &Ack, micros: u64) {
-        if self.heard.is_none() {
-            self.clock_due_us = micros.saturating_add(CLOCK_FIRST_US);
-        }
-        self.heard = Some(HeardClock {
+        self.clock_due_us
+            .get_or_insert(micros.saturating_add(CLOCK_FIRST_US));
+        *self.heard = Some(HeardClock {
             gateway_utc: ack.gateway_utc,
             micros,
         });
@@ -517,5 +520,7 @@ fn ahead(ack: &Ack, now: &ClockReading) -> i64 {
 
 #[cfg(test)]
 mod slow_link;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ use serde_json::Value;
 use super::compare::{FiledSpan, StatedGap};
 use super::fhir::FhirServer;
 
+/// What a clock said that nothing had set.
+const STATED_TIME: &str = "https://ess-cardio.example/fhir/StructureDefinition/stated-time";
 /// Code system of ISO/IEEE 11073-10101.
 const MDC: &str = "urn:iso:std:iso:11073:10101";
 
@@ -148,7 +150,7 @@ impl FiledVisit {
             })
             .collect();
         let mut all: Vec<&Value> = self.of_kind("Observation").collect();
-        all.sort_by_key(|one| start_of(one).to_owned());
+        all.sort_by_key(|one| place_of(one).to_owned());
         let mut recordings: Vec<Recording> = Vec::new();
         for observation in all {
             let reference = format!("Observation/{}", text(&observation["id"]));
@@ -293,6 +295,19 @@ pub(crate) fn start_of(observation: &Value) -> &str {
         .unwrap_or_default()
 }
 
+/// When an observation begins; where that is filed as unknown, by the clock that nothing had set:
+/// it is the only thing that puts such observations into an order.
+fn place_of(observation: &Value) -> &str {
+    let extensions = observation["extension"].as_array().into_iter().flatten();
+    let mut stated = extensions.filter(|one| one["url"] == STATED_TIME);
+    match start_of(observation) {
+        "" => stated
+            .find_map(|one| one["valuePeriod"]["start"].as_str())
+            .unwrap_or_default(),
+        vouched => vouched,
+    }
+}
+
 fn has_code(concept: &Value, code: &str) -> bool {
     concept["coding"]
         .as_array()
@@ -311,8 +326,8 @@ fn lead_of(concept: &Value) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::FiledVisit;
-    use serde_json::json;
+    use super::{FiledVisit, STATED_TIME};
+    use serde_json::{Value, json};
 
     #[test]
     fn a_stretch_of_two_leads_is_read_with_its_gains() {
@@ -329,6 +344,38 @@ mod tests {
         visit.take_observation(&observation).unwrap();
         assert_eq!(visit.spans[0].leads["II"], [1, -2]);
         assert_eq!(visit.gains["III"], 2.0);
+    }
+
+    #[test]
+    fn stretches_whose_time_is_unknown_stand_in_the_order_that_the_box_stated() {
+        let stretch = |id: &str, effective: Value, extension: Value| {
+            json!({
+                "resourceType": "Observation", "id": id, "extension": extension,
+                "effectivePeriod": effective,
+                "code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "131330"}]},
+                "valueSampledData": {"origin": {"value": 0}, "factor": 1, "data": id},
+            })
+        };
+        let unknown = |id: &str, start: &str| {
+            let stated = json!([{"url": "https://other.example", "valuePeriod": {"start": "1970"}},
+                {"url": STATED_TIME, "valuePeriod": {"start": start}}]);
+            stretch(id, json!({"extension": []}), stated)
+        };
+        let visit = FiledVisit {
+            resources: vec![
+                unknown("3", "2026-01-31T09:00:20Z"),
+                unknown("1", "2026-01-31T09:00:00Z"),
+                stretch("2", json!({"start": "2026-01-31T09:00:10Z"}), json!(null)),
+            ],
+            ..FiledVisit::default()
+        };
+        let recordings = visit.recordings();
+        let ids: Vec<&Value> = recordings[0]
+            .observations
+            .iter()
+            .map(|one| &one["id"])
+            .collect();
+        assert_eq!(ids, ["1", "2", "3"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use cardio_core::clock::Clock;
 use cardio_wire::lane::Lane;
 use cardio_wire::topic::Topic;
 
-use super::tests::{DEVICE, Frames, Gateway, Rig};
+use super::testing::{DEVICE, Frames, Gateway, Rig};
 use crate::uplink::LinkEvent;
 
 const BITS_PER_SECOND: u64 = 30_000;
