@@ -1,5 +1,5 @@
-//! What every rig is told in the same words: where chance starts, where its files lie and which
-//! programs it runs.
+//! What rigs are told in the same words: where chance starts, where files lie, which programs
+//! run, and where judges from elsewhere are.
 
 use std::path::{Path, PathBuf};
 
@@ -22,4 +22,18 @@ impl Given {
     pub(crate) fn folder<'a>(&'a self, temporary: &'a Path) -> &'a Path {
         self.keep.as_deref().unwrap_or(temporary)
     }
+}
+
+/// Programs that nobody here wrote, and what they are held against.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Judges {
+    /// The folder of the judges.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) judges: PathBuf,
+    /// Where their libraries are installed.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) installed: PathBuf,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Option<PathBuf>,
 }

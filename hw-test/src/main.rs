@@ -92,10 +92,10 @@ enum Rig {
     Broker(broker::Options),
     /// Files a visit while the record is pushed to a server that others wrote, and lets clients
     /// that others wrote see it; `judges/peers.sh` installs them and runs this.
-    Peers(peers::Options),
+    Peers(given::Judges),
     /// Lets people and programs log in through an OpenID provider that others wrote;
     /// `judges/openid.sh` installs it and runs this.
-    Openid(openid::Options),
+    Openid(given::Judges),
     /// Runs a command with a PostgreSQL server of its own, named in `CARDIO_TEST_POSTGRES`.
     Postgres {
         /// The command and what it is told.

@@ -25,6 +25,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use crate::authority::Authority;
 use crate::child::Program;
 use crate::clock::wait_for;
+use crate::given::Judges;
 use crate::out::{result, say};
 use crate::ports;
 use crate::programs::Programs;
@@ -38,23 +39,9 @@ const AUDIENCE: &str = "https://gateway.example/fhir";
 const ELSEWHERE: &str = "https://elsewhere.example";
 const SECRET: &str = "a secret: 100% of the rig";
 
-/// How the rig runs.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Options {
-    /// The folder of the provider.
-    #[arg(long, value_name = "FOLDER")]
-    judges: PathBuf,
-    /// Where its library is installed.
-    #[arg(long, value_name = "FOLDER")]
-    installed: PathBuf,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
-
 /// Gateway, provider, and what trusts both.
 struct Field<'o> {
-    options: &'o Options,
+    options: &'o Judges,
     stage: Stage,
     port: u16,
     agent: ureq::Agent,
@@ -62,7 +49,7 @@ struct Field<'o> {
 
 /// Lets everybody log in, changes the keys and kills the provider. `true` when all is as it
 /// must be.
-pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+pub(crate) fn run(options: &Judges) -> anyhow::Result<bool> {
     let programs = Programs::prepare(options.programs.as_deref())?;
     let folder = tempfile::tempdir().context("no temporary folder can be had")?;
     let mut stage = Stage::set(folder.path(), programs)?;

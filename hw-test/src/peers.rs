@@ -10,7 +10,7 @@
     reason = "an index into a JSON value gives null where nothing is, it cannot panic"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::child::Program;
 use crate::clock::wait_for;
+use crate::given::Judges;
 use crate::judge::fhir::FhirServer;
 use crate::judge::ledger::Ledger;
 use crate::out::{result, say};
@@ -34,32 +35,10 @@ const SENDS_FOR: &str = "12s";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Reports as messages of secure health mail.
-const MSSANTE: &str = r#"[mssante]
-from = "equipe@ess.mssante.example"
-nil = "000000"
-document = { code = "11524-6", name = "Électrocardiogramme" }
-class = { code = "10", name = "Compte rendu", system = "1.2.250.1.213.1.1.4.1" }
-format = { code = "urn:ihe:iti:xds-sd:text:2008", name = "Texte", system = "1.3.6.1.4.1.19376.1.2.3" }
-facility = { code = "SA08", name = "Cabinet de groupe", system = "1.2.250.1.71.4.2.4" }
-practice = { code = "AMBULATOIRE", name = "Ambulatoire", system = "1.2.250.1.213.1.1.4.9" }
-"#;
-
-/// How the rig runs.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Options {
-    /// The folder of the server and the clients.
-    #[arg(long, value_name = "FOLDER")]
-    judges: PathBuf,
-    /// Where their libraries are installed.
-    #[arg(long, value_name = "FOLDER")]
-    installed: PathBuf,
-    /// Use the programs of this folder instead of building them.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-}
+const MSSANTE: &str = include_str!("../../gateway/tests/mssante.toml");
 
 /// Plays the visit and asks the judges. `true` when everything is as it must be.
-pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+pub(crate) fn run(options: &Judges) -> anyhow::Result<bool> {
     let programs = Programs::prepare(options.programs.as_deref())?;
     let folder = tempfile::tempdir().context("no temporary folder can be had")?;
     let mut stage = Stage::set(folder.path(), programs)?;
@@ -115,7 +94,7 @@ fn standing(stage: &Stage) -> anyhow::Result<Option<Value>> {
     Ok(Some(one))
 }
 
-fn start_server(options: &Options, folder: &Path, port: u16) -> anyhow::Result<Program> {
+fn start_server(options: &Judges, folder: &Path, port: u16) -> anyhow::Result<Program> {
     let mut command = Command::new("node");
     command
         .arg(options.judges.join("server.mjs"))
@@ -183,7 +162,7 @@ fn undress(resource: &mut Value) {
 
 /// A doctor signs the report and has it as a message; `true` when Python's readers of mail, archives
 /// and XML find in it what must be there.
-fn letter(options: &Options, stage: &Stage) -> anyhow::Result<bool> {
+fn letter(options: &Judges, stage: &Stage) -> anyhow::Result<bool> {
     let record = stage.record()?;
     let mut patient = record.read(&format!("Patient/{SUBJECT}"))?;
     patient["managingOrganization"] = json!({"reference": "Organization/team"});
@@ -224,7 +203,7 @@ fn letter(options: &Options, stage: &Stage) -> anyhow::Result<bool> {
 }
 
 /// Lets the clients see the record; `true` when all are content.
-fn clients(options: &Options, stage: &Stage) -> anyhow::Result<bool> {
+fn clients(options: &Judges, stage: &Stage) -> anyhow::Result<bool> {
     let token = std::fs::read_to_string(stage.token()).context("no token")?;
     let mut kit = Command::new("node");
     kit.arg(options.judges.join("kit.mjs"))

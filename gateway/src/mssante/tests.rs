@@ -8,18 +8,13 @@ use serde_json::{Value, json};
 use super::facts::gathered;
 use super::*;
 
-const CONFIG: &str = r#"
-from = "equipe@ess.mssante.example"
-nil = "000000"
-document = { code = "11524-6", name = "Électrocardiogramme" }
-class = { code = "10", name = "Compte rendu", system = "1.2.250.1.213.1.1.4.1" }
-format = { code = "urn:ihe:iti:xds-sd:text:2008", name = "Texte", system = "1.3.6.1.4.1.19376.1.2.3" }
-facility = { code = "SA08", name = "Cabinet de groupe", system = "1.2.250.1.71.4.2.4" }
-practice = { code = "AMBULATOIRE", name = "Ambulatoire", system = "1.2.250.1.213.1.1.4.9" }
-"#;
-
 fn config() -> MssanteConfig {
-    toml::from_str(CONFIG).unwrap()
+    #[derive(serde::Deserialize)]
+    struct File {
+        mssante: MssanteConfig,
+    }
+    let file: File = toml::from_str(include_str!("../../tests/mssante.toml")).unwrap();
+    file.mssante
 }
 
 fn patient(ins: &str, status: &str) -> Value {

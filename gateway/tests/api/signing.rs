@@ -88,16 +88,7 @@ async fn a_doctor_signs_what_was_read_and_only_for_the_patient_it_was_read_of() 
     bench.gateway.stop().await;
 }
 
-const MSSANTE: &str = r#"
-[mssante]
-from = "equipe@ess.mssante.example"
-nil = "000000"
-document = { code = "11524-6", name = "ECG" }
-class = { code = "10", name = "Compte rendu", system = "1.2.250.1.213.1.1.4.1" }
-format = { code = "urn:ihe:iti:xds-sd:text:2008", name = "Texte", system = "1.3.6.1.4.1.19376.1.2.3" }
-facility = { code = "SA08", name = "Cabinet de groupe", system = "1.2.250.1.71.4.2.4" }
-practice = { code = "AMBULATOIRE", name = "Ambulatoire", system = "1.2.250.1.213.1.1.4.9" }
-"#;
+const MSSANTE: &str = include_str!("../mssante.toml");
 
 async fn message(fhir: &Fhir, report: &Value, to: &str) -> Told {
     let path = path(report).replace("$sign", "$mssante");

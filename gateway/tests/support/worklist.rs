@@ -133,6 +133,13 @@ async fn teams(bench: &Bench, fhir: &Fhir, boxes: &[(&str, &str)]) -> Vec<TestBo
     enrolled
 }
 
+/// A request for the patient of each team: `r1` and `r2`.
+async fn one_visit_of_each_team(fhir: &Fhir) {
+    for (id, patient) in [("r1", "Patient/p-one"), ("r2", "Patient/p-two")] {
+        put(fhir, "ServiceRequest", id, order(patient, "active")).await;
+    }
+}
+
 async fn set_team(bench: &Bench, name: &str, team: &str) -> Value {
     bench
         .asked(json!({"verb": "boxes-team", "name": name, "team": team}))
@@ -145,20 +152,7 @@ async fn every_box_of_a_team_is_told_its_visits_and_that_one_was_cancelled() {
     let fhir = bench.fhir();
     let boxes = [("A", "one"), ("B", "one"), ("C", "two")];
     let mut boxes = teams(&bench, &fhir, &boxes).await.into_iter();
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r1",
-        order("Patient/p-one", "active"),
-    )
-    .await;
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r2",
-        order("Patient/p-two", "active"),
-    )
-    .await;
+    one_visit_of_each_team(&fhir).await;
     let mut old = order("Patient/p-one", "active");
     old["occurrencePeriod"] = json!({"start": date(-20), "end": date(-10)});
     put(&fhir, "ServiceRequest", "old", old).await;
@@ -229,20 +223,7 @@ async fn a_box_that_changes_its_team_forgets_the_visits_of_the_first() {
     let bench = Bench::start().await;
     let fhir = bench.fhir();
     let of = teams(&bench, &fhir, &[("A", "one")]).await.pop().unwrap();
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r1",
-        order("Patient/p-one", "active"),
-    )
-    .await;
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r2",
-        order("Patient/p-two", "active"),
-    )
-    .await;
+    one_visit_of_each_team(&fhir).await;
     let mut a = Nurse::start(&bench, of).await;
     a.has(&["r1"]).await;
     let told = set_team(&bench, "A", "Organization/nobody").await;
@@ -282,20 +263,7 @@ async fn an_exam_for_a_chosen_visit_is_based_on_its_request() {
     let bench = Bench::start().await;
     let fhir = bench.fhir();
     let mut boxes = teams(&bench, &fhir, &[("A", "one"), ("B", "one")]).await;
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r1",
-        order("Patient/p-one", "active"),
-    )
-    .await;
-    put(
-        &fhir,
-        "ServiceRequest",
-        "r2",
-        order("Patient/p-two", "active"),
-    )
-    .await;
+    one_visit_of_each_team(&fhir).await;
     // The second box names a request of another patient: a person must look at that exam.
     for (of, request) in boxes.iter_mut().zip(["r1", "r2"]) {
         let mut visit = Visit::new();
