@@ -150,6 +150,7 @@ impl Sensor {
         Frame {
             seq: Some(FrameSeq(seq)),
             ticks: None,
+            asked: None,
             rows: FrameRows::one_each(&adu),
         }
     }

@@ -73,6 +73,9 @@ impl SampleLine {
         out: &mut Vec<Captured>,
     ) {
         if let Some(first) = frames.first() {
+            if let Some(asked) = first.asked {
+                self.timeline.note_asked(asked);
+            }
             self.come_back(first, first_at, away, at, out);
         }
         self.timeline.note_backlog(SampleCount(backlog));
@@ -92,14 +95,17 @@ impl SampleLine {
         at: ClockReading,
         out: &mut Vec<Captured>,
     ) {
-        let goes_on = |ticks: DeviceTicks| self.timeline.ticks_go_on(ticks.nanos, first_at);
-        if self.ticks_of(frame).is_some_and(goes_on) {
+        if away.is_none() {
+            return;
+        }
+        let ticks = self.ticks_of(frame);
+        if ticks.is_some_and(|ticks| self.timeline.ticks_go_on(ticks.nanos, first_at)) {
             return;
         }
         let Some((cause, _)) = away.take() else {
             return;
         };
-        if self.ticks_of(frame).is_some() {
+        if ticks.is_some() {
             out.push(clock_reset());
         }
         let samples = frame.rows.per_lead();
@@ -150,12 +156,13 @@ impl SampleLine {
         let timeline = &mut self.timeline;
         let at_box = at.box_instant;
         let seq = frame.seq.map(|seq| seq.0);
-        let placed = match (ticks, seq) {
-            (Some(ticks), Some(seq)) => {
+        let placed = match (ticks, seq, frame.asked) {
+            (Some(ticks), Some(seq), _) => {
                 timeline.place_counted_ticks(seq, ticks.nanos, samples, at_box)
             }
-            (Some(ticks), None) => timeline.place_ticks(ticks.nanos, samples, at_box),
-            (None, seq) => timeline.place(seq, samples, at_box),
+            (Some(ticks), None, _) => timeline.place_ticks(ticks.nanos, samples, at_box),
+            (None, None, Some(asked)) => timeline.place_asked(samples, asked, at_box),
+            (None, seq, _) => timeline.place(seq, samples, at_box),
         };
         let Placement::Block { first, gap } = placed else {
             return;

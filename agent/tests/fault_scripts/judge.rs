@@ -88,8 +88,12 @@ pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
 /// only up to a turn; what is beyond shows as without a counter, and noise may be longer. So does a
 /// loss of exactly whole turns of any counter: the frame behind it follows on, as the first one
 /// behind a stall of that length does, stray bytes may come between in either case, and only what
-/// comes later, too late or in a burst, tells one from the other.
+/// comes later, too late or in a burst, tells one from the other. A device that must be asked brackets
+/// what it took with every answer; where its memory was full, nobody knows which end it dropped.
 fn tells_place(visit: &Visit) -> bool {
+    if visit.device.must_be_asked() {
+        return visit.deaf.iter().all(|one| one.is_away);
+    }
     let turn = visit
         .device
         .modulus
@@ -237,11 +241,16 @@ fn in_place(visit: &Visit, runs: &[Run]) -> Option<String> {
                 run.first
             ));
         };
-        if let (Some(end), Some((_, _, says_away))) = (end, run.gap) {
+        if let (Some(end), Some((len, uncertainty, says_away))) = (end, run.gap) {
             let left_out = wide(visit.sent.range(end..at).count());
-            // what stands before noise may be refused with it
-            let is_beside =
-                |one: &Entry| matches!(one, Entry::Garbage { i, .. } if (end..=at).contains(i));
+            // what stands before noise may be refused with it, and a clock that jumps while it is not
+            // known how late its first frames are may hide a loss, which is then no more than possible
+            let is_possible = len <= uncertainty;
+            let is_beside = |one: &Entry| match one {
+                Entry::Garbage { i, .. } => (end..=at).contains(i),
+                Entry::Clock { i, .. } => is_possible && (end..=at).contains(i),
+                _ => false,
+            };
             if left_out == at - end && !visit.told.iter().any(is_beside) {
                 return Some(format!("nothing was lost from {end} to {at}"));
             }

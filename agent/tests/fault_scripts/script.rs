@@ -79,10 +79,8 @@ fn details(kind: FaultKind, at_ms: u64, device: &Device, chance: &mut Chance) ->
         FaultKind::LowBattery => format!("percent = {}\n", 1 + chance.below(20)),
         FaultKind::Errors => format!("commands = {}\n", 1 + chance.below(3)),
         FaultKind::ClockJump => {
-            // less than five seconds is told for sure only where a counter is the clock's witness
             let by = ["10s", "1h", "48h", "300ms", "1s", "3s"];
-            let known = if device.modulus.is_some() { 6 } else { 3 };
-            let by = by[usize::try_from(chance.below(known)).unwrap()];
+            let by = by[usize::try_from(chance.below(6)).unwrap()];
             let back = chance.below(2) == 0;
             format!("by = \"{by}\"\nback = {back}\n")
         }

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: arrival times and placing in time (`cardio_core::timeline`).
 
+use cardio_core::clock::BoxInstant;
 use cardio_core::heart_rate::ToldRate;
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::sample::{Adu, RaggedBlock, SampleBlock};
@@ -124,6 +125,9 @@ pub struct Frame {
     pub seq: Option<FrameSeq>,
     /// The device's time, if frames have one.
     pub ticks: Option<DeviceTicks>,
+    /// When the question went out that this frame answers, for a device that must be asked: it
+    /// holds all that was taken since the answer before, up to that question.
+    pub asked: Option<BoxInstant>,
     /// The samples.
     pub rows: FrameRows,
 }

@@ -40,6 +40,7 @@ impl Strap {
         let frame = Frame {
             seq: None,
             ticks: Some(DeviceTicks { nanos: self.nanos }),
+            asked: None,
             rows: FrameRows::planar(73, &[7; 73]),
         };
         let now = self.story.clock.read();

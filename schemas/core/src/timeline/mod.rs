@@ -11,12 +11,15 @@
 //! - Without counter and time stamp, a loss shows only as fewer samples than time demands:
 //!   it is reported within a second and a half after it happened, at the place where it is
 //!   noticed, with an uncertainty.
+//! - A device that must be asked brackets what it took: each answer tells by itself what is
+//!   missing before it (`asked`).
 //! - Repeated frames and frames that come after their place was given up are not placed;
 //!   both are counted.
 //! - An index once given never changes.
 //!
 //! Deliberately absent: reading a clock, and any use of the sample values.
 
+mod asked;
 mod pace;
 mod ticks;
 mod witness;
@@ -29,6 +32,7 @@ use crate::gap::{Gap, GapCause};
 use crate::index::{SampleCount, SampleIndex};
 use crate::rate::SamplingRate;
 
+use asked::Bracket;
 pub use pace::Drift;
 use pace::Pace;
 use ticks::{Step, Ticks};
@@ -96,6 +100,7 @@ pub struct Timeline {
     frame_gaps: VecDeque<(u64, u64)>,
     pace: Pace,
     ticks: Ticks,
+    asked: Bracket,
     backlog: SampleCount,
     counts: TimelineCounts,
 }
@@ -119,6 +124,7 @@ impl Timeline {
             frame_gaps: VecDeque::new(),
             pace: Pace::new(rate),
             ticks: Ticks::new(rate),
+            asked: Bracket::new(rate),
             backlog: SampleCount(0),
             counts: TimelineCounts::default(),
         }
@@ -183,6 +189,21 @@ impl Timeline {
                 };
                 self.accept(None, samples, arrival, Some(gap))
             }
+            Step::Doubtful {
+                missing,
+                uncertainty,
+            } => {
+                self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
+                // from none to all of them
+                let half = SampleCount(missing.saturating_add(uncertainty).div_ceil(2));
+                let gap = Gap {
+                    from: self.next,
+                    len: half,
+                    uncertainty: half,
+                    cause: GapCause::FramesLost,
+                };
+                self.accept(None, samples, arrival, Some(gap))
+            }
             Step::First => self.accept(None, samples, arrival, None),
             Step::Anew => {
                 self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
@@ -199,7 +220,7 @@ impl Timeline {
     /// Whether, after an absence, a frame whose last sample the device took at `nanos` of its own
     /// clock goes on with the time line of the frames before it, so that [`Timeline::place_ticks`] can tell
     /// what is missing between, however long the source was away.
-    pub fn ticks_go_on(&self, nanos: u64, arrival: BoxInstant) -> bool {
+    pub fn ticks_go_on(&mut self, nanos: u64, arrival: BoxInstant) -> bool {
         let late_us = self.pace.first_late_us(arrival);
         self.ticks.goes_on(nanos, arrival, late_us)
     }
@@ -433,6 +454,7 @@ impl Timeline {
         self.frame_gaps.clear();
         self.pace = self.pace.behind_absence();
         self.ticks = Ticks::new(self.rate);
+        self.asked = Bracket::new(self.rate);
         self.backlog = SampleCount(0);
         self.count_gap(gap);
     }

@@ -10,6 +10,7 @@ use crate::rate::SamplingRate;
 use stamps::Strap;
 
 mod any;
+mod asked;
 mod jumps;
 mod stamps;
 

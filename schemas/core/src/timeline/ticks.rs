@@ -44,6 +44,14 @@ pub(super) enum Step {
     First,
     /// The device's clock has jumped: the first of a new time line.
     Anew,
+    /// Either so many samples are missing, or the device's clock has jumped ahead while the first
+    /// frames of its time line were late; both look the same.
+    Doubtful {
+        /// Samples that can be missing.
+        missing: u64,
+        /// How far that may be wrong, beside that none may be.
+        uncertainty: u64,
+    },
     /// It follows the frame before; so many samples are missing between, with uncertainty.
     Follows {
         /// Missing samples.
@@ -64,8 +72,12 @@ pub(super) struct Ticks {
     last: Option<(u64, BoxInstant)>,
     edge: Edge,
     stamps: VecDeque<u64>,
+    /// When the first sample of this time line was taken, and how many frames have come since.
+    begun: Option<(i128, u64)>,
     /// The last two stamps between which frames are missing, and how many have come since.
     gap: Option<(u64, u64, u64)>,
+    /// What comes next comes behind an absence.
+    was_away: bool,
     /// Nanoseconds of one sample, smoothed over steps without a loss.
     period: f64,
     steps: u32,
@@ -79,7 +91,9 @@ impl Ticks {
             last: None,
             edge: Edge::default(),
             stamps: VecDeque::new(),
+            begun: None,
             gap: None,
+            was_away: false,
             period,
             steps: 0,
         }
@@ -95,27 +109,41 @@ impl Ticks {
         late_us: u64,
     ) -> Step {
         let Some((last, since)) = self.last else {
-            self.take(nanos, arrival);
             self.edge.begin(nanos, arrival, i128::from(late_us) * 1000);
+            self.begin_with(nanos, samples);
+            self.take(nanos, arrival);
             return Step::First;
         };
         if nanos == last {
             return Step::Again;
         }
         let step = i128::from(nanos) - i128::from(last);
-        let is_of_old = self.is_known(nanos) || self.is_missing(nanos);
+        let is_of_old = self.is_known(nanos) || self.is_out_of_place(nanos, samples, arrival);
         if step < 0 && is_of_old && !is_too_late(step, since, arrival) {
             return Step::Back;
         }
         let short = as_float(step) / self.period - as_float(i128::from(samples));
         let overlaps = short < -(SLACK_SAMPLES + as_float(i128::from(samples)) * RATE_UNKNOWN);
         if overlaps || self.edge.is_early(nanos, arrival) || is_too_late(step, since, arrival) {
-            self.begin_anew(nanos, arrival);
+            self.begin_anew(nanos, samples, arrival);
             return Step::Anew;
         }
+        let follows = self.follow(as_float(step), samples);
+        if let Step::Follows {
+            missing: missing @ 1..,
+            uncertainty,
+        } = follows
+            && self.edge.may_be_early(nanos, arrival)
+        {
+            self.begin_anew(nanos, samples, arrival);
+            return Step::Doubtful {
+                missing,
+                uncertainty,
+            };
+        }
+        let follows = self.widened(follows, nanos, arrival);
         self.take(nanos, arrival);
         self.edge.observe(nanos, arrival);
-        let follows = self.follow(as_float(step), samples);
         self.gap = match (follows, self.gap) {
             (Step::Follows { missing: 1.., .. }, _) => Some((last, nanos, 0)),
             (_, Some((from, to, frames))) if frames < GAP_FRAMES => Some((from, to, frames + 1)),
@@ -136,7 +164,7 @@ impl Ticks {
 
     /// Another time line of the device begins with this time stamp. Its frame is as late as any can
     /// be that follows the one before.
-    pub(super) fn begin_anew(&mut self, nanos: u64, arrival: BoxInstant) {
+    pub(super) fn begin_anew(&mut self, nanos: u64, samples: u64, arrival: BoxInstant) {
         let silence_us = self
             .last
             .and_then(|(_, last)| arrival.micros_since(&last))
@@ -144,14 +172,63 @@ impl Ticks {
         let late = i128::from(silence_us) * 1000 + self.edge.late_nanos();
         self.edge.begin(nanos, arrival, late);
         self.gap = None;
+        self.begin_with(nanos, samples);
         self.take(nanos, arrival);
+    }
+
+    /// The first frame of a time line has `samples`, the last of them taken at `nanos`.
+    fn begin_with(&mut self, nanos: u64, samples: u64) {
+        self.begun = Some((i128::from(nanos) - self.span_nanos(samples), 0));
+    }
+
+    fn span_nanos(&self, samples: u64) -> i128 {
+        as_nanos(self.period * as_float(i128::from(samples)))
+    }
+
+    /// Whether the frame of an earlier time stamp is one that was missing, and has changed places with
+    /// the one before it: it came too soon behind that to have been taken after it.
+    fn is_out_of_place(&self, nanos: u64, samples: u64, arrival: BoxInstant) -> bool {
+        let since = self.last.and_then(|(_, last)| arrival.micros_since(&last));
+        let is_behind =
+            since.is_some_and(|us| i128::from(us) * 1000 < self.span_nanos(samples) / 2);
+        is_behind && (self.is_missing(nanos) || self.is_before_begin(nanos, samples))
+    }
+
+    /// Whether the frame of a time stamp ends where this time line begins, of which one frame is known.
+    fn is_before_begin(&self, nanos: u64, samples: u64) -> bool {
+        let count = as_float(i128::from(samples));
+        let slack = as_nanos(self.period * (SLACK_SAMPLES + count * RATE_UNKNOWN));
+        let ends_there = |begun: i128| (i128::from(nanos) - begun).abs() <= slack;
+        self.begun
+            .is_some_and(|(begun, frames)| frames <= 1 && ends_there(begun))
+    }
+
+    /// The first frame behind an absence is of a clock that went on, or of one that started anew and
+    /// shows about the same time: what is missing is uncertain by what the two differ.
+    fn widened(&mut self, follows: Step, nanos: u64, arrival: BoxInstant) -> Step {
+        let was_away = std::mem::take(&mut self.was_away);
+        match follows {
+            Step::Follows {
+                missing,
+                uncertainty,
+            } if was_away => {
+                let apart = self.edge.apart_nanos(nanos, arrival);
+                let samples = whole((as_float(apart) / self.period).ceil());
+                Step::Follows {
+                    missing,
+                    uncertainty: uncertainty.saturating_add(samples),
+                }
+            }
+            other => other,
+        }
     }
 
     /// Whether the time stamp of a frame that came at `arrival`, after an absence and at most
     /// `late_us` late, belongs to the time line of the one before. An earlier time does not: a
     /// device that was away brings nothing from before, but one that was switched off and on counts
     /// from its origin again.
-    pub(super) fn goes_on(&self, nanos: u64, arrival: BoxInstant, late_us: u64) -> bool {
+    pub(super) fn goes_on(&mut self, nanos: u64, arrival: BoxInstant, late_us: u64) -> bool {
+        self.was_away = true;
         self.last.is_some_and(|(last, since)| {
             nanos >= last
                 && arrival.boot == since.boot
@@ -164,6 +241,7 @@ impl Ticks {
 
     fn take(&mut self, nanos: u64, arrival: BoxInstant) {
         self.last = Some((nanos, arrival));
+        self.begun = self.begun.map(|(begun, frames)| (begun, frames + 1));
         self.stamps.push_back(nanos);
         if self.stamps.len() > STAMPS_KEPT {
             self.stamps.pop_front();
@@ -220,6 +298,14 @@ fn is_too_late(step: i128, since: BoxInstant, arrival: BoxInstant) -> bool {
 )]
 fn as_float(value: i128) -> f64 {
     value as f64
+}
+
+#[expect(
+    clippy::as_conversions,
+    reason = "spans of a frame, far below the limit"
+)]
+fn as_nanos(value: f64) -> i128 {
+    value as i128
 }
 
 #[expect(

@@ -44,10 +44,14 @@ impl Timeline {
             return self.accept(Some((seq, modulus)), samples, arrival, None);
         };
         if let Step::Again | Step::Back = step {
-            self.ticks.begin_anew(nanos, arrival);
+            self.ticks.begin_anew(nanos, samples.0, arrival);
         }
         let by_clock = match step {
             Step::Follows {
+                missing,
+                uncertainty,
+            }
+            | Step::Doubtful {
                 missing,
                 uncertainty,
             } => Some((missing, uncertainty)),
@@ -64,7 +68,7 @@ impl Timeline {
         if is_due || (ahead == 0 && seq != 0) {
             self.counts.clock_resets = self.counts.clock_resets.saturating_add(1);
             if by_clock.is_some() {
-                self.ticks.begin_anew(nanos, arrival);
+                self.ticks.begin_anew(nanos, samples.0, arrival);
             }
             let counted = ahead.saturating_mul(samples.0);
             return self.go_on(seq, modulus, counted, samples, arrival);

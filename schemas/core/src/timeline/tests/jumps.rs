@@ -64,6 +64,84 @@ fn a_clock_that_jumps_ahead_while_its_frames_are_late_is_claimed_as_a_loss() {
 }
 
 #[test]
+fn a_clock_that_jumps_ahead_by_less_than_its_first_frame_may_have_waited_is_a_loss_that_may_be_none()
+ {
+    for waited_us in [0, 500_000] {
+        let mut strap = Strap::new(0);
+        strap
+            .timeline
+            .note_taken_since(at(strap.taken_ns(0) / 1000 + 20_000 - waited_us));
+        (0..3).for_each(|number| {
+            strap.frame(number);
+        });
+        strap.origin_ns += 300_000_000;
+        let Placement::Block { first, gap } = strap.frame(3) else {
+            panic!("the frame is there");
+        };
+        assert_eq!(strap.timeline.counts().clock_resets, 1);
+        match gap {
+            // a first frame that came at once proves that the clock jumped
+            None => assert_eq!((waited_us, first.0), (0, 3 * 73)),
+            Some(gap) => {
+                assert_eq!((waited_us, gap.from.0), (500_000, 3 * 73));
+                assert_eq!(gap.len, gap.uncertainty, "from none");
+                assert!((39..=50).contains(&(gap.len.0 * 2)), "to 0.3 s: {gap:?}");
+            }
+        }
+        (4..20).for_each(|number| {
+            assert!(matches!(
+                strap.frame(number),
+                Placement::Block { gap: None, .. }
+            ));
+        });
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_into_a_loss_drops_nothing() {
+    let mut strap = Strap::new(0);
+    for number in (0..10).filter(|number| *number != 6) {
+        strap.frame(number);
+    }
+    // four frames back: the next stamp is that of the frame that was lost
+    strap.origin_ns -= 4 * 73 * (1_000_000_000 / 130);
+    for number in 10..20 {
+        let placed = strap.frame(number);
+        assert!(
+            matches!(placed, Placement::Block { gap: None, .. }),
+            "{placed:?}"
+        );
+    }
+    let places: Vec<(u64, u64)> = strap.gaps.iter().map(|gap| (gap.0, gap.1)).collect();
+    assert_eq!(places, [(6 * 73, 73)]);
+    assert_eq!(strap.timeline.counts().late_frames, 0);
+}
+
+#[test]
+fn an_absence_is_as_uncertain_as_clock_and_arrival_differ() {
+    for apart_ms in [0, 90] {
+        let mut strap = Strap::new(0);
+        (0..100).for_each(|number| {
+            strap.frame(number);
+        });
+        // away for ten frames; the clock went on, or started anew and shows about the same time
+        strap.origin_ns += apart_ms * 1_000_000;
+        let nanos = strap.origin_ns + strap.taken_ns(110);
+        let arrival = at(strap.taken_ns(110) / 1000 + 20_000);
+        assert!(strap.timeline.ticks_go_on(nanos, arrival));
+        let Placement::Block { gap: Some(gap), .. } = strap.frame(110) else {
+            panic!("an absence is a gap");
+        };
+        let wrong = gap.len.0.abs_diff(10 * 73);
+        assert!(wrong <= gap.uncertainty.0, "{gap:?}");
+        assert!(
+            gap.uncertainty.0 <= 6 + apart_ms * 130 / 1000 + 1,
+            "{gap:?}"
+        );
+    }
+}
+
+#[test]
 fn what_was_asked_for_just_now_cannot_have_waited_long() {
     for waited_us in [0, 4_000, 300_000, 2_000_000] {
         let mut timeline = counted();

@@ -197,3 +197,39 @@ fn frames_that_are_swapped_right_behind_a_restart_are_late_and_no_restart() {
     let next = place_strap(&mut timeline, 52 * 252, 2, 500_000 + 52 * 252);
     assert_eq!(next, None);
 }
+
+#[test]
+fn a_frame_that_changed_places_with_the_first_of_a_time_line_is_late() {
+    for jump_ns in [None, Some(3_600_000_000_000_u64)] {
+        let mut strap = Strap::new(0);
+        if let Some(jump_ns) = jump_ns {
+            (0..10).for_each(|number| {
+                strap.frame(number);
+            });
+            strap.origin_ns += jump_ns;
+        }
+        // the frame before the first one comes right behind it
+        strap.frame(11);
+        let came = at(strap.taken_ns(11) / 1000 + 21_000);
+        let stamp = strap.origin_ns + strap.taken_ns(10);
+        let placed = strap.timeline.place_ticks(stamp, SampleCount(73), came);
+        assert!(matches!(placed, Placement::Late { .. }), "{placed:?}");
+        assert!(matches!(
+            strap.frame(12),
+            Placement::Block { gap: None, .. }
+        ));
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_by_a_frame_behind_the_first_one_drops_nothing() {
+    let mut strap = Strap::new(0);
+    strap.frame(0);
+    // two frames back: its next frame ends where the first one began
+    strap.origin_ns -= 2 * 73 * (1_000_000_000 / 130);
+    let next = strap.frame(1);
+    assert!(
+        matches!(next, Placement::Block { gap: None, .. }),
+        "{next:?}"
+    );
+}

@@ -80,6 +80,18 @@ impl Edge {
         self.offset - offset > self.allowed(now) + self.slack + self.raised
     }
 
+    /// Whether the frame of a stamp came before it can have been taken, if none of the first frames
+    /// was late.
+    pub(super) fn may_be_early(&self, nanos: u64, arrival: BoxInstant) -> bool {
+        let (offset, now) = measured(nanos, arrival);
+        self.slack > 0 && self.offset - offset > self.allowed(now) + self.raised
+    }
+
+    /// How far an arrival is from when the frame of its stamp would have come without any delay.
+    pub(super) fn apart_nanos(&self, nanos: u64, arrival: BoxInstant) -> i128 {
+        (measured(nanos, arrival).0 - self.offset).abs()
+    }
+
     /// Whether the frame of a stamp came more than `late` after it was taken.
     pub(super) fn is_late(&self, nanos: u64, arrival: BoxInstant, late: i128) -> bool {
         let (offset, now) = measured(nanos, arrival);

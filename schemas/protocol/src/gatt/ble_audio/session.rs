@@ -126,6 +126,7 @@ impl AudioSession {
                     out.push(DecoderEvent::Frame(Frame {
                         seq,
                         ticks: None,
+                        asked: None,
                         rows: FrameRows::planar(samples.len(), &samples),
                     }));
                 }

@@ -50,6 +50,7 @@ impl EcgBody {
             ticks: Some(DeviceTicks {
                 nanos: millis.saturating_mul(1_000_000),
             }),
+            asked: None,
             rows: FrameRows::planar(BODY_SAMPLES, &self.samples),
         }
     }

@@ -77,6 +77,7 @@ impl EcgFrame {
         Frame {
             seq: None,
             ticks: Some(DeviceTicks { nanos: self.nanos }),
+            asked: None,
             rows: FrameRows::planar(self.samples.len(), &self.samples),
         }
     }

@@ -27,8 +27,8 @@ pub struct ViatomSession {
     assembler: Assembler,
     asked: Option<BoxInstant>,
     waiting: bool,
-    /// Numbers of the questions without an answer, oldest first.
-    open: Vec<u8>,
+    /// Questions without an answer, oldest first: their numbers, and when they went out.
+    open: Vec<(u8, BoxInstant)>,
     tries: u32,
     sequence: u8,
     battery: Option<u8>,
@@ -56,7 +56,7 @@ impl ViatomSession {
         self.sequence = self.sequence.wrapping_add(1);
         self.asked = Some(now);
         self.waiting = true;
-        self.open.push(self.sequence);
+        self.open.push((self.sequence, now));
         self.tries = self.tries.saturating_add(1);
         vec![GattAction::Write {
             to: WRITE,
@@ -76,16 +76,13 @@ impl ViatomSession {
     }
 
     fn on_live(&mut self, frame: &ViatomFrame, out: &mut Vec<DecoderEvent>) {
-        let Some(place) = self
-            .open
-            .iter()
-            .position(|number| *number == frame.sequence)
-        else {
+        let numbers = || self.open.iter().map(|(number, _)| *number);
+        let Some(place) = numbers().position(|number| number == frame.sequence) else {
             // It was answered before: its samples would come twice.
             return;
         };
         // Each answer holds what was measured since the one before, so one that comes late counts.
-        self.open.drain(..=place);
+        let asked = self.open.drain(..=place).next_back().map(|(_, at)| at);
         self.waiting = !self.open.is_empty();
         if frame.kind != 1 {
             self.refused(frame.kind);
@@ -114,6 +111,7 @@ impl ViatomSession {
             out.push(DecoderEvent::Frame(Frame {
                 seq: None,
                 ticks: None,
+                asked,
                 rows: FrameRows::planar(counts.len(), &counts),
             }));
         }

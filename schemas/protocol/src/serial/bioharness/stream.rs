@@ -85,6 +85,7 @@ fn frame(packet: &EcgPacket) -> Frame {
         ticks: packet.time.nanos().map(|first| DeviceTicks {
             nanos: first.saturating_add(behind),
         }),
+        asked: None,
         rows: FrameRows::planar(SAMPLES, &packet.samples),
     }
 }

@@ -149,6 +149,7 @@ impl Grammar for BitalinoGrammar {
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(frame.sequence))),
                     ticks: None,
+                    asked: None,
                     rows: FrameRows::one_each(&[i32::from(count)]),
                 }));
                 Step::Frame(LEN)

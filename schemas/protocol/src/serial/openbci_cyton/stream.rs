@@ -101,6 +101,7 @@ impl Grammar for CytonGrammar {
                 out.push(DecoderEvent::Frame(Frame {
                     seq: Some(FrameSeq(u32::from(packet.number))),
                     ticks: None,
+                    asked: None,
                     rows: FrameRows::one_each(&packet.channels),
                 }));
                 Step::Frame(PACKET_BYTES)

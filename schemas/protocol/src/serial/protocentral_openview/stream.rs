@@ -43,6 +43,7 @@ impl Grammar for OpenViewGrammar {
             out.push(DecoderEvent::Frame(Frame {
                 seq: None,
                 ticks: None,
+                asked: None,
                 rows: FrameRows::planar(packet.ecg.len(), &packet.ecg),
             }));
             if packet.heart_rate != self.heart_rate {
