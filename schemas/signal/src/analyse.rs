@@ -98,7 +98,7 @@ pub struct AnalysedLead {
     pub label: String,
     /// Share of the windows in which it is good or acceptable.
     pub analysable_share: f64,
-    /// Middle of the probabilities of its windows to be insufficient.
+    /// Probability that it is insufficient as a whole, from those of its windows.
     pub badness: f64,
     /// The verdict over the whole recording.
     pub acceptable: bool,
@@ -115,6 +115,8 @@ pub struct BeatTrain {
     pub heard: Vec<usize>,
     /// The beats, in order of time, on the lead's own time line.
     pub beats: Vec<Beat>,
+    /// How like the P wave of each is to those before it; see [`crate::beat::ToldBeat`].
+    pub p_waves: Vec<f64>,
     /// Who found them.
     pub algorithm: AlgorithmId,
     /// Who says of which class they are.
@@ -359,12 +361,8 @@ fn lead_summaries(chosen: &Chosen<'_>, windows: &[SignalQuality]) -> Vec<Analyse
                 .iter()
                 .filter(|lead| lead.verdict > QualityVerdict::Insufficient)
                 .count();
-            let mut bad: Vec<f64> = told.iter().map(|lead| 1.0 - lead.index.get()).collect();
-            let badness = if bad.is_empty() {
-                1.0
-            } else {
-                num::median(&mut bad)
-            };
+            let bad: Vec<f64> = told.iter().map(|lead| 1.0 - lead.index.get()).collect();
+            let badness = sqi::over_windows(&bad);
             AnalysedLead {
                 waveform: *waveform,
                 label: wave.label.clone(),

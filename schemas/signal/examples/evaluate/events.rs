@@ -170,10 +170,11 @@ fn expected_events(recording: &Recording, rate: SamplingRate) -> Vec<RhythmEvent
         before = at_s;
         let inside = left_out.iter().any(|(a, b)| at_s >= *a && at_s <= *b);
         if let Some(class) = class_of(&mark.code).filter(|_| !inside) {
-            events.extend(tracker.push(Beat {
+            let beat = Beat {
                 at: SampleIndex(mark.at.0),
                 class: Some(class),
-            }));
+            };
+            events.extend(tracker.push(beat));
         }
     }
     events.extend(tracker.finish());

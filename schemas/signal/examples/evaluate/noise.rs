@@ -10,7 +10,7 @@ use crate::beats::{self, Score, detect};
 use crate::data::{Data, flutter, samples, truth};
 
 /// Factors of em, ma and bw at 0 dB for the first signal, by the set's own rule.
-const RECORDS: [(&str, [f64; 3]); 2] = [
+pub(crate) const RECORDS: [(&str, [f64; 3]); 2] = [
     ("118", [2.962_27, 12.267_6, 9.860_06]),
     ("119", [2.564_78, 10.621_5, 8.537_01]),
 ];

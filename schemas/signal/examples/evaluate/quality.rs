@@ -1,7 +1,7 @@
 //! Quality: labelled strips, the noise stress test, injected faults.
 
 use cardio_core::quality::QualityVerdict;
-use cardio_signal::sqi::{EcgQuality, QualityConfig, unacceptable};
+use cardio_signal::sqi::{EcgQuality, QualityConfig, over_windows, unacceptable};
 
 use crate::beats::{self, Score, detect};
 use crate::data::{Data, flutter, samples, truth};
@@ -26,9 +26,8 @@ pub(crate) fn labelled(data: &Data) {
     let mut handheld = Vec::new();
     for (_, row, label) in strips::challenge_2017(data) {
         let told = last_windows(&[row], &[None], 300, 1000.0);
-        let mean =
-            told.iter().map(|window| 1.0 - window[0]).sum::<f64>() / told.len().max(1) as f64;
-        handheld.push((mean, label == "noisy"));
+        let bad: Vec<f64> = told.iter().map(|window| 1.0 - window[0]).collect();
+        handheld.push((over_windows(&bad), label == "noisy"));
     }
     println!(
         "{}",

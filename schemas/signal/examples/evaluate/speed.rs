@@ -119,7 +119,7 @@ fn twelve_leads() {
             quality.push(&block);
             watch.push(block[1]);
             for beat in beats.push(block[1]) {
-                tracker.push(beat);
+                tracker.push_told(beat);
             }
         }
     });

@@ -3,20 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cardio_core::annotation::{Beat, BeatClass};
+use cardio_core::annotation::BeatClass;
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::Recording;
-use cardio_signal::beat::BeatDetector;
+use cardio_signal::beat::{BeatDetector, ToldBeat};
 use cardio_signal::forest::Forest;
-use cardio_signal::rhythm::{RhythmKind, RhythmTracker, WINDOW, irregularity};
+use cardio_signal::rhythm::{
+    Beside, IRREGULARITY, RhythmKind, RhythmTracker, WINDOW, irregularity,
+};
 
 use crate::boost::{self, Examples, Settings};
 use crate::data::{Data, MITDB, samples, seconds};
 use crate::rhythms::{Span, fibrillation};
 use crate::strips;
 
-/// More scatter speaks for fibrillation, more intervals near one value against it.
-const SIGNS: [i8; 9] = [1, 1, -1, 1, 0, 0, 1, -1, 0];
+/// More scatter speaks for fibrillation, more intervals near one value and P waves that are
+/// alike against it.
+const SIGNS: [i8; 11] = [1, 1, -1, 1, 0, 0, 1, -1, 0, -1, -1];
 const SETTINGS: Settings = Settings {
     trees: 60,
     shrinkage: 0.1,
@@ -34,6 +37,8 @@ const MORE: [&str; 6] = [
     "wfdb/cpsc2021/data_8_3",
     "wfdb/cpsc2021/data_92_4",
 ];
+/// Features before those of P waves.
+const BY_INTERVALS: usize = 9;
 /// What a strip, and a record, weigh in all.
 const STRIP: f64 = 10.0;
 const RECORD: f64 = 60.0;
@@ -41,11 +46,12 @@ const RECORD: f64 = 60.0;
 struct Source {
     name: String,
     rate: SamplingRate,
-    beats: Vec<Beat>,
+    beats: Vec<ToldBeat>,
     fibrillation: Vec<Span>,
     length_s: f64,
     /// What its windows weigh together.
     weight: f64,
+    measured: bool,
 }
 
 pub(crate) fn learn(data: &Data, write: Option<&Path>, validate: bool) {
@@ -55,7 +61,11 @@ pub(crate) fn learn(data: &Data, write: Option<&Path>, validate: bool) {
         cross_validate(&sources);
     }
     let all: Vec<&Source> = sources.iter().collect();
-    crate::keep(write, &learn_from(&all));
+    crate::keep(write, &learn_from(&all, IRREGULARITY.len()));
+    // For those who have beats only; these are mostly of the first signal.
+    let first: Vec<&Source> = sources.iter().filter(|source| source.measured).collect();
+    let intervals = write.map(|path| path.with_file_name("af-intervals.txt"));
+    crate::keep(intervals.as_deref(), &learn_from(&first, BY_INTERVALS));
 }
 
 fn sources(data: &Data) -> Vec<Source> {
@@ -63,7 +73,8 @@ fn sources(data: &Data) -> Vec<Source> {
     let records = MITDB.iter().map(|name| format!("wfdb/mitdb/{name}"));
     for path in records.chain(MORE.map(str::to_owned)) {
         if let Some(recording) = data.read(&path) {
-            all.extend(source(&path, &recording));
+            all.extend(source(&path, &recording, 0));
+            all.extend(source(&path, &recording, 1));
         }
     }
     let Ok(rate) = SamplingRate::hz(300) else {
@@ -83,13 +94,15 @@ fn sources(data: &Data) -> Vec<Source> {
             fibrillation,
             length_s,
             weight: STRIP,
+            measured: true,
         });
     }
     all
 }
 
-fn source(path: &str, recording: &Recording) -> Option<Source> {
-    let wave = recording.waveforms.first()?;
+/// A record, of which the first signal is measured and the others are only learnt from.
+fn source(path: &str, recording: &Recording, signal: usize) -> Option<Source> {
+    let wave = recording.waveforms.get(signal)?;
     let row = samples(wave);
     Some(Source {
         name: path.to_owned(),
@@ -97,24 +110,25 @@ fn source(path: &str, recording: &Recording) -> Option<Source> {
         beats: beats(&row, wave.rate, wave.calibration.gain_adu_per_unit()),
         fibrillation: fibrillation(recording, wave.rate),
         length_s: seconds(row.len() as u64, wave.rate.as_hz()),
-        weight: RECORD,
+        weight: if signal == 0 { RECORD } else { 0.5 * RECORD },
+        measured: signal == 0,
     })
 }
 
-fn beats(row: &[i32], rate: SamplingRate, gain: f64) -> Vec<Beat> {
+fn beats(row: &[i32], rate: SamplingRate, gain: f64) -> Vec<ToldBeat> {
     let mut detector = BeatDetector::new(rate, gain);
     let mut beats = detector.push(row);
     beats.extend(detector.finish());
     beats
 }
 
-fn learn_from(sources: &[&Source]) -> String {
+fn learn_from(sources: &[&Source], features: usize) -> String {
     let mut examples = Examples::default();
     for source in sources {
         let windows = windows(source);
         let weight = source.weight / windows.len().max(1) as f64;
         for (row, is) in windows {
-            examples.push(row, is, weight);
+            examples.push(row[..features].to_vec(), is, weight);
         }
     }
     let remarks = [
@@ -131,16 +145,20 @@ fn learn_from(sources: &[&Source]) -> String {
 /// Windows whose intervals are nearly all, or nearly never, in fibrillation.
 fn windows(source: &Source) -> Vec<(Vec<f64>, bool)> {
     let hz = source.rate.as_hz();
-    let ventricular = |beat: &Beat| beat.class == Some(BeatClass::Ventricular);
-    let intervals: Vec<(f64, f64, bool)> = source
+    let ventricular = |told: &ToldBeat| told.beat.class == Some(BeatClass::Ventricular);
+    let intervals: Vec<(f64, Beside)> = source
         .beats
         .windows(2)
         .map(|pair| {
-            let (one, two) = (seconds(pair[0].at.0, hz), seconds(pair[1].at.0, hz));
-            let ectopic = ventricular(&pair[0]) || ventricular(&pair[1]);
-            (two, two - one, ectopic)
+            let [one, two] = [0, 1].map(|at: usize| seconds(pair[at].beat.at.0, hz));
+            let beside = Beside {
+                interval_s: two - one,
+                ectopic: ventricular(&pair[0]) || ventricular(&pair[1]),
+                p_wave: Some(pair[1].p_wave),
+            };
+            (two, beside)
         })
-        .filter(|(_, interval, _)| *interval <= 2.5)
+        .filter(|(_, beside)| beside.interval_s <= 2.5)
         .collect();
     let inside = |at: f64| {
         source
@@ -152,12 +170,12 @@ fn windows(source: &Source) -> Vec<(Vec<f64>, bool)> {
         .windows(WINDOW.min(intervals.len().max(12)))
         .step_by(4)
         .filter_map(|window| {
-            let within = window.iter().filter(|(at, _, _)| inside(*at)).count();
+            let within = window.iter().filter(|(at, _)| inside(*at)).count();
             let share = within as f64 / window.len() as f64;
             if (0.2..0.8).contains(&share) {
                 return None;
             }
-            let window: Vec<(f64, bool)> = window.iter().map(|(_, s, e)| (*s, *e)).collect();
+            let window: Vec<Beside> = window.iter().map(|(_, beside)| *beside).collect();
             Some((irregularity(&window)?.to_vec(), share > 0.5))
         })
         .collect()
@@ -165,22 +183,25 @@ fn windows(source: &Source) -> Vec<(Vec<f64>, bool)> {
 
 const FOLDS: usize = 7;
 
+impl Source {
+    /// The fold in which its recording is held back.
+    fn fold(&self) -> usize {
+        let of_path = |sum: usize, byte: u8| sum * 31 % 1_009 + usize::from(byte);
+        self.name.bytes().fold(7, of_path) % FOLDS
+    }
+}
+
 fn cross_validate(sources: &[Source]) {
     println!("fibrillation of 30 s and more, {FOLDS} folds by recording");
     let (mut shared, mut expected, mut told, mut length) = (0.0, 0.0, 0.0, 0.0);
     let (mut strips, mut right) = ([0.0; 2], [0.0; 2]);
     for fold in 0..FOLDS {
-        let others = sources
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| at % FOLDS != fold);
-        let others: Vec<&Source> = others.map(|(_, source)| source).collect();
-        let forest = Arc::new(Forest::parse(&learn_from(&others)).unwrap_or_default());
-        for (_, source) in sources
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| at % FOLDS == fold)
-        {
+        let others = sources.iter().filter(|source| source.fold() != fold);
+        let others: Vec<&Source> = others.collect();
+        let forest =
+            Arc::new(Forest::parse(&learn_from(&others, IRREGULARITY.len())).unwrap_or_default());
+        let held_back = |source: &&Source| source.fold() == fold && source.measured;
+        for source in sources.iter().filter(held_back) {
             if source.weight == STRIP {
                 let windows = windows(source);
                 let odds: f64 = windows.iter().map(|(row, _)| forest.score(row)).sum();
@@ -225,7 +246,7 @@ fn suspected(source: &Source, forest: &Arc<Forest>) -> Vec<Span> {
     let mut tracker = RhythmTracker::with_forest(source.rate, Arc::clone(forest));
     let mut events = Vec::new();
     for beat in &source.beats {
-        events.extend(tracker.push(*beat));
+        events.extend(tracker.push_told(*beat));
     }
     events.extend(tracker.finish());
     let hz = source.rate.as_hz();

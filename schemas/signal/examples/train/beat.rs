@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cardio_core::annotation::BeatClass;
+use cardio_core::annotation::{Beat, BeatClass};
 use cardio_signal::beat::{BeatDetector, BeatForests};
 use cardio_signal::forest::Forest;
 use cardio_signal::qrs::QrsDetector;
@@ -104,7 +104,7 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
     detector.push(&samples(wave));
     detector.finish();
     let told = detector.take_explained();
-    let found: Vec<f64> = told.iter().map(|(at, _)| seconds(at.0, hz)).collect();
+    let found: Vec<f64> = told.iter().map(|one| seconds(one.at.0, hz)).collect();
     let truth = truth(&recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();
     let left_out = flutter(&recording, hz);
@@ -115,7 +115,7 @@ fn look(data: &Data, path: &str, name: &str, row: usize) -> Option<Seen> {
     for pair in pair(&at, &found) {
         match pair {
             Pair::Hit(t, f) if !left_out.iter().any(|(a, b)| at[t] >= *a && at[t] <= *b) => {
-                seen.beats.push((told[f].1.to_vec(), truth[t].class));
+                seen.beats.push((told[f].features.to_vec(), truth[t].class));
             }
             _ => {}
         }
@@ -231,6 +231,7 @@ fn measure(data: &Data, path: &str, forests: BeatForests, from_s: f64) -> Option
     let mut detector = BeatDetector::with(detector, wave.rate, forests);
     let mut told = detector.push(&samples(wave));
     told.extend(detector.finish());
+    let told: Vec<Beat> = told.into_iter().map(|told| told.beat).collect();
     let found: Vec<f64> = told.iter().map(|beat| seconds(beat.at.0, hz)).collect();
     let truth = truth(&recording, hz);
     let at: Vec<f64> = truth.iter().map(|beat| beat.at).collect();

@@ -11,7 +11,7 @@ use cardio_core::recording::Waveform;
 use cardio_core::samples::SampleSlice;
 
 use super::{BeatTrain, Chosen, gain_adu_per_mv};
-use crate::beat::{self, BeatDetector};
+use crate::beat::{self, BeatDetector, ToldBeat};
 use crate::num;
 use crate::qrs;
 use crate::rhythm::{
@@ -83,7 +83,8 @@ pub(super) fn train(chosen: &Chosen<'_>) -> Option<BeatTrain> {
         waveform: *waveform,
         label: wave.label.clone(),
         heard: leads.iter().map(|(waveform, _)| *waveform).collect(),
-        beats: found,
+        p_waves: found.iter().map(|told| told.p_wave).collect(),
+        beats: found.into_iter().map(|told| told.beat).collect(),
         algorithm,
         class_algorithm: beat::ALGORITHM,
     })
@@ -136,11 +137,15 @@ pub(super) fn rhythm(
     let mut tracker = RhythmTracker::new(rate);
     let mut events = Vec::new();
     let mut gaps = wave.gaps().into_iter().peekable();
-    for beat in beats {
+    let p_waves = train.map(|train| train.p_waves.as_slice());
+    for (beat, p_wave) in beats.iter().zip(p_waves.unwrap_or_default()) {
         while gaps.next_if(|gap| gap.from <= beat.at).is_some() {
             events.extend(tracker.finish());
         }
-        events.extend(tracker.push(*beat));
+        events.extend(tracker.push_told(ToldBeat {
+            beat: *beat,
+            p_wave: *p_wave,
+        }));
     }
     events.extend(tracker.finish());
     let arrests = arrests(wave).into_iter();

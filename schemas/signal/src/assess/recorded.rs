@@ -118,6 +118,36 @@ mod tests {
         assert!(!last.beats.is_empty());
     }
 
+    /// Beside calm minutes, two of waves without a resting line at 234 per minute, as large as
+    /// a QRS, that swell and shrink as those of a ventricular flutter do.
+    #[test]
+    fn a_flutter_is_told_as_a_fast_heart() {
+        let rate = SamplingRate::hz(360).unwrap();
+        let mut one = recording(SynthConfig::calm(5, rate), 60);
+        one.waveforms.truncate(1);
+        let calm = one.waveforms[0].runs[0].samples.as_slice().to_vec();
+        let flutter = (0..120 * 360).map(|place| {
+            let at_s = f64::from(place) / 360.0;
+            let turn = core::f64::consts::TAU * (at_s * 234.0 / 60.0);
+            let swell = 1.0 + 0.2 * libm::sin(core::f64::consts::TAU * 0.3 * at_s);
+            let wave = libm::sin(turn) + 0.35 * libm::sin(2.0 * turn + 0.6);
+            i32::try_from(crate::num::round_i64(200.0 * swell * wave)).unwrap()
+        });
+        one.waveforms[0].runs[0].samples = [calm.clone(), flutter.collect(), calm].concat().into();
+        let (_, windows) = found(&one);
+        let inside = windows.iter().filter(|window| {
+            let end_s = window.quality.first.after(window.quality.len).0 / 360;
+            (70..=180).contains(&end_s)
+        });
+        let told: Vec<Option<f64>> = inside
+            .map(|window| window.heart_rate.as_ref().ok().map(|rate| rate.bpm))
+            .collect();
+        let right = |bpm: &&Option<f64>| bpm.is_some_and(|bpm| (bpm - 234.0).abs() < 10.0);
+        assert!(told.len() > 100, "{}", told.len());
+        let fast = told.iter().filter(right).count();
+        assert!(10 * fast >= 9 * told.len(), "{told:?}");
+    }
+
     #[test]
     fn a_window_never_crosses_a_gap() {
         let rate = SamplingRate::hz(250).unwrap();

@@ -142,16 +142,16 @@ impl FusedDetector {
 
     /// Takes what a lead said, in order of time.
     fn listen(waiting: &mut VecDeque<Said>, place: usize, lead: &mut Lead) {
-        for said in lead.detector.take_scored() {
-            let at = said.peak.at;
+        for peak in lead.detector.take_scored() {
+            let at = peak.at;
             let after = waiting.partition_point(|other| (other.at, other.lead) < (at, place));
             waiting.insert(
                 after,
                 Said {
                     lead: place,
                     at,
-                    odds: said.score.clamp(-SUREST, SUREST),
-                    peak: (place == 0).then(|| Box::new(said.peak)),
+                    odds: peak.odds.clamp(-SUREST, SUREST),
+                    peak: (place == 0).then(|| Box::new(peak)),
                 },
             );
         }

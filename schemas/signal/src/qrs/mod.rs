@@ -25,7 +25,7 @@ pub(crate) use front::Band;
 use front::{Front, WORK_HZ};
 pub(crate) use fused::FusedPeak;
 pub use fused::{FUSED_ALGORITHM, FusedDetector};
-pub(crate) use shape::{Shape, Wide};
+pub(crate) use shape::{P_POINTS, Shape, Wide};
 
 /// Who says where the R peaks are.
 pub const ALGORITHM: AlgorithmId = AlgorithmId {
@@ -42,20 +42,14 @@ pub(crate) struct Peak {
     pub(crate) span_mv: f64,
     /// Likeness to the nearest form that beats have had.
     pub(crate) likeness: f64,
+    /// Logarithm of the odds of a beat.
+    pub(crate) odds: f64,
     /// What lies above the band of the QRS within 100 ms, in millivolts.
     pub(crate) fast_mv: f64,
     /// Its form.
     pub(crate) shape: Shape,
     /// The same with P and T waves.
     pub(crate) wide: Wide,
-}
-
-/// A candidate with what was said of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scored {
-    pub(crate) peak: Peak,
-    /// Logarithm of the odds of a beat.
-    pub(crate) score: f64,
 }
 
 /// A candidate, what it looked like, and what was said of it.
@@ -93,7 +87,7 @@ pub struct QrsDetector {
     last_peak: Option<SampleIndex>,
     explained: Option<Vec<Explained>>,
     /// Every candidate, for those who listen to several leads.
-    scored: Option<Vec<Scored>>,
+    scored: Option<Vec<Peak>>,
     doubt: f64,
 }
 
@@ -144,7 +138,7 @@ impl QrsDetector {
     }
 
     /// The candidates judged since the last call, beats and others.
-    pub(crate) fn take_scored(&mut self) -> Vec<Scored> {
+    pub(crate) fn take_scored(&mut self) -> Vec<Peak> {
         self.scored.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -250,13 +244,13 @@ impl QrsDetector {
                 at,
                 span_mv: candidate.span,
                 likeness: judged.likeness(),
+                odds: judged.score,
                 fast_mv: candidate.fast,
                 shape: candidate.shape,
                 wide: front.wide(candidate.peak),
             };
             if let Some(list) = scored {
-                let score = judged.score;
-                list.push(Scored { peak, score });
+                list.push(peak);
             }
             if is_beat {
                 *previous = Some(at);

@@ -94,6 +94,8 @@ impl Shape {
 pub(crate) const WIDE: usize = 40;
 pub(crate) const WIDE_STEP: u64 = 4;
 pub(crate) const WIDE_BEFORE: u64 = 16;
+/// The points that lie before any QRS, however wide: up to 112 ms before the peak.
+pub(crate) const P_POINTS: usize = 10;
 /// Where the P wave ends among those points, and where the T wave begins.
 const P_END: usize = 11;
 const T_BEGIN: usize = 24;
@@ -134,6 +136,29 @@ impl Wide {
         let apart = squares(&mut self.0.iter().zip(other.0).map(|(x, y)| x - y));
         let own = squares(&mut other.0.iter().copied());
         (apart / own.max(1e-12)).sqrt().min(10.0)
+    }
+
+    /// The stretch in which the P wave lies, its trend taken off, with a sum of squares of
+    /// one; all zero when it is straight.
+    pub(crate) fn before_qrs(&self) -> [f64; P_POINTS] {
+        let mut points = [0.0; P_POINTS];
+        for (point, value) in points.iter_mut().zip(self.0) {
+            *point = value;
+        }
+        let mean = points.iter().sum::<f64>() / num::float(P_POINTS);
+        let middle = num::float(P_POINTS - 1) / 2.0;
+        let (mut moment, mut spread) = (0.0, 0.0);
+        for (place, point) in points.iter().enumerate() {
+            let away = num::float(place) - middle;
+            moment += away * point;
+            spread += away * away;
+        }
+        for (place, point) in points.iter_mut().enumerate() {
+            *point -= mean + moment / spread * (num::float(place) - middle);
+        }
+        let size = points.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let factor = if size > 1e-9 { 1.0 / size } else { 0.0 };
+        points.map(|point| point * factor)
     }
 
     /// Spread of the T wave.

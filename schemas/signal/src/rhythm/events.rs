@@ -12,14 +12,15 @@ use cardio_core::index::SampleIndex;
 use cardio_core::quality::AlgorithmId;
 use cardio_core::rate::SamplingRate;
 
-use super::irregular::{WINDOW, irregularity, reviewed_forest};
+use super::irregular::{Beside, WINDOW, forest_of_intervals, irregularity, reviewed_forest};
+use crate::beat::ToldBeat;
 use crate::forest::Forest;
 use crate::num;
 
 /// Who names these spans.
 pub const EVENT_ALGORITHM: AlgorithmId = AlgorithmId {
     name: "rhythm",
-    version: 4,
+    version: 5,
 };
 
 /// What happened.
@@ -103,9 +104,11 @@ pub struct RhythmTracker {
     run_others: usize,
     /// Whether every second beat has been ventricular lately.
     alternating: bool,
-    /// The end of each of the last intervals, its length, whether an ectopic beat is beside.
-    intervals: VecDeque<(SampleIndex, f64, bool)>,
+    /// The last intervals, with the end of each.
+    intervals: VecDeque<(SampleIndex, Beside)>,
     fibrillation: Arc<Forest>,
+    /// The same for beats without a word on their P waves.
+    by_intervals: Arc<Forest>,
     af: Option<RhythmEvent>,
 }
 
@@ -129,16 +132,26 @@ impl RhythmTracker {
             alternating: false,
             intervals: VecDeque::new(),
             fibrillation,
+            by_intervals: forest_of_intervals(),
             af: None,
         }
     }
 
     /// Takes the next beat, in order of time, and gives the spans that ended with it.
     pub fn push(&mut self, beat: Beat) -> Vec<RhythmEvent> {
+        self.take(beat, None)
+    }
+
+    /// As [`RhythmTracker::push`], for a beat whose P wave was looked at.
+    pub fn push_told(&mut self, told: ToldBeat) -> Vec<RhythmEvent> {
+        self.take(told.beat, Some(told.p_wave))
+    }
+
+    fn take(&mut self, beat: Beat, p_wave: Option<f64>) -> Vec<RhythmEvent> {
         let mut ended = Vec::new();
         self.pause(&beat, &mut ended);
         self.run(&beat, &mut ended);
-        self.interval(&beat, &mut ended);
+        self.interval(&beat, p_wave, &mut ended);
         self.recent.push_back(beat);
         if self.recent.len() > RATE_INTERVALS + 1 {
             self.recent.pop_front();
@@ -273,7 +286,7 @@ impl RhythmTracker {
         }
     }
 
-    fn interval(&mut self, beat: &Beat, ended: &mut Vec<RhythmEvent>) {
+    fn interval(&mut self, beat: &Beat, p_wave: Option<f64>, ended: &mut Vec<RhythmEvent>) {
         let Some(last) = self.recent.back().copied() else {
             return;
         };
@@ -283,7 +296,12 @@ impl RhythmTracker {
             return;
         }
         let ectopic = ventricular(beat.class) || ventricular(last.class);
-        self.intervals.push_back((beat.at, interval_s, ectopic));
+        let beside = Beside {
+            interval_s,
+            ectopic,
+            p_wave,
+        };
+        self.intervals.push_back((beat.at, beside));
         if self.intervals.len() > WINDOW {
             self.intervals.pop_front();
         }
@@ -295,14 +313,19 @@ impl RhythmTracker {
         if self.intervals.len() < WINDOW {
             return;
         }
-        let window: Vec<(f64, bool)> = self.intervals.iter().map(|(_, s, e)| (*s, *e)).collect();
+        let window: Vec<Beside> = self.intervals.iter().map(|(_, one)| *one).collect();
         let Some(seen) = irregularity(&window) else {
             return;
         };
-        let middle = self.intervals.get(WINDOW / 2).map(|(at, _, _)| *at);
+        let middle = self.intervals.get(WINDOW / 2).map(|(at, _)| *at);
         let now = middle.unwrap_or(SampleIndex(0));
-        let [.., mean_s] = seen;
-        if self.fibrillation.score(&seen) > 0.0 {
+        let [_, _, _, _, _, _, _, _, mean_s, ..] = seen;
+        let forest = if window.iter().all(|one| one.p_wave.is_some()) {
+            &self.fibrillation
+        } else {
+            &self.by_intervals
+        };
+        if forest.score(&seen) > 0.0 {
             let af = self.af.get_or_insert(RhythmEvent {
                 kind: RhythmKind::AfSuspected,
                 from: now,
@@ -377,10 +400,11 @@ mod tests {
         let mut told = Vec::new();
         for (interval_s, class) in beats {
             at += interval_s * 1_000.0;
-            told.extend(tracker.push(Beat {
+            let beat = Beat {
                 at: SampleIndex(crate::num::round_u64(at)),
                 class: Some(class),
-            }));
+            };
+            told.extend(tracker.push(beat));
         }
         told.extend(tracker.finish());
         told

@@ -1,9 +1,10 @@
 //! How irregular the intervals are, and whether that looks like atrial fibrillation.
 //!
 //! Ectopic beats make intervals uneven too, but in patterns: the interval two, three or four
-//! beats earlier was alike, or most intervals are near one value. A sum of small trees over
-//! such measures, learnt by `examples/train`, says how likely fibrillation is. Deliberately
-//! absent: P waves; irregularity alone is a suspicion.
+//! beats earlier was alike, or most intervals are near one value; and where the atria beat,
+//! P waves are alike. A sum of small trees over such measures, learnt by `examples/train`,
+//! says how likely fibrillation is. Deliberately absent: waves of fibrillation; it stays a
+//! suspicion.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +15,7 @@ use crate::num;
 pub const WINDOW: usize = 32;
 
 /// What is looked at: shares, ratios to the mean interval, entropies.
-pub const IRREGULARITY: [&str; 9] = [
+pub const IRREGULARITY: [&str; 11] = [
     "middle step of own intervals",
     "coefficient of sample entropy of own intervals",
     "share of intervals near the middle one",
@@ -24,12 +25,21 @@ pub const IRREGULARITY: [&str; 9] = [
     "share of cells of the map of steps that are taken",
     "share of intervals beside an ectopic beat",
     "mean interval",
+    "middle likeness of P waves",
+    "likeness of P waves that a quarter of them exceeds",
 ];
 
 /// Intervals this near the middle one, as a share, are near it.
 const NEAR: f64 = 0.1;
 /// Side of a cell of the map of interval against step (Lian 2011), in seconds.
 const CELL_S: f64 = 0.025;
+
+/// The trees for beats whose P waves nobody looked at, read once.
+pub(super) fn forest_of_intervals() -> Arc<Forest> {
+    static FOREST: OnceLock<Arc<Forest>> = OnceLock::new();
+    let read = || Forest::parse(include_str!("../../models/af-intervals.txt")).unwrap_or_default();
+    Arc::clone(FOREST.get_or_init(|| Arc::new(read())))
+}
 
 /// The trees of the file, read once.
 pub(super) fn reviewed_forest() -> Arc<Forest> {
@@ -38,15 +48,26 @@ pub(super) fn reviewed_forest() -> Arc<Forest> {
     Arc::clone(FOREST.get_or_init(|| Arc::new(read())))
 }
 
-/// What intervals look like, in the order of [`IRREGULARITY`]. Each comes with whether it is
-/// beside an ectopic beat. `None` when fewer than twelve are the heart's own.
-pub fn irregularity(intervals_s: &[(f64, bool)]) -> Option<[f64; IRREGULARITY.len()]> {
-    let all: Vec<f64> = intervals_s.iter().map(|(interval, _)| *interval).collect();
-    let own: Vec<f64> = intervals_s
-        .iter()
-        .filter(|(_, ectopic)| !ectopic)
-        .map(|(interval, _)| *interval)
-        .collect();
+/// An interval between two beats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beside {
+    /// Its length, in seconds.
+    pub interval_s: f64,
+    /// Whether an ectopic beat is beside it.
+    pub ectopic: bool,
+    /// How like the P wave at its end is to those before, from -1 to 1; `None` when nobody
+    /// looked.
+    pub p_wave: Option<f64>,
+}
+
+/// What intervals look like, in the order of [`IRREGULARITY`]; without P waves the last two
+/// are zero. `None` when fewer than twelve
+/// are the heart's own.
+pub fn irregularity(intervals: &[Beside]) -> Option<[f64; IRREGULARITY.len()]> {
+    let all: Vec<f64> = intervals.iter().map(|one| one.interval_s).collect();
+    let own = || intervals.iter().filter(|one| !one.ectopic);
+    let mut p_waves: Vec<f64> = own().filter_map(|one| one.p_wave).collect();
+    let own: Vec<f64> = own().map(|one| one.interval_s).collect();
     let entropy = sample_entropy_coefficient(&own)?;
     let count = num::float(all.len().max(1));
     let mean = (all.iter().sum::<f64>() / count).max(0.1);
@@ -74,6 +95,8 @@ pub fn irregularity(intervals_s: &[(f64, bool)]) -> Option<[f64; IRREGULARITY.le
         taken_cells(&own),
         num::float(all.len() - own.len()) / count,
         mean,
+        num::median(&mut p_waves),
+        num::quantile(&mut p_waves, 0.75),
     ])
 }
 
@@ -167,7 +190,7 @@ pub fn relative_difference(intervals_s: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        Forest, IRREGULARITY, irregularity, relative_difference, reviewed_forest,
+        Beside, Forest, IRREGULARITY, irregularity, relative_difference, reviewed_forest,
         sample_entropy_coefficient,
     };
 
@@ -192,22 +215,32 @@ mod tests {
     }
 
     #[test]
-    fn the_reviewed_file_of_trees_is_read_whole() {
-        let whole = Forest::parse(include_str!("../../models/af.txt")).unwrap();
-        assert!(whole.score(&[0.0; IRREGULARITY.len()]) != 0.0);
+    fn the_reviewed_files_of_trees_are_read_whole() {
+        for text in [
+            include_str!("../../models/af.txt"),
+            include_str!("../../models/af-intervals.txt"),
+        ] {
+            let whole = Forest::parse(text).unwrap();
+            assert!(whole.score(&[0.0; IRREGULARITY.len()]) != 0.0);
+        }
     }
 
     #[test]
     fn scattered_intervals_are_suspected_and_patterns_of_ectopic_beats_are_not() {
-        let odds = |intervals: Vec<(f64, bool)>| {
-            let seen = irregularity(&intervals).unwrap();
-            reviewed_forest().score(&seen)
+        let odds = |intervals: Vec<f64>, p_wave| {
+            let beside = |interval_s| Beside {
+                interval_s,
+                ectopic: false,
+                p_wave: Some(p_wave),
+            };
+            let all: Vec<Beside> = intervals.into_iter().map(beside).collect();
+            reviewed_forest().score(&irregularity(&all).unwrap())
         };
-        let own = |intervals: Vec<f64>| intervals.into_iter().map(|x| (x, false)).collect();
-        assert!(odds(own(scattered(0.7, 0.5, 32))) > 0.0);
-        assert!(odds(own(scattered(0.8, 0.03, 32))) < 0.0);
-        assert!(odds(own([0.8, 0.5, 1.1].repeat(11))) < 0.0);
-        assert!(odds(own([0.55, 1.05].repeat(16))) < 0.0);
+        assert!(odds(scattered(0.7, 0.5, 32), 0.1) > 0.0);
+        assert!(odds(scattered(0.8, 0.03, 32), 0.9) < 0.0);
+        assert!(odds([0.8, 0.5, 1.1].repeat(11), 0.8) < 0.0);
+        assert!(odds([0.55, 1.05].repeat(16), 0.8) < 0.0);
+        assert!(odds(scattered(0.7, 0.5, 32), 0.95) < odds(scattered(0.7, 0.5, 32), 0.1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod series;
 pub use arrest::ArrestWatch;
 pub use events::{EVENT_ALGORITHM, RhythmEvent, RhythmKind, RhythmTracker};
 pub use irregular::{
-    IRREGULARITY, WINDOW, irregularity, relative_difference, sample_entropy_coefficient,
+    Beside, IRREGULARITY, WINDOW, irregularity, relative_difference, sample_entropy_coefficient,
 };
 pub use rate::{HeartRate, RATE_ALGORITHM, Undetermined, heart_rate};
 pub use series::{Interval, IntervalKind, SERIES_ALGORITHM, Variability, series, variability};

@@ -9,5 +9,5 @@ mod strip;
 mod verdict;
 
 pub use ecg::{ALGORITHM, EcgQuality, LeadSpec, QualityConfig};
-pub use strip::unacceptable;
+pub use strip::{over_windows, unacceptable};
 pub use verdict::FEATURES;

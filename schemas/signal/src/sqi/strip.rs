@@ -16,6 +16,19 @@ const MEAN: f64 = 0.208;
 /// Probabilities are held this far from nought and one.
 const EDGE: f64 = 1e-4;
 
+/// And those of windows this far.
+const WINDOW_EDGE: f64 = 1e-3;
+
+/// Probability that a lead is insufficient over a whole recording, from those of its
+/// windows: their logarithms of odds are averaged. Certain when there is no window.
+pub fn over_windows(bad: &[f64]) -> f64 {
+    if bad.is_empty() {
+        return 1.0;
+    }
+    let odds = |p: &f64| libm::log((p + WINDOW_EDGE) / (1.0 - p + WINDOW_EDGE));
+    probability(bad.iter().map(odds).sum::<f64>() / num::float(bad.len()))
+}
+
 /// Probability that a recording is unacceptable, from the probability of each of its leads
 /// to be insufficient; certain when there is no lead.
 pub fn unacceptable(bad: &[f64]) -> f64 {
@@ -34,7 +47,15 @@ pub fn unacceptable(bad: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::unacceptable;
+    use super::{over_windows, unacceptable};
+
+    #[test]
+    fn a_surely_good_window_outweighs_one_that_is_a_little_doubtful() {
+        assert!((over_windows(&[0.3]) - 0.3).abs() < 1e-2);
+        assert!(over_windows(&[0.6, 0.001]) < 0.2);
+        assert!(over_windows(&[0.999, 0.999, 0.4]) > 0.9);
+        assert!(over_windows(&[]) > 0.99);
+    }
 
     #[test]
     fn one_hopeless_lead_of_twelve_makes_a_strip_unacceptable() {
