@@ -28,7 +28,7 @@ use cardio_formats::write::{WRITABLE, WriteOptions, write};
 use cardio_formats::{ReadOptions, read_path};
 use cardio_store::{OpenAcquisition, OutboxError, SubjectMark};
 use cardio_wire::lane::Lane;
-use cardio_wire::record::{EndReason, Record};
+use cardio_wire::record::{EndReason, OriginalPartV1, Record};
 
 /// An outbox of this test: it keeps what the real one would, refuses after so many records,
 /// and keeps the real one's notes.
@@ -250,6 +250,36 @@ fn rows(records: &[(Lane, Record)]) -> Vec<Rows> {
     ended
 }
 
+/// The files that came as they were, put together from their parts, with what they became.
+fn originals(records: &[(Lane, Record)]) -> Vec<(Vec<u8>, Vec<AcquisitionId>)> {
+    let mut files: BTreeMap<[u8; 32], (u64, BTreeMap<u64, OriginalPartV1>)> = BTreeMap::new();
+    for (lane, record) in records {
+        if let Record::OriginalPart(part) = record {
+            assert_eq!(*lane, Lane::Bulk);
+            let (size, parts) = files.entry(part.file).or_default();
+            *size = part.size;
+            parts.insert(part.from, part.clone());
+        }
+    }
+    let whole = |(file, (size, parts)): ([u8; 32], (u64, BTreeMap<u64, OriginalPartV1>))| {
+        let bytes: Vec<u8> = parts.values().flat_map(|one| one.part.clone()).collect();
+        assert_eq!(u64::try_from(bytes.len()).unwrap(), size);
+        let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        assert_eq!(hash.as_ref(), file);
+        (bytes, parts[&0].acquisitions.clone())
+    };
+    files.into_iter().map(whole).collect()
+}
+
+/// Acquisitions in the order in which they began.
+fn begun(records: &[(Lane, Record)]) -> Vec<AcquisitionId> {
+    let of = |(_, record): &(Lane, Record)| match record {
+        Record::AcquisitionStarted(started) => Some(started.acquisition.id),
+        _ => None,
+    };
+    records.iter().filter_map(of).collect()
+}
+
 fn wanted() -> Rows {
     rows_of(&recording())
 }
@@ -275,6 +305,10 @@ fn a_complete_file_becomes_an_acquisition_and_is_put_aside() {
     assert_eq!(rows(&bench.records()), [wanted()]);
     assert_eq!(names(&bench.drop_folder()), ["done"]);
     assert_eq!(names(&bench.drop_folder().join("done")), ["day.edf"]);
+    let file = std::fs::read(bench.drop_folder().join("done/day.edf")).unwrap();
+    assert!(file.len() > 20_000, "of several parts");
+    let records = bench.records();
+    assert_eq!(originals(&records), [(file, begun(&records))]);
 }
 
 #[test]
@@ -284,6 +318,18 @@ fn all_files_of_a_record_go_together() {
     bench.settle(&mut bench.import());
     assert_eq!(rows(&bench.records()), [wanted()]);
     assert_eq!(names(&bench.drop_folder()), ["done"]);
+    let done = bench.drop_folder().join("done");
+    let mut files: Vec<Vec<u8>> = names(&done)
+        .iter()
+        .map(|name| std::fs::read(done.join(name)).unwrap())
+        .collect();
+    files.sort();
+    let mut sent: Vec<Vec<u8>> = originals(&bench.records())
+        .into_iter()
+        .map(|one| one.0)
+        .collect();
+    sent.sort();
+    assert_eq!(sent, files);
 }
 
 #[test]
@@ -394,6 +440,13 @@ fn a_cut_after_any_record_loses_and_doubles_nothing() {
         // the process is gone; another one begins
         bench.settle(&mut bench.import());
         assert_eq!(rows(&bench.records()), [wanted()], "cut after {room}");
+        let file = std::fs::read(bench.drop_folder().join("done/day.edf")).unwrap();
+        let records = bench.records();
+        assert_eq!(
+            originals(&records),
+            [(file, begun(&records))],
+            "cut after {room}"
+        );
         assert_eq!(names(&bench.drop_folder()), ["done"], "cut after {room}");
     }
 }

@@ -1,4 +1,4 @@
-//! Recordings that come as files, over real HTTPS.
+//! Recordings that come as files: uploaded over real HTTPS, or sent by a box in parts.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,15 +8,23 @@
 )]
 
 mod support;
+#[path = "support/visit.rs"]
+#[allow(dead_code, reason = "other test files use the rest")]
+mod visit;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use cardio_core::ids::RecordId;
 use cardio_formats::source::MemorySource;
 use cardio_formats::write::{WriteOptions, write};
 use cardio_formats::{FormatId, ReadOptions, read};
+use cardio_wire::lane::Lane;
+use cardio_wire::record::{ORIGINAL_PART_BYTES, OriginalPartV1, Record, RecordHead};
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use support::{Bench, Fhir, until};
+use support::{Bench, Client, Fhir, until};
+use visit::{ACQUISITION, Visit, reading};
 
 const OCTETS: &str = "application/octet-stream";
 /// Samples of each lead: 75 s at 250 Hz.
@@ -201,5 +209,117 @@ async fn what_cannot_be_filed_is_refused_with_its_reason() {
     assert!(fhir.all("/fhir/DocumentReference").await.is_empty());
     let counters = bench.asked(json!({"verb": "status"})).await["ok"]["counters"].clone();
     assert_eq!(counters["uploads_refused"], 8);
+    bench.gateway.stop().await;
+}
+
+/// The records that bring a file; `name` tells those of one file from those of another.
+fn parts_of(file: &[u8], name: u8) -> Vec<Record> {
+    let hash = digest(&SHA256, file).as_ref().try_into().unwrap();
+    let parts = file.chunks(usize::try_from(ORIGINAL_PART_BYTES).unwrap());
+    let part = |(number, part): (u8, &[u8])| {
+        Record::OriginalPart(OriginalPartV1 {
+            head: RecordHead {
+                id: RecordId(
+                    [[name; 15].as_slice(), &[number]]
+                        .concat()
+                        .try_into()
+                        .unwrap(),
+                ),
+                at: reading(90_000_000),
+            },
+            file: hash,
+            size: u64::try_from(file.len()).unwrap(),
+            from: u64::from(number) * ORIGINAL_PART_BYTES,
+            part: part.to_vec(),
+            acquisitions: vec![ACQUISITION],
+            media_type: OCTETS.to_owned(),
+        })
+    };
+    (0..).zip(parts).map(part).collect()
+}
+
+/// The documents that are not what the box made of the exam.
+async fn originals(fhir: &Fhir) -> Vec<Value> {
+    let mut all = fhir.all("/fhir/DocumentReference").await;
+    all.retain(|one| one["description"].is_string());
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_a_box_sends_in_parts_is_read_back_byte_for_byte_in_any_order() {
+    let bench = Bench::start().await;
+    let fhir = with_patients(&bench).await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let file: Vec<u8> = (0..40_000_u32)
+        .map(|at| (at * at / 7).to_le_bytes()[0])
+        .collect();
+    let mut parts = parts_of(&file, 0xE0);
+    assert_eq!(parts.len(), 5);
+    let last = parts.remove(2);
+    parts.reverse();
+    // The same file once more under other records: a box that was cut off sends again.
+    parts.extend(parts_of(&file, 0xE1).drain(..2));
+    client.send_all(&mut of, Lane::Bulk, &parts).await;
+    let (routine, alert) = Visit::new().whole(Some("p-test-1"));
+    client.send_all(&mut of, Lane::Routine, &routine).await;
+    client.send_all(&mut of, Lane::Alert, &alert).await;
+    let report = filed(&fhir).await;
+    assert!(originals(&fhir).await.is_empty(), "a part is missing");
+
+    client.send_all(&mut of, Lane::Bulk, &[last]).await;
+    let found = until("the document", || async { originals(&fhir).await.pop() }).await;
+    let attachment = &found["content"][0]["attachment"];
+    assert_eq!(attachment["size"], file.len());
+    let url = format!("/fhir/{}", attachment["url"].as_str().unwrap());
+    assert_eq!(fhir.bytes(&url, OCTETS).await, file, "the very file");
+    assert_eq!(
+        found["context"]["related"][0]["reference"],
+        format!("DiagnosticReport/{}", report["id"].as_str().unwrap())
+    );
+    assert_eq!(found["subject"]["reference"], "Patient/p-test-1");
+    let id = found["id"].as_str().unwrap();
+    let origin = fhir
+        .all(&format!("/fhir/Provenance?target=DocumentReference/{id}"))
+        .await;
+    let chain = origin[0]["entity"][0]["what"]["identifier"]["value"].as_str();
+    assert!(chain.unwrap().contains("/2/"), "the bulk lane: {chain:?}");
+
+    // Whose exam it is was wrong: the file goes with it.
+    let acquisition = ACQUISITION.to_string();
+    let asked = json!({"verb": "records-assign", "acquisition": acquisition,
+                       "patient": "p-test-2", "by": "desk", "why": "wrong patient"});
+    let told = bench.asked(asked).await;
+    assert!(told.get("ok").is_some(), "{told}");
+    let found = originals(&fhir).await;
+    assert_eq!(found[0]["subject"]["reference"], "Patient/p-test-2");
+    bench.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_that_are_not_the_file_whose_hash_they_bear_are_set_aside_and_no_document() {
+    let bench = Bench::start().await;
+    let fhir = with_patients(&bench).await;
+    let mut of = bench.enrol("FR75-012").await;
+    let mut client = Client::connect(&bench, &of).await;
+    let (routine, alert) = Visit::new().whole(Some("p-test-1"));
+    client.send_all(&mut of, Lane::Routine, &routine).await;
+    client.send_all(&mut of, Lane::Alert, &alert).await;
+    let mut parts = parts_of(&[7; 20_000], 0xE0);
+    if let Record::OriginalPart(part) = &mut parts[1] {
+        part.part[5] = 8;
+    }
+    client.send_all(&mut of, Lane::Bulk, &parts).await;
+    let set_aside = until("the quarantine", || async {
+        let told = bench.asked(json!({"verb": "records-quarantine"})).await;
+        let list = told["ok"]["quarantine"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        list.into_iter().next()
+    })
+    .await;
+    assert_eq!(set_aside["code"], "original.other-bytes");
+    assert!(originals(&fhir).await.is_empty());
     bench.gateway.stop().await;
 }

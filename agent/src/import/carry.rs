@@ -21,7 +21,7 @@ use crate::ids::Ids;
 use crate::recorder::Tally;
 
 /// Records of one commit: what an alert may have to wait for on a slow card.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// Makes and keeps the records of one part.
 pub(super) struct Carrier<'a, K> {

@@ -12,6 +12,7 @@ use cardio_formats::parts::PartError;
 use cardio_formats::source::MemorySource;
 use cardio_formats::survey::survey;
 use cardio_formats::{ReadOptions, read};
+use cardio_wire::record::ORIGINAL_MAX_BYTES;
 use ring::digest::{Context, SHA256};
 use tokio::sync::oneshot;
 
@@ -57,7 +58,7 @@ pub struct Delivery {
 /// What became of a recording that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// All of it is durable in the outbox.
+    /// All of it is durable in the outbox: every sample, and its bytes as they came.
     Stored {
         /// Samples over all rows.
         samples: u64,
@@ -103,6 +104,7 @@ impl<K: Keep> Import<K> {
                 let _ = self.tell("import.refused", &delivery.source, code.to_owned());
                 Delivered::Refused { code }
             }
+            Err(err @ ImportError::TooLarge { .. }) => Delivered::Refused { code: err.code() },
             Err(err) => Delivered::NotNow { code: err.code() },
         };
         // whoever stopped waiting fetches it again
@@ -115,6 +117,10 @@ impl<K: Keep> Import<K> {
         stopped: &dyn Fn() -> bool,
     ) -> Result<u64, ImportError> {
         let name = delivery.name.as_str();
+        let size = delivery.bytes.len();
+        if u64::try_from(size).is_ok_and(|size| size > ORIGINAL_MAX_BYTES) {
+            return Err(ImportError::TooLarge { size });
+        }
         let files = Arc::new(MemorySource::new().with(name, Arc::clone(&delivery.bytes)));
         let opened = read::open(files.clone(), name, ReadOptions::default());
         let found = opened.and_then(|reader| survey(reader, &mut |_| {}));
@@ -124,6 +130,7 @@ impl<K: Keep> Import<K> {
         let file = OneFile {
             name,
             files,
+            names: std::slice::from_ref(&delivery.name),
             content: content(&delivery.bytes),
             told: told(&delivery.source, delivery.subject.as_ref()),
             start: start(&found, received_us),

@@ -5,6 +5,7 @@
 //! - `ending ACQUISITION`: its last record is offered next. If the outbox then knows no open
 //!   acquisition of that name, the record was kept.
 //! - `fetched MARK`: everything of the recording that its sensor calls so is in the outbox.
+//! - `parts HASH NUMBER`: so many parts of the file of that hash are in the outbox.
 //! - `lost ACQUISITION`: it was ended without its file; the file begins another one.
 //!
 //! A line that was cut by a power loss is no line. Deliberately absent: names of files.
@@ -23,6 +24,7 @@ use super::{ImportError, Mark};
 /// Name of the ledger in the state directory.
 const FILE: &str = "imports";
 const FETCHED: &str = "fetched";
+const PARTS: &str = "parts";
 
 /// The lines, and where more go.
 #[derive(Debug)]
@@ -91,6 +93,21 @@ impl Ledger {
             (word == FETCHED).then_some(Mark(mark))
         };
         self.lines.iter().filter_map(mark).collect()
+    }
+
+    /// How many parts of a file are in the outbox for sure.
+    pub(super) fn parts_kept(&self, file: &[u8; 32]) -> u64 {
+        let of_file = format!("{} ", hash_line(PARTS, file));
+        let numbers = self.lines.iter().filter_map(|line| {
+            let number = line.strip_prefix(&of_file)?;
+            number.parse().ok()
+        });
+        numbers.max().unwrap_or(0)
+    }
+
+    /// Remembers that so many parts of a file are in the outbox.
+    pub(super) fn keep_parts(&mut self, file: &[u8; 32], number: u64) -> Result<(), ImportError> {
+        self.add(format!("{} {number}", hash_line(PARTS, file)))
     }
 
     /// Whether the last record of this acquisition was offered.
@@ -200,6 +217,18 @@ mod tests {
         let known = Ledger::open(state.path()).unwrap().all_fetched();
         assert_eq!(known.into_iter().collect::<Vec<_>>(), [mark]);
         assert_ne!(mark, Mark::of(["unitr", "1"]));
+    }
+
+    #[test]
+    fn how_far_a_file_was_sent_is_known_after_a_restart() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(state.path()).unwrap();
+        for number in [512, 1024, 1536] {
+            ledger.keep_parts(&[1; 32], number).unwrap();
+        }
+        let ledger = Ledger::open(state.path()).unwrap();
+        assert_eq!(ledger.parts_kept(&[1; 32]), 1536);
+        assert_eq!(ledger.parts_kept(&[2; 32]), 0);
     }
 
     #[test]

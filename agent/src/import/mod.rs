@@ -12,13 +12,17 @@
 //! - Rows that differ in rate or in where their gaps lie become acquisitions of their own,
 //!   because the samples of one are side by side.
 //!
-//! Deliberately absent: marks, patient and remarks of the file. They are not sent; the file
-//! keeps them.
+//! - Behind its records the file itself is sent, byte for byte ([`original`]): what is not read
+//!   here, such as marks and remarks, is in there.
+//!
+//! Deliberately absent: what the file says of the patient. Whose it is says who configured the
+//! box, or chose the visit.
 
 mod carry;
 mod delivery;
 mod folder;
 mod ledger;
+mod original;
 mod source;
 mod start;
 mod thread;
@@ -31,7 +35,7 @@ use std::time::Duration;
 
 use cardio_core::acquisition::Attendance;
 use cardio_core::clock::{BoxInstant, Clock, UtcMicros};
-use cardio_core::ids::{BoxId, SourceId};
+use cardio_core::ids::{AcquisitionId, BoxId, SourceId};
 use cardio_core::subject::SubjectRef;
 use cardio_formats::parts::{Part, PartError, Told, parts};
 use cardio_formats::source::Source;
@@ -39,7 +43,7 @@ use cardio_formats::survey::{Survey, survey};
 use cardio_formats::{FormatError, ReadOptions, read};
 use cardio_store::{OpenAcquisition, Outbox, OutboxError};
 use cardio_wire::lane::Lane;
-use cardio_wire::record::{BoxEventV1, EndReason, Record, RecordHead};
+use cardio_wire::record::{BoxEventV1, EndReason, ORIGINAL_MAX_BYTES, Record, RecordHead};
 use tokio::sync::Notify;
 
 use crate::ids::Ids;
@@ -47,12 +51,16 @@ use carry::Carrier;
 pub use delivery::{Delivered, Delivery, Mark};
 use folder::{Candidate, Folder};
 use ledger::Ledger;
+use original::{Cut, PartSender};
 use source::Noted;
 use start::start;
 pub use thread::ImportThread;
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What is told of a file that does not travel as it is.
+const ORIGINAL_TOO_LARGE: &str = "import.original-too-large";
 
 /// What an import is told.
 #[derive(Clone, Debug)]
@@ -150,6 +158,12 @@ pub enum ImportError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// It is larger than what may travel as it is.
+    #[error("the file has {size} bytes, more than the {ORIGINAL_MAX_BYTES} that may travel")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
     /// The agent is ending.
     #[error("the agent is ending")]
     Stopped,
@@ -162,6 +176,7 @@ impl ImportError {
             Self::File(err) => err.code(),
             Self::Outbox(err) => err.code(),
             Self::Disk { .. } => "import.disk",
+            Self::TooLarge { .. } => ORIGINAL_TOO_LARGE,
             Self::Stopped => "import.stopped",
         }
     }
@@ -171,6 +186,8 @@ impl ImportError {
 struct OneFile<'a> {
     name: &'a str,
     files: Arc<dyn Source>,
+    /// All that it was read from.
+    names: &'a [String],
     content: [u8; 32],
     told: Told,
     found: &'a Survey,
@@ -320,6 +337,7 @@ impl<K: Keep> Import<K> {
         let file = OneFile {
             name: &candidate.name,
             files,
+            names: &own,
             content,
             told: self.plan.told(),
             start: start(&found, candidate.modified_us),
@@ -345,14 +363,18 @@ impl<K: Keep> Import<K> {
             tracing::info!(event = "ImportFileRepeated");
             return Ok(samples);
         }
+        let mut acquisitions = Vec::new();
         for (place, part) in parts.iter().enumerate() {
-            self.carry(file, place, part, stopped)?;
+            acquisitions.push(self.carry(file, place, part, stopped)?);
+        }
+        for name in file.names {
+            self.send_original(file, name, &acquisitions, stopped)?;
         }
         self.ledger.done(&file.content)?;
         self.waiting.remove(&file.told.source);
         let recording = &file.found.recording;
         let detail = format!(
-            "{}: {} acquisition(s), {samples} samples, {} mark(s) stay in the file",
+            "{}: {} acquisition(s), {samples} samples, {} mark(s) in the original only",
             recording.format,
             parts.len(),
             recording.annotations.len()
@@ -372,14 +394,14 @@ impl<K: Keep> Import<K> {
         place: usize,
         part: &Part,
         stopped: &dyn Fn() -> bool,
-    ) -> Result<(), ImportError> {
+    ) -> Result<AcquisitionId, ImportError> {
         let id = self
             .ledger
             .next_name(&self.plan.device, &file.content, place);
         let notes = self.keep.open().map_err(ImportError::Outbox)?;
         let note = notes.into_iter().find(|note| note.acquisition == id);
         if note.is_none() && self.ledger.is_ending(id) {
-            return Ok(());
+            return Ok(id);
         }
         let reader = read::open(file.files.clone(), file.name, ReadOptions::default());
         Carrier {
@@ -393,6 +415,40 @@ impl<K: Keep> Import<K> {
             made: Vec::new(),
         }
         .carry(reader.map_err(PartError::Format)?, note.as_ref(), stopped)
+        .map(|()| id)
+    }
+
+    /// Makes the bytes of a file durable in the outbox, as they are.
+    fn send_original(
+        &mut self,
+        of: &OneFile<'_>,
+        name: &str,
+        acquisitions: &[AcquisitionId],
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), ImportError> {
+        let folder = self.plan.folder.as_deref();
+        let path = folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
+        let cut = Cut::of(&*of.files, name).map_err(|source| ImportError::Disk {
+            act: "read",
+            path: path.clone(),
+            source,
+        })?;
+        match cut {
+            None => Ok(()),
+            Some(cut) if cut.is_too_large() => {
+                let detail = format!("{} bytes stay where they are", cut.size);
+                self.tell(ORIGINAL_TOO_LARGE, &of.told.source, detail)
+            }
+            Some(cut) => PartSender {
+                keep: &self.keep,
+                clock: &*self.clock,
+                ids: &mut *self.ids,
+                ledger: &mut self.ledger,
+                acquisitions,
+                path,
+            }
+            .send(&*of.files, name, &cut, stopped),
+        }
     }
 
     /// Ends acquisitions whose file has been away for too long.

@@ -112,7 +112,8 @@ impl Note {
             | Record::BoxEvent(_)
             | Record::CarriedFrame(_)
             | Record::BoxStatus(_)
-            | Record::DeviceStatus(_) => Self::Nothing,
+            | Record::DeviceStatus(_)
+            | Record::OriginalPart(_) => Self::Nothing,
         }
     }
 }

@@ -6,6 +6,7 @@
     reason = "a bench for tests"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use cardio_core::device::IntegrityClass;
@@ -30,14 +31,15 @@ fn samples(from: i32, count: i32) -> Vec<i32> {
         .collect()
 }
 
+fn short(from: i32, count: i32) -> Vec<i16> {
+    let counts = samples(from, count).into_iter();
+    counts.map(|count| i16::try_from(count).unwrap()).collect()
+}
+
 fn patch() -> ViatomPeripheral {
     let mut patch = ViatomPeripheral::default();
     for (place, name) in (0..).zip(FILES) {
-        let counts: Vec<i16> = samples(place * 5000, 1250)
-            .into_iter()
-            .map(|count| i16::try_from(count).unwrap())
-            .collect();
-        patch.keep_file(name, recording(&counts));
+        patch.keep_file(name, recording(&short(place * 5000, 1250)));
     }
     patch
 }
@@ -100,6 +102,24 @@ fn filed(records: &[Record], source: &str) -> Vec<Vec<i32>> {
     all
 }
 
+/// The files that came as they were, put together from their parts.
+fn originals(records: &[Record]) -> Vec<Vec<u8>> {
+    let mut files: BTreeMap<[u8; 32], BTreeMap<u64, Vec<u8>>> = BTreeMap::new();
+    for record in records {
+        if let Record::OriginalPart(part) = record {
+            let parts = files.entry(part.file).or_default();
+            parts.insert(part.from, part.part.clone());
+        }
+    }
+    let whole = |(file, parts): ([u8; 32], BTreeMap<u64, Vec<u8>>)| {
+        let bytes = parts.into_values().collect::<Vec<_>>().concat();
+        let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        assert_eq!(hash.as_ref(), file, "every part is there");
+        bytes
+    };
+    files.into_iter().map(whole).collect()
+}
+
 fn sorted(mut all: Vec<Vec<i32>>) -> Vec<Vec<i32>> {
     all.sort();
     all
@@ -144,6 +164,14 @@ fn what_three_kinds_of_sensors_keep_is_filed_to_the_last_sample_and_only_then_dr
         filed(&records, "smp-records"),
         sorted(want(9000, 900).take(7).collect())
     );
+    let kept = originals(&records);
+    assert_eq!(kept.len(), 2 + 2 + 7, "what each sensor kept, as it was");
+    for place in 0..2 {
+        let file = recording(&short(place * 5000, 1250));
+        assert!(kept.contains(&file), "recording {place} of the patch");
+    }
+    let logs = kept.iter().filter(|file| file.starts_with(b"SBEM"));
+    assert_eq!(logs.count(), 2);
     for device in devices {
         let identity = device_of(&records, device);
         assert!(
@@ -228,6 +256,7 @@ fn a_box_that_is_killed_in_the_middle_fetches_again_and_files_once() {
     let records = world.bench.records();
     let want = sorted(vec![samples(0, 40_000), samples(9000, 40_000)]);
     assert_eq!(filed(&records, "smp-records"), want);
+    assert_eq!(originals(&records).len(), 2);
 }
 
 #[test]

@@ -95,6 +95,26 @@ pub fn binary(acquisition: AcquisitionId, media_type: &str) -> String {
     id("binary", &format!("{acquisition}/{media_type}"))
 }
 
+/// What a file of a box is called: by the SHA-256 of its bytes.
+fn file_key(device: BoxId, file: &[u8; 32]) -> String {
+    format!("{device}/{}", crate::device::hex(file, "").to_lowercase())
+}
+
+/// The DocumentReference of a file that a box sent as a recorder or a sensor had made it.
+pub fn original_document(device: BoxId, file: &[u8; 32]) -> String {
+    id("original-document", &file_key(device, file))
+}
+
+/// The Binary of a file that a box sent as a recorder or a sensor had made it.
+pub fn original_binary(device: BoxId, file: &[u8; 32]) -> String {
+    id("original-binary", &file_key(device, file))
+}
+
+/// The Provenance of a file that a box sent as a recorder or a sensor had made it.
+pub fn original_provenance(device: BoxId, file: &[u8; 32]) -> String {
+    id("original-provenance", &file_key(device, file))
+}
+
 /// The Provenance of an acquisition.
 pub fn provenance(acquisition: AcquisitionId) -> String {
     id("provenance", &acquisition.to_string())

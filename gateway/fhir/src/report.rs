@@ -232,6 +232,8 @@ pub struct DocumentFacts<'a> {
     pub kind: ExamKind,
     /// Who and what it is about.
     pub context: &'a Context,
+    /// What tells it from the other documents of the exam, where there are others.
+    pub description: Option<&'a str>,
     /// Media type, for instance `application/cbor-seq`.
     pub media_type: &'a str,
     /// Size in bytes.
@@ -288,6 +290,8 @@ pub fn document_reference(facts: &DocumentFacts<'_>) -> Value {
         "custodian",
         facts.organisation.map(reference_to),
     );
+    let description = facts.description.map(|text| json!(text));
+    set(&mut document, "description", description);
     let normal = shown(CONFIDENTIALITY, "N", "normal");
     document.insert("securityLabel".to_owned(), json!([normal]));
     document.insert(

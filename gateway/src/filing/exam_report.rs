@@ -15,18 +15,20 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::{Value, json};
 
 use super::exam::{Exam, ORIGINAL_MEDIA_TYPE, each_record};
+use super::originals;
 use super::resources::{anchors, gaps, named, with_error};
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
 use crate::signing::{self, Signature};
 use crate::{record, upload};
 
-/// Writes the report, and the original and its origin: of a file at once, else at the end of
-/// the acquisition.
+/// Writes the report and the files that came beside the exam; and the original and its origin: of
+/// an uploaded file at once, else at the end of the acquisition.
 pub(crate) fn put(connection: &Connection, exam: &Exam, now: UtcMicros) -> Result<(), DbError> {
     let outcome = Outcome::of(connection, exam)?;
     let (effective, newest) = (outcome.effective, newest(connection, exam)?);
     write_report(connection, exam, &outcome, newest, now)?;
+    originals::put(connection, exam, effective, now)?;
     if exam.ended.is_some() || exam.device == upload::DESK {
         let document = put_original(connection, exam, effective, newest, now)?;
         put_origin(connection, exam, effective, &document, newest, now)?;
@@ -81,7 +83,7 @@ fn newest(connection: &Connection, exam: &Exam) -> Result<UtcMicros, DbError> {
     Ok(at.flatten().unwrap_or(UtcMicros(0)))
 }
 
-fn covered(connection: &Connection, exam: &Exam) -> Result<(Effective, Dated), DbError> {
+pub(super) fn covered(connection: &Connection, exam: &Exam) -> Result<(Effective, Dated), DbError> {
     let Some((start_anchor, first, end_anchor, last)) = anchors(connection, exam)? else {
         let dated = exam.wall(&exam.started.head.at);
         let (start, end) = (dated.at, dated.at);
@@ -104,7 +106,7 @@ fn covered(connection: &Connection, exam: &Exam) -> Result<(Effective, Dated), D
     Ok((effective, dated))
 }
 
-const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
+pub(super) const fn period(effective: Effective) -> Option<(UtcMicros, UtcMicros)> {
     match effective {
         Effective::Over { start, end } => Some((start, end)),
         _ => None,
@@ -239,6 +241,7 @@ fn put_original(
     let file = upload::Document {
         id: ids::document(exam.id(), ORIGINAL_MEDIA_TYPE),
         binary: ids::binary(exam.id(), ORIGINAL_MEDIA_TYPE),
+        description: None,
         media_type: ORIGINAL_MEDIA_TYPE.to_owned(),
         sha1: sha1.expect("invariant: SHA-1 has 20 bytes"),
         size,
@@ -255,7 +258,7 @@ fn put_original(
     Ok(file.id)
 }
 
-fn put_file(
+pub(super) fn put_file(
     connection: &Connection,
     exam: &Exam,
     file: &upload::Document,
@@ -269,6 +272,7 @@ fn put_file(
         acquisition: exam.id(),
         kind: exam.kind(),
         context: &exam.context,
+        description: file.description,
         media_type: &file.media_type,
         size: file.size,
         sha1: file.sha1,

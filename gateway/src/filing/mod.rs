@@ -15,7 +15,8 @@
 //!   another frame of the box claims the same place, and both are its word. A record has one id,
 //!   so it is filed once, whichever way it comes and however often.
 //! * Resources of single stretches and windows follow at once. The report of an acquisition that
-//!   has ended, made of all of it, follows when nothing waits to be filed.
+//!   has ended, made of all of it, follows when nothing waits to be filed; so does a file as its
+//!   recorder made it, once all of its parts are there.
 //! * Where several programs share the databases, one files at a time: what it remembers is
 //!   read again in the transaction that files, and what another has filed is passed over.
 //!
@@ -28,6 +29,7 @@ mod exam;
 mod exam_report;
 mod extents;
 mod open;
+mod originals;
 mod presence;
 mod resources;
 mod rows;
@@ -59,6 +61,7 @@ pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record, load as load_exam, said_at_start};
 pub(crate) use exam_report::{Content, content, put_report};
 pub(crate) use open::{Opened, OpenedRecord};
+pub(crate) use originals::bytes_of as original_bytes;
 pub(crate) use resources::decoded_window;
 pub use rows::{Found, Quarantined, RecordCounts, counts, find, orphans, quarantined};
 pub(crate) use rows::{acquisitions_of, boxes_of, cursor};
@@ -136,7 +139,7 @@ impl Filer {
             let work = tokio::task::spawn_blocking(move || {
                 let engine = if watching {
                     filer.delete_old()?;
-                    filer.write_due_report()?;
+                    filer.write_due()?;
                     Some(filer.watch(engine)?)
                 } else {
                     engine
@@ -291,7 +294,7 @@ impl Filer {
         };
         self.date_anew()?;
         let Some((mut group, source)) = self.next_group()? else {
-            return Ok((engine, self.write_due_report()?));
+            return Ok((engine, self.write_due()?));
         };
         let taken = u64::try_from(group.len()).unwrap_or(u64::MAX).max(1);
         self.prepare(&mut group)?;
@@ -323,6 +326,28 @@ impl Filer {
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
         Ok((done.engine, taken))
+    }
+
+    /// Writes one report that is due, or else files one original; answers how many there were.
+    fn write_due(&self) -> Result<u64, DbError> {
+        match self.write_due_report()? {
+            0 => self.file_due_original(),
+            written => Ok(written),
+        }
+    }
+
+    /// Proves and files one original that is whole; answers how many there were.
+    fn file_due_original(&self) -> Result<u64, DbError> {
+        let Some(proof) = self.readers.read(originals::next_proof)? else {
+            return Ok(0);
+        };
+        let boxes = [proof.device()];
+        let (lore, now) = (self.inbox.lore(&boxes)?, self.clock.read().utc);
+        self.record.write_blocking(move |tx| {
+            let lore = lore_within(tx, &boxes, lore)?;
+            transaction::original(tx, &proof, &lore, now)
+        })?;
+        Ok(1)
     }
 
     /// Writes one report that is due; answers how many there were. Reports are made of whole

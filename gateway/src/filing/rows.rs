@@ -12,8 +12,8 @@ use cardio_wire::record::Record;
 use serde::Serialize;
 
 use super::exam::Exam;
-use super::extents;
 use super::open::{Opened, OpenedRecord};
+use super::{extents, originals};
 use crate::db::{Connection, DbError, Row, values};
 use crate::inbox::{LaneRow, lane_ending_with};
 
@@ -201,6 +201,10 @@ pub(crate) fn insert(
                 id.device
             ],
         )?,
+        Record::OriginalPart(part) => {
+            originals::note(connection, frame, part)?;
+            0
+        }
         _ => 0,
     };
     Ok(new > 0)
@@ -252,7 +256,7 @@ pub(crate) fn quarantine_exam(
     put_aside(connection, &exam.origin, code, why, now)
 }
 
-fn put_aside(
+pub(super) fn put_aside(
     connection: &Connection,
     id: &FrameIdentity,
     code: &str,

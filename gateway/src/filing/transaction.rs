@@ -12,7 +12,7 @@ use cardio_wire::intake::ChainKey;
 use cardio_wire::record::Record;
 
 use super::open::Opened;
-use super::{clocks, exam, exam_report, resources, rows};
+use super::{clocks, exam, exam_report, originals, resources, rows};
 use crate::alerting;
 use crate::db::{Connection, DbError};
 use crate::inbox::{BoxLore, lore_within};
@@ -80,6 +80,22 @@ pub(super) fn report(
         unless_damaged(tx, &exam, done, now)?;
     }
     exam_report::forget_due(tx, acquisition)
+}
+
+/// Files what an original turned out to be.
+pub(super) fn original(
+    tx: &Connection,
+    proof: &originals::Proof,
+    lore: &BoxLore,
+    now: UtcMicros,
+) -> Result<(), DbError> {
+    match exam::load(tx, proof.acquisition, lore)? {
+        Some(exam) => {
+            let done = originals::settle(tx, &exam, proof, now);
+            unless_damaged(tx, &exam, done, now).map(drop)
+        }
+        None => Ok(()),
+    }
 }
 
 /// What was done, unless records of the acquisition turn out to be damaged: then it is set aside

@@ -47,6 +47,7 @@ pub const STEPS: &[&str] = &[
     include_str!("scope.sql"),
     include_str!("requests.sql"),
     include_str!("signatures.sql"),
+    include_str!("originals.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

@@ -262,8 +262,8 @@ pub(super) fn dressed(version: u64, updated: UtcMicros, body: &str) -> Result<Ve
     })
 }
 
-/// The bytes of a Binary: an uploaded file, or the opened records of its acquisition, in
-/// chain order.
+/// The bytes of a Binary: an uploaded file, a file that a box sent, or the opened records of its
+/// acquisition, in chain order.
 ///
 /// # Errors
 /// [`DbError`] when the store fails.
@@ -278,6 +278,9 @@ pub fn binary_bytes(connection: &Connection, id: &str) -> Result<Option<BinaryBy
             media_type: file.take(0)?,
             bytes: file.take(1)?,
         }));
+    }
+    if let Some((media_type, bytes)) = crate::filing::original_bytes(connection, id)? {
+        return Ok(Some(BinaryBytes { media_type, bytes }));
     }
     let acquisition: Option<Vec<u8>> = connection.cell(
         "read the bytes of a document",

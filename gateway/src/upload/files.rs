@@ -34,6 +34,8 @@ pub(crate) struct Document {
     pub(crate) id: String,
     /// Logical id of the Binary.
     pub(crate) binary: String,
+    /// What tells it from the other documents of the exam, where there are others.
+    pub(crate) description: Option<&'static str>,
     /// Its media type.
     pub(crate) media_type: String,
     /// SHA-1 of its bytes.
@@ -187,6 +189,7 @@ pub(crate) fn document(
     Ok(Some(Document {
         id: row.take(0)?,
         binary: row.take(1)?,
+        description: None,
         media_type: row.take(2)?,
         sha1: row.take(3)?,
         size: row.take(5)?,

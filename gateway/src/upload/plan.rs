@@ -13,6 +13,7 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::segment::Segment;
 use cardio_core::subject::SubjectRef;
 use cardio_formats::parts::{Part, PartError, PartSamples, Piece, Told, anchor, lasts_us, parts};
+use cardio_formats::sniff::OCTETS;
 use cardio_formats::source::MemorySource;
 use cardio_formats::survey::{Survey, survey};
 use cardio_formats::{FormatId, ReadOptions, RecordingReader, read, sniff};
@@ -66,13 +67,8 @@ impl File {
 
     /// Media type of its format; the general one where none is registered.
     pub(super) fn media_type(&self) -> &'static str {
-        match sniff(&self.bytes, Path::new(self.name)) {
-            Some(FormatId::Dicom) => "application/dicom",
-            Some(FormatId::Aecg | FormatId::MuseXml | FormatId::PhilipsXml) => "application/xml",
-            Some(FormatId::Wav) => "audio/wav",
-            Some(FormatId::Csv) => CSV,
-            _ => "application/octet-stream",
-        }
+        let format = sniff(&self.bytes, Path::new(self.name));
+        format.map_or(OCTETS, FormatId::media_type)
     }
 }
 

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::text::{looks_like_text, lossless};
 
+/// Media type of a file of which nothing more is known.
+pub const OCTETS: &str = "application/octet-stream";
+
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -87,6 +90,17 @@ impl FormatId {
             Self::Dicom => "dicom",
             Self::Ishne => "ishne",
             Self::IshneAnnotations => "ishne-annotations",
+        }
+    }
+
+    /// Media type of a file; the general one where none is registered.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Dicom => "application/dicom",
+            Self::Aecg | Self::MuseXml | Self::PhilipsXml => "application/xml",
+            Self::Wav => "audio/wav",
+            Self::Csv => "text/csv",
+            _ => OCTETS,
         }
     }
 

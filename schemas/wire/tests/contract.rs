@@ -39,7 +39,8 @@ use cardio_wire::message::{
 use cardio_wire::record::{
     AcquisitionEndedV1, AcquisitionStartedV1, AssessmentV1, BoxEventV1, BoxStatusV1,
     CarriedFrameV1, DeviceStatusV1, EndReason, GapV1, HeartRateFactsV1, HeartRatesV1, LaneGapV1,
-    QualityFactsV1, Record, RecordHead, SegmentV1, SourceStatusV1,
+    ORIGINAL_PART_BYTES, OriginalPartV1, QualityFactsV1, Record, RecordHead, SegmentV1,
+    SourceStatusV1,
 };
 use cardio_wire::visits::{SealedVisits, Visit, VisitList};
 use coset::TaggedCborSerializable;
@@ -309,6 +310,20 @@ fn device_statuses() {
         battery_percent: 14,
     });
     check_record("device-status", &record);
+}
+
+#[test]
+fn the_last_part_of_an_original() {
+    let record = Record::OriginalPart(OriginalPartV1 {
+        head: head(),
+        file: [0xF1; 32],
+        size: ORIGINAL_PART_BYTES + 4,
+        from: ORIGINAL_PART_BYTES,
+        part: b"SBEM".to_vec(),
+        acquisitions: vec![ACQUISITION, AcquisitionId([0xAD; 16])],
+        media_type: "application/octet-stream".to_owned(),
+    });
+    check_record("original-part", &record);
 }
 
 #[test]

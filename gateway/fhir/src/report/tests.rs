@@ -120,6 +120,7 @@ fn an_original_file_has_the_shape_of_the_reference() {
         acquisition: AcquisitionId([4; 16]),
         kind: ExamKind::Ecg12,
         context: &context,
+        description: None,
         media_type: "application/cbor-seq",
         size: 12,
         sha1: [0; 20],

@@ -407,6 +407,7 @@ fn reports(all: &mut Vec<(String, Value)>, name: &str, context: &Context) {
         acquisition: ACQUISITION,
         kind: ExamKind::Ecg12,
         context,
+        description: known.then_some("Fichier d'origine / Original file"),
         media_type,
         size: 3,
         sha1: [0x5a; 20],

@@ -11,6 +11,7 @@ mod assessment;
 mod device_status;
 mod heart_rates;
 mod notice;
+mod original;
 mod packed;
 mod samples;
 mod segment;
@@ -27,6 +28,9 @@ pub use device_status::DeviceStatusV1;
 pub use heart_rates::HeartRatesV1;
 pub(crate) use notice::read_lane;
 pub use notice::{BoxEventV1, CarriedFrameV1, LaneGapV1};
+pub use original::{
+    ORIGINAL_ACQUISITIONS_MAX, ORIGINAL_MAX_BYTES, ORIGINAL_PART_BYTES, OriginalPartV1,
+};
 pub use segment::{GapV1, SegmentV1};
 pub use standing::{BoxStatusV1, SourceStatusV1};
 pub(crate) use vocabulary::{clock_reading, read_clock_reading, read_request, read_subject};
@@ -80,6 +84,8 @@ pub enum Record {
     HeartRates(HeartRatesV1),
     /// How a sensor is.
     DeviceStatus(DeviceStatusV1),
+    /// A part of a file as a recorder or a sensor made it.
+    OriginalPart(OriginalPartV1),
 }
 
 /// Why bytes are not a record.
@@ -197,6 +203,7 @@ macro_rules! for_each_kind {
             Record::BoxStatus($body) => $result,
             Record::HeartRates($body) => $result,
             Record::DeviceStatus($body) => $result,
+            Record::OriginalPart($body) => $result,
         }
     };
 }
@@ -247,6 +254,7 @@ impl Record {
             BoxStatusV1::KIND => Body::decode(fields).map(Self::BoxStatus),
             HeartRatesV1::KIND => Body::decode(fields).map(Self::HeartRates),
             DeviceStatusV1::KIND => Body::decode(fields).map(Self::DeviceStatus),
+            OriginalPartV1::KIND => Body::decode(fields).map(Self::OriginalPart),
             _ => Err(RecordError::UnknownKind { kind }),
         }
     }

@@ -334,6 +334,35 @@ fn device_status() -> impl Strategy<Value = Record> {
     )
 }
 
+fn original_part() -> impl Strategy<Value = Record> {
+    let place = (1_u64..5 * ORIGINAL_PART_BYTES)
+        .prop_flat_map(|size| (Just(size), 0..OriginalPartV1::parts_of(size)));
+    let media_type = "[a-z]{1,12}/[A-Za-z0-9.+-]{1,30}";
+    let acquisitions = vec(acquisition_id(), 1..4);
+    (
+        head(),
+        any::<([u8; 32], u8)>(),
+        place,
+        acquisitions,
+        media_type,
+    )
+        .prop_map(
+            |(head, (file, byte), (size, part), acquisitions, media_type)| {
+                let from = part * ORIGINAL_PART_BYTES;
+                let len = usize::try_from(OriginalPartV1::len_at(size, from)).unwrap();
+                Record::OriginalPart(OriginalPartV1 {
+                    head,
+                    file,
+                    size,
+                    from,
+                    part: vec![byte; len],
+                    acquisitions,
+                    media_type,
+                })
+            },
+        )
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let lane_gap = (
         head(),
@@ -397,6 +426,7 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         heart_rates(),
         device_status(),
+        original_part(),
         started,
         segment(),
         gap(),
