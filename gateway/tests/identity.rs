@@ -226,7 +226,9 @@ async fn an_exam_of_the_wrong_patient_moves_with_all_that_was_made_of_it() {
         let alerts = fhir.all("/fhir/Task?patient=wrong").await.len();
         let all = routine.len() + alert.len();
         let status = bench.asked(json!({"verb": "status"})).await;
-        (alerts > 0 && status["ok"]["record"]["records"] == all).then_some(())
+        let record = &status["ok"]["record"];
+        let written = record["records"] == all && record["reports_due"] == 0;
+        (alerts > 0 && written).then_some(())
     })
     .await;
     let before = filed(&fhir, "wrong").await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OpenFlags, params_from_iter};
 
@@ -10,7 +11,8 @@ use super::value::{Cell, Row, Value};
 use super::{Cause, Fault};
 
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
-const STATEMENTS_KEPT: usize = 64;
+/// More than the different statements of any part, so that none is prepared twice.
+const STATEMENTS_KEPT: usize = 256;
 
 /// A connection.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self, Cause> {
         let connection = cardio_sqlite::open(path)?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        Ok(Self(connection))
+        Self::settled(connection)
     }
 
     /// Opens a file to read.
@@ -30,6 +32,13 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_LIMIT)?;
+        Self::settled(connection)
+    }
+
+    /// A statement is planned once, when it is prepared. Without that promise of the planner every
+    /// new value for a `LIMIT` makes it plan anew.
+    fn settled(connection: rusqlite::Connection) -> Result<Self, Cause> {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         Ok(Self(connection))
     }

@@ -33,7 +33,7 @@ const RECORDS_AT_ONCE: u64 = 256;
 const DAMAGED: DbError = DbError::Damaged { what: "record" };
 
 /// What new records of an acquisition touch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Touched {
     /// The start came, or the patient changed: everything is looked at again.
     pub(crate) all: bool,
@@ -43,6 +43,8 @@ pub(crate) struct Touched {
     pub(crate) status: bool,
     /// Samples whose surroundings changed.
     pub(crate) around: BTreeSet<u64>,
+    /// Samples just before records that came: what was waiting there may be complete.
+    pub(crate) before: BTreeSet<u64>,
     /// Gaps that came, by their first sample.
     pub(crate) gaps: BTreeSet<u64>,
     /// Ends of the assessed windows that came.
@@ -56,6 +58,11 @@ impl Touched {
             all: true,
             ..Self::default()
         }
+    }
+
+    /// Whether there is something that the rules have not seen.
+    pub(super) fn is_for_the_rules(&self) -> bool {
+        self.all || self.ended || !self.windows.is_empty()
     }
 }
 
@@ -81,11 +88,13 @@ pub(crate) fn touch(touched: &mut Vec<(AcquisitionId, Touched)>, opened: &Opened
         Record::AcquisitionStarted(_) => entry.all = true,
         Record::AcquisitionEnded(_) => entry.ended = true,
         Record::Segment(_) | Record::HeartRates(_) => {
-            entry.around.extend([first.saturating_sub(1), first, last])
+            entry.before.insert(first.saturating_sub(1));
+            entry.around.extend([first, last]);
         }
         Record::Gap(_) => {
             entry.gaps.insert(first);
-            entry.around.extend([first.saturating_sub(1), first]);
+            entry.before.insert(first.saturating_sub(1));
+            entry.around.insert(first);
         }
         Record::Assessment(_) => {
             entry.windows.insert(first.saturating_add(len));

@@ -1,7 +1,9 @@
 //! Filing: opens what the inbox holds and writes it into the patient record.
 //!
-//! * Frames are taken per lane in chain order, alert lane first. A group of them, the cursor
-//!   and every resource that changes by them are one transaction: filed exactly once.
+//! * Frames are taken per lane in chain order, alert lane first. A group of them, the cursor,
+//!   the alerts that they raise and a note of every resource that changes by them are one
+//!   transaction: filed exactly once. What was noted is written next, a few acquisitions at a
+//!   time, so that an alert waits for nobody's resources.
 //! * Records may come in any order across lanes; resources follow from what is there, so any
 //!   order gives the same resources in the end.
 //! * A frame that cannot be opened or read goes to quarantine, by name and reason, and the
@@ -14,7 +16,7 @@
 //!   from there; that it was carried is filed too. So is what conflicts with a stored frame:
 //!   another frame of the box claims the same place, and both are its word. A record has one id,
 //!   so it is filed once, whichever way it comes and however often.
-//! * Resources of single stretches and windows follow at once. The report of an acquisition that
+//! * Resources of single stretches and windows follow so. The report of an acquisition that
 //!   has ended, made of all of it, follows when nothing waits to be filed; so does a file as its
 //!   recorder made it, once all of its parts are there.
 //! * Where several programs share the databases, one files at a time: what it remembers is
@@ -28,6 +30,7 @@ mod clocks;
 mod exam;
 mod exam_report;
 mod extents;
+mod next;
 mod open;
 mod originals;
 mod presence;
@@ -36,6 +39,7 @@ mod rows;
 mod spans;
 mod told;
 mod transaction;
+mod unwritten;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +47,6 @@ use std::time::Duration;
 use cardio_alert::{Engine, EngineState, RuleSet};
 use cardio_core::clock::{Clock, UtcMicros};
 use cardio_core::ids::BoxId;
-use cardio_wire::intake::ChainKey;
 use cardio_wire::lane::{ChainId, FrameIdentity, Lane};
 use cardio_wire::record::Record;
 use tokio::sync::watch;
@@ -52,14 +55,12 @@ use crate::alerting;
 use crate::boxes::Boxes;
 use crate::counters::Counters;
 use crate::db::{DbError, Readers, Writer};
-use crate::inbox::{
-    Inbox, LaneRow, StoredFrame, ToldGap, TriedConflict, conflicts_to_file, frames_between,
-    lane_rows, late_frames, lore_within,
-};
+use crate::inbox::{Inbox, LaneRow, ToldGap, lore_within};
 use crate::keys::GatewayKeys;
 pub use exam::ORIGINAL_MEDIA_TYPE;
 pub(crate) use exam::{Exam, each_record, load as load_exam, said_at_start};
 pub(crate) use exam_report::{Content, content, put_report};
+use next::{Source, tried};
 pub(crate) use open::{Opened, OpenedRecord};
 pub(crate) use originals::bytes_of as original_bytes;
 pub(crate) use resources::decoded_window;
@@ -68,10 +69,6 @@ pub(crate) use rows::{acquisitions_of, boxes_of, cursor};
 use transaction::{How, boxes_in, file, refresh_outdated, unfiled};
 pub(crate) use transaction::{file_quietly, refresh_acquisition, refresh_subject};
 
-/// Frames filed in one transaction.
-const GROUP_MAX: usize = 64;
-/// Late frames, and conflicting ones, filed in one transaction.
-const LATE_MAX: u64 = 64;
 /// How often frames are looked for that another program stored.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the rules are shown how the boxes are.
@@ -253,40 +250,8 @@ impl Filer {
         self.readers.place().is_shared()
     }
 
-    /// Single frames, each given as the lane that ends with it.
-    fn opened(&self, frames: &[LaneRow]) -> Result<Vec<Opened>, DbError> {
-        let mut group = Vec::new();
-        for row in frames {
-            let before = row.head.upto.saturating_sub(1);
-            group.extend(self.read_group(row, before, 1)?);
-        }
-        Ok(group)
-    }
-
-    /// Frames of a lane after a number, opened.
-    fn read_group(&self, row: &LaneRow, after: u64, limit: usize) -> Result<Vec<Opened>, DbError> {
-        let frames = self
-            .inbox
-            .readers()
-            .read(|connection| frames_between(connection, row, after, limit))?;
-        let of = row.key();
-        self.open_all(frames.into_iter().map(|frame| (of, frame)).collect())
-    }
-
-    fn open_all(&self, frames: Vec<(ChainKey, StoredFrame)>) -> Result<Vec<Opened>, DbError> {
-        if frames.is_empty() {
-            return Ok(Vec::new());
-        }
-        let boxes = self.inbox.boxes()?;
-        let open = |(of, frame): (ChainKey, StoredFrame)| {
-            let known = boxes.iter().find(|known| known.known.id == of.device);
-            let key = known.map(|known| known.known.frame_key);
-            open::open(of, frame, key.as_ref(), &self.keys)
-        };
-        Ok(frames.into_iter().map(open).collect())
-    }
-
-    /// Files one group, or writes one report that is due where there is none.
+    /// Files one group and writes some of what was noted, or one report that is due where there
+    /// is none of either.
     fn step(&self, engine: Option<Engine>) -> Result<(Engine, u64), DbError> {
         let engine = match engine {
             Some(engine) => engine,
@@ -294,7 +259,11 @@ impl Filer {
         };
         self.date_anew()?;
         let Some((mut group, source)) = self.next_group()? else {
-            return Ok((engine, self.write_due()?));
+            let written = match self.write_some()? {
+                0 => self.write_due()?,
+                written => written,
+            };
+            return Ok((engine, written));
         };
         let taken = u64::try_from(group.len()).unwrap_or(u64::MAX).max(1);
         self.prepare(&mut group)?;
@@ -325,6 +294,8 @@ impl Filer {
         self.counters.records_filed.add(done.filed);
         self.counters.records_quarantined.add(done.quarantined);
         self.counters.alerts_raised.add(done.raised);
+        // While filing does not end, resources have their turn in between.
+        self.write_some()?;
         Ok((done.engine, taken))
     }
 
@@ -451,78 +422,4 @@ impl Filer {
         let state: EngineState = self.readers.read(alerting::load)?;
         Ok(Engine::with_state(self.rules.clone(), state))
     }
-
-    /// The next frames to file: late ones, then conflicting ones, then lane by lane, most
-    /// urgent lane first, in chain order.
-    fn next_group(&self) -> Result<Option<(Vec<Opened>, Source)>, DbError> {
-        let inbox = self.inbox.readers();
-        let late = inbox.read(|connection| late_frames(connection, LATE_MAX))?;
-        if !late.is_empty() {
-            let frames = late.iter().map(LaneRow::last_frame).collect();
-            return Ok(Some((self.opened(&late)?, Source::Late(frames))));
-        }
-        let conflicts = inbox.read(|connection| conflicts_to_file(connection, LATE_MAX))?;
-        if !conflicts.is_empty() {
-            let frames = conflicts.into_iter().map(|one| (one.key, one.frame));
-            let group = self.open_all(frames.collect())?;
-            return Ok(Some((group, Source::Conflicts)));
-        }
-        let (group, ends) = self.next_of_lanes()?;
-        let nothing = group.is_empty() && ends.is_empty();
-        Ok((!nothing).then_some((group, Source::Lanes(ends))))
-    }
-
-    /// The next frames of the lanes; and how far lanes are filed of which no frame is left.
-    fn next_of_lanes(&self) -> Result<(Vec<Opened>, Vec<FrameIdentity>), DbError> {
-        let lanes = self.inbox.readers().read(lane_rows)?;
-        let filed = self.readers.read(rows::cursors)?;
-        let (mut group, mut ends) = (Vec::new(), Vec::new());
-        for row in lanes {
-            let room = GROUP_MAX.saturating_sub(group.len());
-            if room == 0 {
-                break;
-            }
-            let filed = filed.get(&row.key()).copied().unwrap_or(0);
-            if filed >= row.head.upto {
-                continue;
-            }
-            let frames = self.read_group(&row, filed, room)?;
-            if frames.len() < room {
-                ends.push(row.last_frame());
-            }
-            group.extend(frames);
-        }
-        Ok((group, ends))
-    }
-}
-
-/// Where a group of frames comes from.
-enum Source {
-    /// From the lanes in their order; these lanes are filed to their end.
-    Lanes(Vec<FrameIdentity>),
-    /// After their lanes had gone on without them.
-    Late(Vec<FrameIdentity>),
-    /// From beside the lanes: other frames are stored in their places.
-    Conflicts,
-}
-
-/// What becomes of each conflicting frame. Those that cannot be opened stay where they are, for
-/// a later program.
-fn tried(group: &mut Vec<Opened>) -> Vec<TriedConflict> {
-    let tried = group
-        .iter()
-        .map(|frame| {
-            if let Err(refused) = &frame.outcome {
-                let code = refused.code;
-                tracing::error!(event = "ConflictNotFiled", code, frame = %frame.identity);
-            }
-            TriedConflict {
-                identity: frame.identity,
-                fingerprint: frame.fingerprint,
-                filed: frame.outcome.is_ok(),
-            }
-        })
-        .collect();
-    group.retain(|frame| frame.outcome.is_ok());
-    tried
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::exam::{Exam, Touched};
 use super::exam_report;
-use super::spans::{Piece, pieces, slot_of, slot_start, slots};
+use super::spans::{Piece, has_complete, is_filled, pieces, runs, slot_of, slot_start, slots};
 use super::told;
 use crate::clock::boots::Dated;
 use crate::db::{Connection, DbError, values};
@@ -39,23 +39,16 @@ pub(crate) fn refresh(
     if touched.all {
         put_devices(connection, exam, now)?;
     }
-    let mut slots: BTreeSet<u64> = if touched.all {
-        slots(connection, exam)?.into_iter().collect()
-    } else {
-        touched.around.iter().map(|at| slot_of(rate, *at)).collect()
-    };
-    if touched.ended {
-        let last = exam.extents.reached().saturating_sub(1);
-        slots.insert(slot_of(rate, last));
-    }
     let mut windows = touched_windows(exam, touched);
-    for slot in slots {
-        for piece in pieces(connection, exam, slot)? {
-            if piece.complete {
-                put_span(connection, exam, &piece, now)?;
-                // Windows that look at the span name it as their origin.
-                let reach = rate.count_in_micros(WINDOW_MAX_US).0;
-                windows.push((piece.block.first.0, piece.end().0.saturating_add(reach)));
+    for slot in touched_slots(connection, exam, touched)? {
+        if has_complete(connection, exam, slot)? {
+            for piece in pieces(connection, exam, slot)? {
+                if piece.complete {
+                    put_span(connection, exam, &piece, now)?;
+                    // Windows that look at the span name it as their origin.
+                    let reach = rate.count_in_micros(WINDOW_MAX_US).0;
+                    windows.push((piece.block.first.0, piece.end().0.saturating_add(reach)));
+                }
             }
         }
         if exam.tells_rates() {
@@ -75,6 +68,34 @@ pub(crate) fn refresh(
         exam_report::put_later(connection, exam)?;
     }
     super::clocks::keep(connection, exam)
+}
+
+/// The slots whose pieces `touched` may have changed.
+fn touched_slots(
+    connection: &Connection,
+    exam: &Exam,
+    touched: &Touched,
+) -> Result<BTreeSet<u64>, DbError> {
+    let rate = exam.acquisition().rate;
+    if touched.all {
+        return Ok(slots(connection, exam)?.into_iter().collect());
+    }
+    let mut slots: BTreeSet<u64> = touched.around.iter().map(|at| slot_of(rate, *at)).collect();
+    for before in &touched.before {
+        let slot = slot_of(rate, *before);
+        if !slots.contains(&slot) && !is_filled(connection, exam, slot)? {
+            slots.insert(slot);
+        }
+    }
+    // A window that ends just after a piece may bear the verdict over it.
+    let second = one_second(exam);
+    let over = touched.windows.iter().map(|end| end.saturating_sub(second));
+    slots.extend(over.map(|at| slot_of(rate, at.saturating_sub(1))));
+    if touched.ended {
+        let last = exam.extents.reached().saturating_sub(1);
+        slots.insert(slot_of(rate, last));
+    }
+    Ok(slots)
 }
 
 /// Writes an observation and notes it as a result of its acquisition.
@@ -341,9 +362,9 @@ fn spans_of(
     );
     let mut spans = Vec::new();
     for slot in slot_of(rate, first)..=slot_of(rate, end.saturating_sub(1)) {
-        for piece in pieces(connection, exam, slot)? {
-            if piece.block.first.0 < end && piece.end().0 > first {
-                spans.push(ids::waveform_span(exam.id(), piece.block.first));
+        for run in runs(connection, exam, slot)? {
+            if run.first < end && run.end > first {
+                spans.push(ids::waveform_span(exam.id(), SampleIndex(run.first)));
             }
         }
     }

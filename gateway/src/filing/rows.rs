@@ -32,7 +32,8 @@ pub struct RecordCounts {
     pub quarantined: u64,
     /// Alerts whose condition goes on.
     pub alerts_open: u64,
-    /// Acquisitions whose report does not name yet all that is filed of them.
+    /// Acquisitions of which resources are still to be written: their report does not name yet
+    /// all that is filed of them.
     pub reports_due: u64,
 }
 
@@ -358,7 +359,8 @@ pub fn counts(connection: &Connection) -> Result<RecordCounts, DbError> {
                 (SELECT count(*) FROM acquisitions WHERE subject IS NULL),
                 (SELECT count(*) FROM resources), (SELECT count(*) FROM quarantine),
                 (SELECT count(*) FROM alerts WHERE ended_us IS NULL),
-                (SELECT count(*) FROM reports_due)",
+                (SELECT count(*) FROM (SELECT acquisition FROM reports_due
+                   UNION SELECT acquisition FROM unwritten) AS due)",
         values![],
     )?;
     let mut row = row.ok_or(DbError::Damaged { what: act })?;

@@ -63,6 +63,73 @@ pub(super) fn reaching_into(
     )
 }
 
+/// Contiguous samples within one slot, without the samples: the first, and the instant after
+/// the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+}
+
+/// The runs of samples of one slot, as far as they are filed: where its pieces lie.
+pub(crate) fn runs(connection: &Connection, exam: &Exam, slot: u64) -> Result<Vec<Run>, DbError> {
+    let rate = exam.acquisition().rate;
+    let (from, to) = (
+        slot_start(rate, slot),
+        slot_start(rate, slot.saturating_add(1)),
+    );
+    let earliest = exam.extents.earliest_beyond("segment", from);
+    let rows = connection.rows(
+        "look for the samples of a span",
+        "SELECT first, len FROM records WHERE acquisition = ?1 AND kind = 'segment' AND box = ?2
+         AND first >= ?5 AND first < ?4 AND first + len > ?3 ORDER BY first, seq",
+        values![exam.id(), exam.device, from, to, earliest],
+    )?;
+    let mut stretches = Vec::new();
+    for mut row in rows {
+        let (first, len): (u64, u64) = (row.take(0)?, row.take(1)?);
+        stretches.push((first.max(from), first.saturating_add(len).min(to)));
+    }
+    Ok(joined(&stretches))
+}
+
+/// Stretches (first sample, instant after the last) in the order of their first samples, joined
+/// where one begins at which another ends; one that begins within another counts for nothing.
+fn joined(stretches: &[(u64, u64)]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &(first, end) in stretches {
+        match runs.last_mut() {
+            Some(last) if last.end == first => last.end = end,
+            Some(last) if first < last.end => {}
+            _ => runs.push(Run { first, end }),
+        }
+    }
+    runs
+}
+
+/// Whether a slot holds a piece to which nothing can be added.
+pub(crate) fn has_complete(
+    connection: &Connection,
+    exam: &Exam,
+    slot: u64,
+) -> Result<bool, DbError> {
+    let to = slot_start(exam.acquisition().rate, slot.saturating_add(1));
+    let runs = runs(connection, exam, slot)?;
+    Ok(runs.iter().any(|run| is_complete(exam, run.end, to)))
+}
+
+/// Whether a slot is filed up to its end: what comes behind it changes nothing in it.
+pub(crate) fn is_filled(connection: &Connection, exam: &Exam, slot: u64) -> Result<bool, DbError> {
+    let to = slot_start(exam.acquisition().rate, slot.saturating_add(1));
+    let runs = runs(connection, exam, slot)?;
+    Ok(runs.last().is_some_and(|run| run.end >= to))
+}
+
+/// Whether nothing can follow a run that ends at `end` within a slot that ends at `to`.
+fn is_complete(exam: &Exam, end: u64, to: u64) -> bool {
+    end >= to || exam.extents.reached() > end || exam.ended.is_some()
+}
+
 /// The pieces of one slot, as far as they are filed.
 pub(crate) fn pieces(
     connection: &Connection,
@@ -74,7 +141,6 @@ pub(crate) fn pieces(
         slot_start(rate, slot),
         slot_start(rate, slot.saturating_add(1)),
     );
-    let reached = exam.extents.reached();
     let mut pieces: Vec<Piece> = Vec::new();
     for bytes in reaching_into(connection, exam, "segment", (from, to))? {
         let Ok(Record::Segment(segment)) = Record::decode(&bytes) else {
@@ -99,8 +165,7 @@ pub(crate) fn pieces(
         }
     }
     for piece in &mut pieces {
-        let end = piece.end().0;
-        piece.complete = end >= to || reached > end || exam.ended.is_some();
+        piece.complete = is_complete(exam, piece.end().0, to);
     }
     Ok(pieces)
 }
@@ -151,8 +216,18 @@ pub(crate) fn slots(connection: &Connection, exam: &Exam) -> Result<Vec<u64>, Db
 
 #[cfg(test)]
 mod tests {
-    use super::{SampleBlock, SampleIndex, SamplingRate, clipped, slot_of, slot_start};
+    use super::{
+        Run, SampleBlock, SampleIndex, SamplingRate, clipped, joined, slot_of, slot_start,
+    };
     use proptest::prelude::*;
+
+    #[test]
+    fn runs_lie_where_pieces_would() {
+        let run = |first, end| Run { first, end };
+        let all = [(0, 5), (5, 8), (5, 8), (7, 9), (10, 12), (12, 20)];
+        assert_eq!(joined(&all), [run(0, 8), run(10, 20)]);
+        assert_eq!(joined(&[]), []);
+    }
 
     #[test]
     fn a_block_is_cut_at_both_ends_of_its_slot() {

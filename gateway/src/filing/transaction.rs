@@ -12,7 +12,7 @@ use cardio_wire::intake::ChainKey;
 use cardio_wire::record::Record;
 
 use super::open::Opened;
-use super::{clocks, exam, exam_report, originals, resources, rows};
+use super::{clocks, exam, exam_report, originals, resources, rows, unwritten};
 use crate::alerting;
 use crate::db::{Connection, DbError};
 use crate::inbox::{BoxLore, lore_within};
@@ -100,7 +100,7 @@ pub(super) fn original(
 
 /// What was done, unless records of the acquisition turn out to be damaged: then it is set aside
 /// by name. What is stored stays stored; the acquisition's resources are not all there.
-fn unless_damaged<T>(
+pub(super) fn unless_damaged<T>(
     tx: &Connection,
     exam: &exam::Exam,
     done: Result<T, DbError>,
@@ -165,7 +165,7 @@ pub(crate) fn refresh_acquisition(
     }
 }
 
-/// One transaction: rows, cursors, alerts, resources.
+/// One transaction: rows, cursors, alerts, and notes of the resources that are to be written.
 pub(super) fn file(
     tx: &Connection,
     group: &[Opened],
@@ -198,10 +198,14 @@ pub(super) fn file(
         refresh_outdated(tx, device, &how.lore, how.now)?;
     }
     for (acquisition, touched) in touched {
+        unwritten::note(tx, acquisition, &touched, how.now)?;
+        if !touched.is_for_the_rules() {
+            continue;
+        }
         let Some(exam) = exam::load(tx, acquisition, &how.lore)? else {
             continue;
         };
-        let done = refresh(tx, &exam, &touched, &mut engine, &how.recipient, how.now);
+        let done = judge(tx, &exam, &mut engine, &how.recipient, how.now);
         match unless_damaged(tx, &exam, done, how.now)? {
             Some(count) => raised += count,
             None => quarantined += 1,
@@ -251,14 +255,16 @@ pub(crate) fn file_quietly(
     Ok(filed)
 }
 
-fn refresh(
+/// Shows the rules what is new. The acquisition is dated by its start, and stays dated so.
+fn judge(
     tx: &Connection,
     exam: &exam::Exam,
-    touched: &exam::Touched,
     engine: &mut Engine,
     recipient: &str,
     now: UtcMicros,
 ) -> Result<u64, DbError> {
-    resources::refresh(tx, exam, touched, now)?;
-    alerting::judge(tx, exam, engine, recipient, now)
+    let _ = exam.wall(&exam.started.head.at);
+    let raised = alerting::judge(tx, exam, engine, recipient, now)?;
+    clocks::keep(tx, exam)?;
+    Ok(raised)
 }

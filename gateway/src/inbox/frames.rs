@@ -257,6 +257,27 @@ pub fn frames_between(
     rows.into_iter().map(read_frame).collect()
 }
 
+/// When the next stored frame of a lane after a number arrived, if there is one.
+pub(crate) fn arrived_after(
+    connection: &Connection,
+    row: &LaneRow,
+    after: u64,
+) -> Result<Option<UtcMicros>, DbError> {
+    connection.cell(
+        "look how long frames wait",
+        "SELECT received_us FROM frames
+         WHERE box = ?1 AND lane = ?2 AND chain = ?3 AND seq > ?4 AND seq <= ?5
+         ORDER BY seq LIMIT 1",
+        values![
+            row.device,
+            row.head.lane,
+            row.head.chain,
+            after,
+            row.head.upto
+        ],
+    )
+}
+
 fn read_frame(mut row: Row) -> Result<StoredFrame, DbError> {
     Ok(StoredFrame {
         seq: row.take(0)?,

@@ -31,10 +31,10 @@ pub use aside::{Conflict, TriedConflict, conflicts_to_file};
 pub use counter::AckCounter;
 pub(crate) use enrolled::lore_within;
 pub use enrolled::{BoxLore, BoxRow, EnrolError, NewBox, list as boxes_of};
-pub(crate) use frames::lane_ending_with;
 pub use frames::{
     Arrived, LaneRow, StoredFrame, ToldGap, chain_breaks, frames_between, lane_rows, late_frames,
 };
+pub(crate) use frames::{arrived_after, lane_ending_with};
 pub use retention::{Checkpoint, checkpoint};
 pub use ties::Ties;
 

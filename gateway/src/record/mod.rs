@@ -48,6 +48,7 @@ pub const STEPS: &[&str] = &[
     include_str!("requests.sql"),
     include_str!("signatures.sql"),
     include_str!("originals.sql"),
+    include_str!("unwritten.sql"),
 ];
 
 /// The types that are kept, with what can be done with them over HTTP.

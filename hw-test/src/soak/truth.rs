@@ -264,7 +264,7 @@ impl Filed {
     }
 }
 
-/// Whether everything in the inbox is filed, and every report written that follows from it.
+/// Whether everything in the inbox is filed, and every resource written that follows from it.
 pub(crate) fn all_is_filed(inbox: &Database, record: &Database) -> anyhow::Result<bool> {
     let lanes = |database: &Database, column: &str| -> anyhow::Result<BTreeMap<ChainOf, u64>> {
         let table = if column == "upto" { "lanes" } else { "cursors" };
@@ -281,7 +281,8 @@ pub(crate) fn all_is_filed(inbox: &Database, record: &Database) -> anyhow::Resul
     let stored = lanes(inbox, "upto")?;
     let filed = lanes(record, "filed")?;
     let is_filed = |(chain, upto): (&ChainOf, &u64)| filed.get(chain).is_some_and(|at| at >= upto);
-    Ok(stored.iter().all(is_filed) && count(record, "reports_due")? == 0)
+    let waiting = count(record, "unwritten")? + count(record, "reports_due")?;
+    Ok(stored.iter().all(is_filed) && waiting == 0)
 }
 
 fn count(database: &Database, table: &str) -> anyhow::Result<u64> {
