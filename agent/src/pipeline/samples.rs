@@ -98,7 +98,12 @@ impl SampleLine {
         if away.is_none() {
             return;
         }
-        let ticks = self.ticks_of(frame);
+        let (samples, ticks) = (frame.rows.per_lead(), self.ticks_of(frame));
+        let holds_all = |asked| self.timeline.asked_goes_on(samples, asked, first_at);
+        if frame.asked.is_some_and(holds_all) {
+            *away = None;
+            return;
+        }
         if ticks.is_some_and(|ticks| self.timeline.ticks_go_on(ticks.nanos, first_at)) {
             return;
         }
@@ -108,7 +113,6 @@ impl SampleLine {
         if ticks.is_some() {
             out.push(clock_reset());
         }
-        let samples = frame.rows.per_lead();
         if let Some(gap) = self.timeline.gap_until(cause, samples, first_at) {
             self.resume(gap, first_at, at, out);
         }

@@ -6,6 +6,7 @@ use cardio_core::gap::GapCause;
 use cardio_core::quality::QualityCause;
 use cardio_firmware_sim::ledger::Entry;
 
+use crate::strap;
 use crate::visit::{Deaf, Visit, folded};
 use crate::wide;
 
@@ -67,6 +68,9 @@ fn runs(captured: &[Captured]) -> Result<Vec<Run>, String> {
 
 /// Why record and ledger do not agree, if they do not.
 pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
+    if visit.device.sees_beats() {
+        return strap::disagreement(visit).or_else(|| of_asides(visit));
+    }
     let runs = match runs(&visit.captured) {
         Ok(runs) => runs,
         Err(why) => return Some(why),
@@ -207,7 +211,8 @@ fn causes(visit: &Visit, end: u64, at: u64) -> Option<bool> {
     }
     let not_understood = deaf.any(|one| meets(&one));
     match at - end {
-        _ if !not_understood => Some(false),
+        // to a device that must be asked, the answers to two questions that are lost are a silence
+        _ if !not_understood && !visit.device.must_be_asked() => Some(false),
         long if long >= span(visit, SILENT_US + BESIDE_US) => Some(true),
         long if long >= span(visit, SILENT_US - BESIDE_US) => None,
         _ => Some(false),

@@ -60,7 +60,9 @@ pub(crate) fn script(device: &Device, chance: &mut Chance) -> String {
 fn details(kind: FaultKind, at_ms: u64, device: &Device, chance: &mut Chance) -> (String, u64) {
     // losses of less than a turn of the counter, which it proves alone
     let turn = device.modulus.map_or(u64::MAX, u64::from);
-    let longest = u64::from((device.rate_hz / 2).max(1)) / device.per_frame();
+    let half_s = u64::from((device.rate_hz / 2).max(1)) / device.per_frame();
+    // a strap tells once a second
+    let longest = if device.sees_beats() { 6 } else { half_s };
     let frames = 1 + chance.below(longest.clamp(1, 20).min(turn / 2));
     let is_on_air = matches!(device.transport, Transport::Bluetooth(_));
     let more = match kind {

@@ -1,6 +1,6 @@
 //! One device, one box, and what passes between them, in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cardio_agent::capture::Playback;
 use cardio_agent::pipeline::Captured;
@@ -13,7 +13,7 @@ use cardio_firmware_sim::faults::FaultPlan;
 use cardio_firmware_sim::ledger::{Entry, LossCause};
 use cardio_firmware_sim::player::{Line, LinkFault, Next, Outgoing, Pacing, Player};
 use cardio_firmware_sim::scenario::Scenario;
-use cardio_firmware_sim::source::{SignalSource, SoundSource, SynthSource};
+use cardio_firmware_sim::source::{BeatSource, SignalSource, SoundSource, SynthSource};
 use cardio_protocol::capture::{CaptureEntry, CaptureEvent, CaptureHead};
 use cardio_protocol::gatt::{GattAction, Notification};
 use cardio_protocol::profile::WaveKind;
@@ -40,6 +40,8 @@ pub(crate) struct Visit {
     pub(crate) captured: Vec<Captured>,
     /// By index on the device's time line: what was sent and heard, all leads folded into one.
     pub(crate) sent: BTreeMap<u64, i32>,
+    /// Where the heart beat, whether that was heard or not.
+    pub(crate) beats: BTreeSet<u64>,
     /// Where nothing can have been heard, and why.
     pub(crate) deaf: Vec<Deaf>,
     /// What was injected beside losses and reached the box.
@@ -70,15 +72,14 @@ impl Visit {
     pub(crate) fn new(device: Device, script: &str, seed: u64) -> Self {
         let scenario = Scenario::from_toml("script", script).unwrap();
         let leads = vec![Some(Lead::II); device.waves.len()];
+        let heart = || SynthSource::new(scenario.synth(seed, device.rate()), &leads);
         let source: Box<dyn SignalSource> = match device.waves {
             [WaveKind::HeartSound] => {
                 let config = SoundSynthConfig::clean(seed, device.rate());
                 Box::new(SoundSource::new(config))
             }
-            _ => Box::new(SynthSource::new(
-                scenario.synth(seed, device.rate()),
-                &leads,
-            )),
+            _ if device.sees_beats() => Box::new(BeatSource::new(Box::new(heart()))),
+            _ => Box::new(heart()),
         };
         let pacing = Pacing {
             speed: 1.0,
@@ -97,6 +98,7 @@ impl Visit {
             captured: Vec::new(),
             mtu: MTU,
             sent: BTreeMap::new(),
+            beats: BTreeSet::new(),
             deaf: Vec::new(),
             told: Vec::new(),
         }
@@ -269,6 +271,9 @@ impl Visit {
                 if is_heard =>
             {
                 self.told.push(entry);
+            }
+            Some(Entry::Mark { i, .. }) => {
+                self.beats.insert(i);
             }
             Some(entry @ (Entry::Signal { .. } | Entry::Garbage { .. })) => self.told.push(entry),
             _ => {}

@@ -38,6 +38,11 @@ impl Bounds {
         self.least.midpoint(self.most)
     }
 
+    /// Whether more time has passed than the samples between account for.
+    fn is_behind(&self, known: &Self) -> bool {
+        self.least - known.most >= LEAST_US
+    }
+
     fn half(&self) -> i64 {
         (self.most - self.least) / 2
     }
@@ -48,6 +53,30 @@ impl Bracket {
         Self { rate, known: None }
     }
 
+    /// The bounds that an answer which ends at `end` tells, and what those before it allow by then.
+    fn meet(
+        &self,
+        end: SampleIndex,
+        asked: BoxInstant,
+        arrival: BoxInstant,
+    ) -> (Bounds, Option<Bounds>) {
+        let due = signed(self.rate.micros_at(end));
+        let told = Bounds {
+            least: signed(asked.micros.saturating_sub(STALE_US)) - due,
+            most: signed(arrival.micros.max(asked.micros)) - due,
+            at: arrival,
+        };
+        let known = self.known.and_then(|known| {
+            let drift = signed(arrival.micros_since(&known.at)? / RATE_SHARE);
+            Some(Bounds {
+                least: known.least - drift,
+                most: known.most + drift,
+                at: arrival,
+            })
+        });
+        (told, known)
+    }
+
     /// Takes an answer that ends at `end`; samples that are missing before it, and how far that may
     /// be wrong.
     fn take(
@@ -56,23 +85,15 @@ impl Bracket {
         asked: BoxInstant,
         arrival: BoxInstant,
     ) -> Option<(SampleCount, SampleCount)> {
-        let due = signed(self.rate.micros_at(end));
-        let told = Bounds {
-            least: signed(asked.micros.saturating_sub(STALE_US)) - due,
-            most: signed(arrival.micros.max(asked.micros)) - due,
-            at: arrival,
-        };
-        let since = self.known.and_then(|known| arrival.micros_since(&known.at));
-        let (Some(known), Some(since)) = (self.known, since) else {
+        let (told, known) = self.meet(end, asked, arrival);
+        let Some(known) = known else {
             self.known = Some(told);
             return None;
         };
-        let drift = signed(since / RATE_SHARE);
-        let (least, most) = (known.least - drift, known.most + drift);
-        if told.least - most < LEAST_US {
+        if !told.is_behind(&known) {
             // a stale answer says nothing of when it was taken; none is there before it was
-            let most = most.min(told.most);
-            let least = least.max(told.least).min(most);
+            let most = known.most.min(told.most);
+            let least = known.least.max(told.least).min(most);
             self.known = Some(Bounds {
                 least,
                 most,
@@ -80,11 +101,6 @@ impl Bracket {
             });
             return None;
         }
-        let known = Bounds {
-            least,
-            most,
-            ..told
-        };
         let missing = told.middle() - known.middle();
         let uncertain = told.half() + known.half();
         let count = |micros: i64| self.rate.count_in_micros(micros.unsigned_abs());
@@ -125,6 +141,19 @@ impl Timeline {
             self.pace.settle();
         }
         self.accept(None, samples, arrival, gap)
+    }
+
+    /// Whether an answer of `samples` to a question that went out at `asked` holds all that was taken
+    /// since the answer before, though the device was silent meanwhile.
+    pub fn asked_goes_on(
+        &self,
+        samples: SampleCount,
+        asked: BoxInstant,
+        arrival: BoxInstant,
+    ) -> bool {
+        let end = self.next.after(samples);
+        let (told, known) = self.asked.meet(end, asked, arrival);
+        known.is_some_and(|known| !told.is_behind(&known))
     }
 
     /// Says that what is placed next answers a question that went out at `asked`: so late it can be

@@ -113,6 +113,25 @@ fn a_lost_answer_is_told_by_the_next_one_and_a_question_that_nobody_heard_is_no_
 }
 
 #[test]
+fn an_answer_behind_a_silence_goes_on_where_it_holds_all_that_was_taken() {
+    let mut patch = Patch::new(0);
+    (0..10).for_each(|_| patch.ask(Fate::Answered, 30_000));
+    // nothing was heard for five seconds
+    let (asked, came) = (
+        at(patch.asked_us + 5_000_000),
+        at(patch.asked_us + 5_030_000),
+    );
+    let goes_on = |samples| {
+        let timeline = &patch.timeline;
+        timeline.asked_goes_on(SampleCount(samples), asked, came)
+    };
+    assert!(goes_on(690));
+    assert!(!goes_on(62));
+    let fresh = Patch::new(0).timeline;
+    assert!(!fresh.asked_goes_on(SampleCount(690), asked, came));
+}
+
+#[test]
 fn a_device_whose_rate_is_a_little_off_loses_nothing() {
     for faster in [-20, -1, 1, 20] {
         let mut patch = Patch::new(faster);

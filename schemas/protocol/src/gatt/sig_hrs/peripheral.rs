@@ -156,7 +156,9 @@ impl GattPeripheral for HrsPeripheral {
     }
 
     fn disconnect(&mut self) {
+        // what it sees without a listener is not played
         self.subscribed = false;
+        self.last_beat = None;
     }
 
     fn power_cycle(&mut self) {
