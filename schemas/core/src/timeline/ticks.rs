@@ -6,10 +6,9 @@
 //! of a frame that is known or missing. A step longer than the frame is a loss otherwise.
 //!
 //! What cannot be known: a clock that jumps ahead while its frames are late by as much looks like a
-//! loss of so many samples, and is claimed as one. So does one that jumps, by less than its first
-//! frames may have waited, within three seconds of a start. A clock that jumps back over a loss that
-//! is longer shortens it, and frames whose stamps then fall among those missing just before are taken
-//! for late ones. A counter tells all of them (`witness`).
+//! loss of so many samples, and is claimed as one. Where the first frames of a time line may have been
+//! late, one that jumps by less than that is stated as a loss of so many samples or of none. A clock
+//! that jumps back over a loss that is longer shortens it. A counter tells all of them (`witness`).
 //!
 //! Deliberately absent: the index of any sample.
 
