@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 
 use crate::db::{DbError, Readers};
 
+/// The databases of a backup, by the names that they have in the state directory too: inbox,
+/// record, invitations, accounts.
+pub(crate) const FILES: [&str; 4] = [
+    "inbox.sqlite",
+    "record.sqlite",
+    "enrol.sqlite",
+    "access.sqlite",
+];
+
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,12 +76,13 @@ pub fn copy(from: &Originals, folder: &Path) -> Result<(), BackupError> {
             path: folder.to_owned(),
             source,
         })?;
-    for (what, readers, file) in [
-        ("inbox", &from.inbox, "inbox.sqlite"),
-        ("record", &from.record, "record.sqlite"),
-        ("desk of invitations", &from.invitations, "enrol.sqlite"),
-        ("store of accounts", &from.access, "access.sqlite"),
-    ] {
+    let parts = [
+        ("inbox", &from.inbox),
+        ("record", &from.record),
+        ("desk of invitations", &from.invitations),
+        ("store of accounts", &from.access),
+    ];
+    for ((what, readers), file) in parts.into_iter().zip(FILES) {
         readers
             .copy_to(&folder.join(file))
             .map_err(|source| BackupError::Copy { what, source })?;

@@ -119,6 +119,9 @@ impl Gateway {
     /// [`RunError`] names what cannot be used.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
         let lock = StateLock::take(&config.state)?;
+        if config.state.join(crate::restore::UNFINISHED).exists() {
+            return Err(RunError::HalfRestored { path: config.state });
+        }
         let now = clock.read().utc;
         let keys = Arc::new(
             GatewayKeys::open_or_create(&config.key_folder(), config.enrol.certificate.0, now)

@@ -58,6 +58,7 @@ pub mod orders;
 mod outgoing;
 mod push;
 pub mod record;
+pub mod restore;
 mod rounds;
 mod signing;
 pub mod tls;

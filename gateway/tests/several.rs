@@ -270,20 +270,14 @@ async fn a_gateway_from_an_old_backup_gets_again_what_it_lost() {
     }
     client.acked(&of, Lane::Routine, 20).await;
     program.kill();
-    let state = program.dir.join("state");
-    for file in [
-        "inbox.sqlite",
-        "record.sqlite",
-        "enrol.sqlite",
-        "access.sqlite",
-    ] {
-        for rest in ["-wal", "-shm"] {
-            let _ = std::fs::remove_file(state.join(format!("{file}{rest}")));
-        }
-    }
-    copy_folder(&backup, &state);
+    let restore = ["restore", backup.to_str().unwrap()];
+    assert!(program.command(&restore).status().unwrap().success());
 
     program.start().await;
+    let refused = program.command(&restore).output().unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("state.in-use"), "{said}");
     let mut client = Client::connect_at(program.mqtt.unwrap(), &of).await;
     say_hello(&mut client, &of, 20).await;
     let from = loop {

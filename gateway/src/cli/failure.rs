@@ -34,6 +34,19 @@ const HINTS: &[(&str, &str)] = &[
         "keys.exposed",
         "run `chmod 600` on the file, and renew the key if others may have read it",
     ),
+    (
+        "state.half-restored",
+        "run `cardio-gateway restore FOLDER` again, with the same backup",
+    ),
+    (
+        "restore.keys",
+        "put the folder `keys` of that gateway back first: nothing opens without it",
+    ),
+    ("restore.damaged", "use another backup; nothing was changed"),
+    (
+        "restore.server",
+        "see `pg_dump` and `pg_restore`, or the server's own base backups",
+    ),
     ("keys.damaged", "restore the key folder from its backup"),
     (
         "keys.io",

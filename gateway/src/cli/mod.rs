@@ -16,6 +16,7 @@ mod keys;
 mod out;
 mod push;
 mod records;
+mod restore;
 mod rules;
 mod run;
 mod status;
@@ -103,6 +104,8 @@ enum Verb {
     Convert(files::Convert),
     /// Copy inbox and record of the running gateway.
     Backup(backup::Arguments),
+    /// Put a backup in the place of the databases of a gateway that does not run.
+    Restore(restore::Arguments),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Verb),
@@ -150,6 +153,7 @@ impl Verb {
             Self::Inspect(arguments) => files::inspect(&arguments),
             Self::Convert(arguments) => files::convert(&arguments),
             Self::Backup(arguments) => backup::run(&arguments, config),
+            Self::Restore(arguments) => restore::run(&arguments, config),
             Self::Config(verb) => config::run(&verb, config),
         }
     }

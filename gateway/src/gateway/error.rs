@@ -29,6 +29,12 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
+    /// A backup was being restored and half of it is in place.
+    #[error("restoring a backup into {} was cut short", path.display())]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
+    },
     /// An address is taken.
     #[error("cannot listen on {address} for {what}: the port is already taken")]
     PortTaken {
@@ -112,6 +118,7 @@ impl RunError {
         match self {
             Self::State { .. } => "state.unusable",
             Self::InUse { .. } => "state.in-use",
+            Self::HalfRestored { .. } => "state.half-restored",
             Self::PortTaken { .. } => "listen.taken",
             Self::Listen { .. } => "listen.refused",
             Self::Keys(error) => error.code(),

@@ -67,7 +67,7 @@ impl Gateway {
     pub(crate) fn start(program: &Path, folder: &Path, further: &str) -> anyhow::Result<Self> {
         let text = format!(
             "state = \"{}/gateway\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n\
-             [https]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n{further}",
+             [https]\nlisten = \"127.0.0.1:0\"\n[enrol]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n{further}",
             folder.display()
         );
         std::fs::write(folder.join("gateway.toml"), text).context("no configuration")?;
