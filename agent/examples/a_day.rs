@@ -23,11 +23,12 @@ use cardio_protocol::profile;
 use cardio_protocol::session::Peripheral;
 use cardio_signal::synth::{EcgSynth, SynthConfig};
 
-const DEVICES: [&str; 4] = [
-    "polar-pmd",
-    "movesense-gsp",
-    "ble-audio-packets",
-    "openbci-cyton",
+/// Each with the rate that it is asked for, if not its own.
+const DEVICES: [(&str, Option<u32>); 4] = [
+    ("polar-pmd", None),
+    ("movesense-gsp", Some(500)),
+    ("ble-audio-packets", None),
+    ("openbci-cyton", None),
 ];
 const SECOND_US: u64 = 1_000_000;
 /// Largest growth of memory after the first hour.
@@ -73,8 +74,8 @@ fn main() {
         let percent =
             100.0 * sensor.cpu.as_secs_f64() / Duration::from_secs(3600 * hours).as_secs_f64();
         say(&format!(
-            "{:<18} {:>11} samples sent, {:>11} in segments, {} gap(s), {percent:.2} % of one core",
-            sensor.name, sensor.sent, sensor.stored, sensor.gaps
+            "{:<18} {:>4} Hz {:>11} samples sent, {:>11} in segments, {} gap(s), {percent:.2} % of one core",
+            sensor.name, sensor.rate, sensor.sent, sensor.stored, sensor.gaps
         ));
         assert_eq!(sensor.gaps, 0, "{}", sensor.name);
     }
@@ -84,7 +85,7 @@ fn main() {
 }
 
 impl Sensor {
-    fn new(name: &'static str) -> Self {
+    fn new((name, asked): (&'static str, Option<u32>)) -> Self {
         let (device, rate, per_frame, rows) = match profile::by_name(name) {
             Some(profile) => (
                 Device::Serial((profile.peripheral)(), (profile.encoder)()),
@@ -95,15 +96,18 @@ impl Sensor {
             None => {
                 let profile = gatt::by_name(name).unwrap();
                 let signal = profile.signal.unwrap();
+                let mut peripheral = (profile.peripheral)();
+                let rate_hz = asked.unwrap_or(signal.rate_hz);
+                peripheral.set_rate(rate_hz);
                 (
-                    Device::Ble((profile.peripheral)()),
-                    signal.rate_hz,
+                    Device::Ble(peripheral),
+                    rate_hz,
                     signal.samples_per_frame,
                     signal.waves.len(),
                 )
             }
         };
-        let mut playback = Playback::new(&head(name)).unwrap();
+        let mut playback = Playback::new(&head(name, asked)).unwrap();
         let via = String::new();
         playback.take(&entry(SECOND_US, CaptureEvent::Connected { via }));
         Self {
@@ -218,7 +222,7 @@ fn entry(at_us: u64, event: CaptureEvent) -> CaptureEntry {
     CaptureEntry { at_us, event }
 }
 
-fn head(profile: &str) -> CaptureHead {
+fn head(profile: &str, rate_hz: Option<u32>) -> CaptureHead {
     CaptureHead {
         began: ClockReading {
             box_instant: BoxInstant {
@@ -233,6 +237,7 @@ fn head(profile: &str) -> CaptureHead {
         leads: Vec::new(),
         silent_after_ms: 3_000,
         resume_within_ms: 600_000,
+        rate_hz,
     }
 }
 

@@ -101,6 +101,7 @@ pub(crate) fn capture_head(profile: &str) -> CaptureHead {
         leads: Vec::new(),
         silent_after_ms: 3_000,
         resume_within_ms: 600_000,
+        rate_hz: None,
     }
 }
 

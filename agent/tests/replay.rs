@@ -231,6 +231,38 @@ fn a_radio_visit_with_faults_is_replayed_with_the_gaps_of_its_ledger() {
 }
 
 #[test]
+fn a_sensor_that_is_asked_for_500_hz_gives_them_and_is_replayed_so() {
+    let mut bench = Bench::new();
+    let radio = Radio::start().unwrap();
+    bench.bus = radio.address().to_owned();
+    let config = "[box]\nenrolment = \"enrolment.toml\"\nstate = \"state\"\n\
+                  [[source]]\nname = \"strap\"\nkind = \"ble\"\ndevice = \"movesense-gsp\"\n\
+                  rate_hz = 500\n";
+    std::fs::write(bench.config(), config).unwrap();
+    let ledger = bench.dir.path().join("ledger.jsonl");
+    let fault = "[[fault]]\nkind = \"drop\"\nat = \"2s\"\nframes = 2\n";
+    let (transport, player, header) = player("movesense-gsp@500", fault);
+    let Transport::Bluetooth(profile) = transport else {
+        unreachable!("the sensor is on the radio");
+    };
+    let part = on_air::Part {
+        player,
+        header,
+        ledger: Some(ledger.clone()),
+        linger: Duration::from_secs(1),
+    };
+    let on_air = OnAir::begin(&radio, sensor_of(profile, 1), part).unwrap();
+    std::thread::spawn(move || on_air.play());
+    let paired = bench.output(&["sources", "pair", "strap", ADDRESS]);
+    assert_eq!(paired.status.code(), Some(0));
+    let (found, _) = recorded(&bench, "strap", "6s");
+    assert_eq!(found["link"]["differs_at_s"], Value::Null, "{found}");
+    assert_eq!(found["acquisitions"][0]["rate_hz"], 500.0, "{found}");
+    assert_eq!(found["acquisitions"][0]["gap_count"], 1, "{found}");
+    holds_the_losses_of(&found, &ledger);
+}
+
+#[test]
 fn what_the_running_service_captures_is_not_recorded_beside_it() {
     let bench = Bench::new();
     let _sensor = common::Sensor::plug_in(&bench.port());

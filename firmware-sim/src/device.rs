@@ -77,8 +77,16 @@ impl Device {
         serial.chain(on_air).collect()
     }
 
-    /// The device of a stable name.
+    /// The device of a stable name; one that has several rates at another than its usual one as
+    /// `movesense-gsp@500`.
     pub fn by_name(name: &str) -> Option<Self> {
+        if let Some((name, rate)) = name.split_once('@') {
+            let rate_hz = rate.parse().ok()?;
+            let profile = gatt::by_name(name)?;
+            let has_it = profile.signal.as_ref()?.rates_hz.contains(&rate_hz);
+            let device = Self::by_name(name).filter(|_| has_it)?;
+            return Some(Self { rate_hz, ..device });
+        }
         if let Some(profile) = profile::by_name(name) {
             return Some(Self::on_serial(profile));
         }
@@ -227,7 +235,11 @@ impl Device {
                 encoder: (profile.encoder)(),
                 peripheral: (profile.peripheral)(),
             },
-            Transport::Bluetooth(profile) => Firmware::Bluetooth((profile.peripheral)()),
+            Transport::Bluetooth(profile) => {
+                let mut device = (profile.peripheral)();
+                device.set_rate(self.rate_hz);
+                Firmware::Bluetooth(device)
+            }
         }
     }
 }

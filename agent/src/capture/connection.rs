@@ -53,7 +53,7 @@ pub(crate) struct Heard {
 /// A conversation with a sensor, without IO. What it wants sent waits in it.
 pub(crate) trait Conversation: Send {
     /// Begins, or begins again.
-    fn start(&mut self, now: BoxInstant);
+    fn start(&mut self, now: ClockReading);
 
     /// Lets time pass.
     fn tick(&mut self, now: BoxInstant);

@@ -61,10 +61,10 @@ impl Course {
     }
 
     /// The link stands: the conversation begins.
-    pub(super) fn connected(&mut self, talk: &mut dyn Conversation, now: BoxInstant) {
+    pub(super) fn connected(&mut self, talk: &mut dyn Conversation, now: ClockReading) {
         self.reporter.waiting();
-        self.heard_at = Some(now);
-        self.begun_at = Some(now);
+        self.heard_at = Some(now.box_instant);
+        self.begun_at = Some(now.box_instant);
         talk.start(now);
     }
 
@@ -143,7 +143,7 @@ impl Course {
         if self.is_silent(now) {
             self.begun_at = self.heard_at.replace(now.box_instant);
             self.silent(now);
-            talk.start(now.box_instant);
+            talk.start(now);
         } else {
             talk.tick(now.box_instant);
         }

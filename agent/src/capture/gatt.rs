@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use cardio_core::clock::{BoxInstant, Clock};
+use cardio_core::clock::{BoxInstant, Clock, ClockReading};
 use cardio_protocol::capture::CaptureEvent;
 use cardio_protocol::decoder::DecoderEvent;
 use cardio_protocol::gatt::{GattAction, GattSession};
@@ -22,6 +22,8 @@ pub(crate) struct GattConnection {
 /// The conversation, without IO.
 pub(super) struct Talk {
     session: Box<dyn GattSession>,
+    /// What the session was told of the time and nobody noted yet.
+    told: Option<ClockReading>,
     pending: VecDeque<GattAction>,
     events: Vec<DecoderEvent>,
     heard: Heard,
@@ -53,11 +55,17 @@ impl Talk {
     pub(super) fn new(session: Box<dyn GattSession>) -> Self {
         Self {
             session,
+            told: None,
             pending: VecDeque::new(),
             events: Vec::new(),
             heard: Heard::default(),
             has_news: false,
         }
+    }
+
+    /// Tells the time of day, which the session may hand on to its sensor.
+    pub(super) fn tell_time(&mut self, now: ClockReading) {
+        self.session.tell_time(now);
     }
 
     /// The next thing to be done.
@@ -103,8 +111,10 @@ impl Talk {
 }
 
 impl Conversation for Talk {
-    fn start(&mut self, now: BoxInstant) {
-        self.pending = self.session.start(now).into();
+    fn start(&mut self, now: ClockReading) {
+        self.tell_time(now);
+        self.told = Some(now);
+        self.pending = self.session.start(now.box_instant).into();
     }
 
     fn tick(&mut self, now: BoxInstant) {
@@ -129,6 +139,9 @@ impl Connection for GattConnection {
     }
 
     async fn send(&mut self, clock: &dyn Clock) -> Result<(), Lost> {
+        if let Some(told) = self.talk.told.take() {
+            self.tape.note_at(told, || CaptureEvent::Clock(told));
+        }
         while let Some(action) = self.talk.take_action() {
             self.tape.note(|| CaptureEvent::Asked(action.clone()));
             if let Some(answer) = self.link.carry_out(action, clock).await? {

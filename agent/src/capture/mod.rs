@@ -210,8 +210,7 @@ impl Capture {
 
     async fn talk(&mut self, connection: &mut impl Connection) -> Over {
         let clock = Arc::clone(&self.clock);
-        self.course
-            .connected(connection.talk(), clock.read().box_instant);
+        self.course.connected(connection.talk(), clock.read());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();

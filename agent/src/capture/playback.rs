@@ -82,6 +82,8 @@ pub struct Playback {
     board: Arc<Board>,
     device: Device,
     talk: Option<Talk>,
+    /// Samples per second that the sensor is asked for, if not its own.
+    rate_hz: Option<u32>,
     began: ClockReading,
     now_us: u64,
     next_step_us: u64,
@@ -114,6 +116,7 @@ impl Playback {
             board,
             device,
             talk: None,
+            rate_hz: head.rate_hz,
             began: head.began,
             now_us: head.began.box_instant.micros,
             next_step_us: head.began.box_instant.micros,
@@ -144,6 +147,10 @@ impl Playback {
                 self.wishes.then.extend(said);
             }
             CaptureEvent::Asked(action) => self.wishes.then.push_back(Wish::Act(action.clone())),
+            CaptureEvent::Clock(told) => match &mut self.talk {
+                Some(Talk::Gatt(talk)) => talk.tell_time(*told),
+                _ => self.misplaced(),
+            },
             CaptureEvent::Crowded { values } => {
                 let heard = Heard {
                     dropped: *values,
@@ -261,9 +268,13 @@ impl Playback {
     fn connect(&mut self, at: ClockReading) {
         let talk = match self.device {
             Device::Serial(profile) => Some(Talk::Stream(stream::Talk::new(profile))),
-            Device::Ble(profile) => profile
-                .session
-                .map(|session| Talk::Gatt(gatt::Talk::new(session(SessionTiming::default())))),
+            Device::Ble(profile) => profile.session.map(|session| {
+                let mut session = session(SessionTiming::default());
+                if let Some(rate_hz) = self.rate_hz {
+                    session.ask_for_rate(rate_hz);
+                }
+                Talk::Gatt(gatt::Talk::new(session))
+            }),
             Device::Console(_) => None,
         };
         let Some(mut talk) = talk else {
@@ -272,7 +283,7 @@ impl Playback {
         };
         self.wishes.forget();
         self.course.wait(at);
-        self.course.connected(talk.conversation(), at.box_instant);
+        self.course.connected(talk.conversation(), at);
         self.talk = Some(talk);
         self.next_step_us = at.box_instant.micros;
     }
@@ -379,7 +390,7 @@ fn plan_of(head: &CaptureHead) -> Result<SourcePlan, PlaybackError> {
     Ok(SourcePlan {
         source: SourceId::new("capture").map_err(|_| unknown())?,
         device,
-        signal: device.signal().ok_or_else(unknown)?,
+        signal: device.signal_at(head.rate_hz).ok_or_else(unknown)?,
         rows: rows::of(device, leads).map_err(PlaybackError::Leads)?,
         subject: None,
         attendance: Attendance::Attended,

@@ -61,6 +61,8 @@ pub struct BleReach {
     pub source: SourceId,
     /// What it speaks.
     pub profile: &'static GattProfile,
+    /// Samples per second that it is asked for, if not the profile's own.
+    pub rate_hz: Option<u32>,
 }
 
 impl PortName {
@@ -101,7 +103,10 @@ impl BleReach {
         let (link, address) = self.connect().await?;
         let via = address.to_string();
         tape.note(|| CaptureEvent::Connected { via });
-        let session = session(SessionTiming::default());
+        let mut session = session(SessionTiming::default());
+        if let Some(rate_hz) = self.rate_hz {
+            session.ask_for_rate(rate_hz);
+        }
         Ok(GattConnection::new(link, session, tape.clone()))
     }
 

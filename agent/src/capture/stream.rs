@@ -105,9 +105,9 @@ impl Talk {
 }
 
 impl Conversation for Talk {
-    fn start(&mut self, now: BoxInstant) {
+    fn start(&mut self, now: ClockReading) {
         self.recogniser.forget();
-        self.answer = self.session.start(now);
+        self.answer = self.session.start(now.box_instant);
     }
 
     fn tick(&mut self, now: BoxInstant) {

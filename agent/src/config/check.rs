@@ -127,13 +127,29 @@ fn check_takes(source: &SourceConfig, device: Device) -> Result<(), (&'static st
             let why = "what a kept recording shows stands in the recording";
             Err(("leads", why.to_owned()))
         }
+        RecordingsName::Fetch if source.rate_hz.is_some() => {
+            let why = "what a kept recording's rate is stands in the recording";
+            Err(("rate_hz", why.to_owned()))
+        }
         RecordingsName::Fetch => Ok(()),
         RecordingsName::Leave if device.signal().is_none() => {
             let why = format!("{name} sends no stream; its recordings can only be fetched");
             Err(("recordings", why))
         }
+        RecordingsName::Leave if device.signal_at(source.rate_hz).is_none() => {
+            Err(("rate_hz", rates_of(device)))
+        }
         RecordingsName::Leave => rows::of(device, source.leads.as_deref())
             .map(drop)
             .map_err(|err| ("leads", err.to_string())),
+    }
+}
+
+/// What a device can be asked for.
+fn rates_of(device: Device) -> String {
+    let rates = device.rates_hz().iter().map(u32::to_string);
+    match rates.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => format!("{} has one rate, and no other", device.name()),
+        rates => format!("{} has {rates} samples per second", device.name()),
     }
 }

@@ -100,6 +100,29 @@ impl Device {
         }
     }
 
+    /// How it samples when it is asked for this rate; `None` for one that does not have it.
+    pub fn signal_at(self, rate_hz: Option<u32>) -> Option<Signal> {
+        let signal = self.signal()?;
+        let Some(asked) = rate_hz else {
+            return Some(signal);
+        };
+        let rate = SamplingRate::hz(asked).ok()?;
+        self.rates_hz()
+            .contains(&asked)
+            .then_some(Signal { rate, ..signal })
+    }
+
+    /// The samples per second that it can be asked for; none where it has only one rate.
+    pub fn rates_hz(self) -> &'static [u32] {
+        match self {
+            Self::Ble(profile) => profile
+                .signal
+                .as_ref()
+                .map_or(&[], |signal| signal.rates_hz),
+            Self::Serial(_) | Self::Console(_) => &[],
+        }
+    }
+
     /// The rows of a frame, as the device is usually wired.
     pub fn waveforms(self) -> Vec<WaveformSpec> {
         match self {
@@ -137,6 +160,18 @@ mod tests {
         assert_eq!(kind("smp-records"), Some(SourceKind::Ble));
         assert_eq!(kind("sig-hrs"), Some(SourceKind::Ble));
         assert_eq!(kind("sig-hrx"), None);
+    }
+
+    #[test]
+    fn only_a_rate_that_the_device_has_can_be_asked_for() {
+        let rate = |name, rate_hz| {
+            let signal = Device::by_name(name).unwrap().signal_at(rate_hz);
+            signal.map(|signal| signal.rate.as_hz())
+        };
+        assert_eq!(rate("movesense-gsp", None), Some(250.0));
+        assert_eq!(rate("movesense-gsp", Some(500)), Some(500.0));
+        assert_eq!(rate("movesense-gsp", Some(1000)), None);
+        assert_eq!(rate("polar-pmd", Some(500)), None);
     }
 
     #[test]

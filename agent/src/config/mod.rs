@@ -134,6 +134,9 @@ pub struct SourceConfig {
     /// What its rows show, in the device's order; "-" for one that is not connected. Absent:
     /// as the device is usually wired. For a stethoscope the auscultation site.
     pub leads: Option<Vec<String>>,
+    /// Samples per second that the device is asked for, where it has several rates. Absent: its
+    /// usual one.
+    pub rate_hz: Option<u32>,
     /// The patient, as an opaque reference; absent while unassigned.
     pub subject: Option<String>,
     /// Whether a person stands beside the patient.

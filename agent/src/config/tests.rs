@@ -46,6 +46,7 @@ fn a_source_takes_what_its_device_has() {
         ))
     };
     let fetch = "recordings = \"fetch\"\n";
+    assert!(of("movesense-gsp", "ble", "rate_hz = 500\n").is_ok());
     assert!(of("movesense-gsp", "ble", "").is_ok());
     assert!(of("movesense-gsp", "ble", fetch).is_ok());
     assert!(
@@ -59,6 +60,17 @@ fn a_source_takes_what_its_device_has() {
     for (device, more, told) in [
         ("polar-pmd", fetch, "keeps no recordings"),
         ("smp-records", "", "sends no stream"),
+        (
+            "movesense-gsp",
+            "rate_hz = 1000\n",
+            "125, 128, 200, 250, 256, 500, 512",
+        ),
+        ("polar-pmd", "rate_hz = 500\n", "polar-pmd has one rate"),
+        (
+            "movesense-gsp",
+            "recordings = \"fetch\"\nrate_hz = 500\n",
+            "stands in the recording",
+        ),
         (
             "viatom-er1",
             "recordings = \"fetch\"\nleads = [\"I\"]\n",

@@ -269,7 +269,10 @@ impl Findings {
             CaptureEvent::Asked(cardio_protocol::gatt::GattAction::Write { value, .. }) => {
                 add(&mut self.said_bytes, value);
             }
-            CaptureEvent::Asked(_) | CaptureEvent::Crowded { .. } | CaptureEvent::Ended => {}
+            CaptureEvent::Asked(_)
+            | CaptureEvent::Clock(_)
+            | CaptureEvent::Crowded { .. }
+            | CaptureEvent::Ended => {}
         }
     }
 

@@ -53,7 +53,10 @@ pub(crate) fn reach_of(
             port: port_of(source)?,
             profile,
         }),
-        Device::Ble(profile) => Reach::Ble(ble_reach(state, &plan.source, profile, radio?)),
+        Device::Ble(profile) => Reach::Ble(BleReach {
+            rate_hz: source.rate_hz,
+            ..ble_reach(state, &plan.source, profile, radio?)
+        }),
         Device::Console(_) => return None,
     })
 }
@@ -69,6 +72,7 @@ pub(crate) fn ble_reach(
         state: state.to_owned(),
         source: source.clone(),
         profile,
+        rate_hz: None,
     }
 }
 
@@ -110,7 +114,7 @@ pub(crate) fn plan_of(source: &SourceConfig, resume_within: Duration) -> Option<
     Some(SourcePlan {
         source: SourceId::new(&source.name).ok()?,
         device,
-        signal: device.signal()?,
+        signal: device.signal_at(source.rate_hz)?,
         rows: rows::of(device, source.leads.as_deref()).ok()?,
         subject: subject_of(source),
         attendance: source.attendance.into(),

@@ -31,6 +31,8 @@ pub(crate) struct Options {
 
 /// On Bluetooth, in the order in which the simulator numbers them.
 const ON_AIR: [&str; 3] = ["polar-pmd", "movesense-gsp", "ble-audio-packets"];
+/// The one of them that is asked for more than its usual rate.
+const FAST: (&str, u32) = ("movesense-gsp", 500);
 const ON_LINE: &str = "openbci-cyton";
 /// For everything to stream, and for programs to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -58,7 +60,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         command.args(["--duration", &format!("{span}s")]);
         Program::start(name, command, folder)
     };
-    let on_air: Vec<&str> = ON_AIR.iter().flat_map(|name| ["--device", name]).collect();
+    let played = ON_AIR.map(|name| match FAST {
+        (fast, rate_hz) if fast == name => format!("{name}@{rate_hz}"),
+        _ => name.to_owned(),
+    });
+    let on_air: Vec<&str> = played.iter().flat_map(|name| ["--device", name]).collect();
     let _on_air = play("sim-air", &on_air, ("--bus", &bus))?;
     let _on_line = play(
         "sim-line",
@@ -86,7 +92,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
 
 fn sources(port: &Path) -> String {
     let on_air = ON_AIR.map(|name| {
-        format!("[[source]]\nname = \"{name}\"\nkind = \"ble\"\ndevice = \"{name}\"\n")
+        let rate = match FAST {
+            (fast, rate_hz) if fast == name => format!("rate_hz = {rate_hz}\n"),
+            _ => String::new(),
+        };
+        format!("[[source]]\nname = \"{name}\"\nkind = \"ble\"\ndevice = \"{name}\"\n{rate}")
     });
     format!(
         "{}[[source]]\nname = \"{ON_LINE}\"\nkind = \"serial\"\ndevice = \"{ON_LINE}\"\n\

@@ -2,9 +2,12 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cardio_core::clock::{ClockQuality, ClockReading, UtcMicros};
 use cardio_protocol::capture::{
     CaptureEntry, CaptureEvent, CaptureHead, CaptureItem, CaptureReader,
 };
+use cardio_protocol::gatt::GattAction;
+use cardio_protocol::gatt::movesense_gsp::DATA;
 use cardio_protocol::profile::by_name;
 use cardio_signal::synth::SynthConfig;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +16,7 @@ use super::Playback;
 use crate::capture::{PortName, Reach, SerialReach, SourceTask, Stop, Tape, line_of};
 use crate::pipeline::Captured;
 use crate::status::Board;
-use crate::testing::{CountingIds, Pty, Sensor, capture_head, cyton_plan};
+use crate::testing::{CountingIds, Pty, Sensor, capture_head, cyton_plan, start_of_time};
 
 /// A file in memory.
 #[derive(Clone, Default)]
@@ -188,6 +191,55 @@ fn a_sensor_that_answers_nothing_is_asked_again_as_it_was_then() {
         .collect();
     assert_eq!(codes, ["session.no_answer"]);
     assert_eq!(playback.misplaced_entries(), 1);
+}
+
+/// The session of a Movesense sends the time that it was told, not the one that would follow from
+/// the head of the log: the box's clock was corrected in between.
+#[test]
+fn a_replay_sets_a_sensors_clock_to_the_time_that_the_session_used() {
+    let synchronised = ClockQuality::Synchronised { error_us: 900 };
+    let began = ClockReading {
+        quality: synchronised,
+        ..start_of_time()
+    };
+    let head = CaptureHead {
+        began,
+        rate_hz: Some(500),
+        ..capture_head("movesense-gsp")
+    };
+    let mut playback = Playback::new(&head).unwrap();
+    let begun_us = began.box_instant.micros;
+    let via = String::new();
+    playback.take(&entry(begun_us + 10, CaptureEvent::Connected { via }));
+    let told = ClockReading {
+        box_instant: began.box_instant.plus_micros(40),
+        utc: UtcMicros(1_790_000_000_000_000),
+        quality: synchronised,
+    };
+    playback.take(&entry(begun_us + 40, CaptureEvent::Clock(told)));
+    for wanted in playback.wanted() {
+        playback.take(&entry(begun_us + 50, wanted));
+    }
+    let hello = b"\x01\x01\x011\x00M\x002\x00A\x002.3\x00".to_vec();
+    let value = |value| CaptureEvent::Value { from: DATA, value };
+    playback.take(&entry(begun_us + 250_040, value(hello)));
+    let written = |playback: &Playback| {
+        let wanted = playback.wanted();
+        let [CaptureEvent::Asked(GattAction::Write { value, .. })] = &wanted[..] else {
+            panic!("one write: {wanted:?}");
+        };
+        value.clone()
+    };
+    let time = 1_790_000_000_250_000_u64.to_le_bytes();
+    assert_eq!(written(&playback), [&[8, 2][..], &time].concat());
+    for wanted in playback.wanted() {
+        playback.take(&entry(begun_us + 250_060, wanted));
+    }
+    playback.take(&entry(begun_us + 260_000, value(vec![1, 2, 200, 0])));
+    let subscribed = written(&playback);
+    assert_eq!(subscribed, [&[1, 3][..], b"/Meas/ECG/500"].concat());
+    assert_eq!(playback.differs_at_us(), None);
+    assert_eq!(playback.misplaced_entries(), 0);
 }
 
 #[test]

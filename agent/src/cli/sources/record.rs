@@ -158,6 +158,7 @@ fn head_of(config: &Config, source: &SourceConfig, clock: &dyn Clock) -> Capture
         leads: source.leads.clone().unwrap_or_default(),
         silent_after_ms: millis(config.capture.silent_after.0),
         resume_within_ms: millis(config.capture.resume_within.0),
+        rate_hz: source.rate_hz,
     }
 }
 

@@ -36,6 +36,7 @@ fn captured() -> [Seed; 2] {
         leads: vec!["I".to_owned(), "-".to_owned()],
         silent_after_ms: 3_000,
         resume_within_ms: 600_000,
+        rate_hz: None,
     };
     let (uuid, value) = (Uuid::short(0x2A37), vec![0x16, 0x48]);
     let code = "serial.unplugged".to_owned();

@@ -2,7 +2,7 @@
 //! time, so that a defect met in the field can be played again.
 //!
 //! ```text
-//! log   = magic "cardcap" | version u8 = 1 | head | entry*
+//! log   = magic "cardcap" | version u8 = 2 | head | entry*
 //! item  = len u16 | crc u32 | body[len]             (the head and every entry are items)
 //! body  = kind u8 | at u64, box time in µs | what the kind holds
 //! text  = len u8 | UTF-8                             numbers are little-endian
@@ -12,6 +12,7 @@
 //! - An item holds at most [`BODY_MAX`] bytes; nothing else has a length.
 //! - The last entry of a log that was ended on purpose is [`CaptureEvent::Ended`]. A log that was
 //!   cut gives everything up to the cut, and says where it is.
+//! - Version 1 has no rate in its head and no [`CaptureEvent::Clock`]; it is still read.
 //! - The log holds a patient's signal in clear. Who the patient is does not stand in it.
 //!
 //! Deliberately absent: files, and what the bytes mean (the profile's decoder and session).
@@ -26,7 +27,9 @@ use crate::gatt::{GattAction, Uuid};
 pub use read::CaptureReader;
 
 /// What a log begins with; the last byte is the version.
-pub const MAGIC: [u8; 8] = *b"cardcap\x01";
+pub const MAGIC: [u8; 8] = *b"cardcap\x02";
+/// The version before it.
+const VERSION_1: u8 = 1;
 /// Bytes of the longest body of an item: more than one read of any link gives.
 pub const BODY_MAX: usize = 32 * 1024;
 /// Bytes before the body of an item.
@@ -45,6 +48,7 @@ const ASKED_READ: u8 = 8;
 const ASKED_WRITE: u8 = 9;
 const CROWDED: u8 = 10;
 const ENDED: u8 = 11;
+const CLOCK: u8 = 12;
 
 /// What a log says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct CaptureHead {
     pub silent_after_ms: u32,
     /// Longest absence, in milliseconds, after which the same acquisition continues.
     pub resume_within_ms: u32,
+    /// Samples per second that the source's configuration asks for; `None`: the profile's own.
+    pub rate_hz: Option<u32>,
 }
 
 /// One thing that happened.
@@ -85,6 +91,8 @@ pub enum CaptureEvent {
         /// Stable code of the cause.
         code: String,
     },
+    /// What the conversation that begins was told of the time of day.
+    Clock(ClockReading),
     /// One read of a serial line gave these bytes.
     Heard(Vec<u8>),
     /// The box wrote these bytes to a serial line.
@@ -131,7 +139,7 @@ pub enum CaptureError {
     #[error("this is no capture log: it does not begin with the word `cardcap`")]
     NotACapture,
     /// A later program wrote it.
-    #[error("the capture log has version {found}, and only version 1 is known")]
+    #[error("the capture log has version {found}, and only versions 1 and 2 are known")]
     Version {
         /// Its version.
         found: u8,

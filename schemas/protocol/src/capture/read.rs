@@ -4,9 +4,9 @@ use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
 use cardio_core::ids::BootId;
 
 use super::{
-    ANSWER, ASKED_READ, ASKED_SUBSCRIBE, ASKED_WRITE, BODY_MAX, CLOSED, CONNECTED, CROWDED,
+    ANSWER, ASKED_READ, ASKED_SUBSCRIBE, ASKED_WRITE, BODY_MAX, CLOCK, CLOSED, CONNECTED, CROWDED,
     CaptureEntry, CaptureError, CaptureEvent, CaptureHead, CaptureItem, ENDED, FRAMING, HEAD,
-    HEARD, MAGIC, SAID, VALUE,
+    HEARD, MAGIC, SAID, VALUE, VERSION_1,
 };
 use crate::decoder::DecodeError;
 use crate::fields::Fields;
@@ -23,6 +23,8 @@ pub struct CaptureReader {
     /// Place in the log of the first byte that is not read.
     offset: u64,
     has_head: bool,
+    /// The log is of the first version.
+    is_first: bool,
     /// Why nothing more can be read.
     over: Option<CaptureError>,
 }
@@ -111,7 +113,8 @@ impl CaptureReader {
         if crc32(&checked) != u32::from_le_bytes(*crc) {
             return Err(CaptureError::Damaged { offset });
         }
-        let item = item(body).map_err(|field| CaptureError::Malformed { offset, field })?;
+        let item =
+            item(body, self.is_first).map_err(|field| CaptureError::Malformed { offset, field })?;
         if matches!(item, CaptureItem::Head(_)) == self.has_head {
             let field = "place";
             return Err(CaptureError::Malformed { offset, field });
@@ -134,25 +137,27 @@ impl CaptureReader {
         if found != word {
             return Err(CaptureError::NotACapture);
         }
-        if *found_version != version {
-            let found = *found_version;
+        let found = *found_version;
+        if found != version && found != VERSION_1 {
             return Err(CaptureError::Version { found });
         }
+        self.is_first = found == VERSION_1;
         self.advance(MAGIC.len());
         Ok(true)
     }
 }
 
 /// The item of a body, or the name of the field that is wrong.
-fn item(body: &[u8]) -> Result<CaptureItem, &'static str> {
+fn item(body: &[u8], is_first: bool) -> Result<CaptureItem, &'static str> {
     let mut fields = Fields::new(body);
     let kind = fields.u8("kind").map_err(field_of)?;
     let at_us = fields.u64("time").map_err(field_of)?;
     let item = match kind {
-        HEAD => CaptureItem::Head(head(at_us, &mut fields)?),
+        HEAD => CaptureItem::Head(head(at_us, &mut fields, is_first)?),
+        CLOCK if is_first => return Err("kind"),
         _ => CaptureItem::Entry(CaptureEntry {
             at_us,
-            event: event(kind, &mut fields)?,
+            event: event(kind, at_us, &mut fields)?,
         }),
     };
     fields.end().map_err(|_| "end")?;
@@ -166,7 +171,7 @@ const fn field_of(err: DecodeError) -> &'static str {
     }
 }
 
-fn head(at_us: u64, fields: &mut Fields<'_>) -> Result<CaptureHead, &'static str> {
+fn reading(at_us: u64, fields: &mut Fields<'_>) -> Result<ClockReading, &'static str> {
     let boot = *fields
         .take("boot", 16)
         .map_err(field_of)?
@@ -177,22 +182,33 @@ fn head(at_us: u64, fields: &mut Fields<'_>) -> Result<CaptureHead, &'static str
         u64::MAX => ClockQuality::Unsynchronised,
         error_us => ClockQuality::Synchronised { error_us },
     };
+    Ok(ClockReading {
+        box_instant: BoxInstant {
+            boot: BootId(boot),
+            micros: at_us,
+        },
+        utc: UtcMicros(utc),
+        quality,
+    })
+}
+
+fn head(at_us: u64, fields: &mut Fields<'_>, is_first: bool) -> Result<CaptureHead, &'static str> {
+    let began = reading(at_us, fields)?;
     let silent_after_ms = fields.u32("silence").map_err(field_of)?;
     let resume_within_ms = fields.u32("absence").map_err(field_of)?;
     let profile = text("profile", fields)?;
     let writer = text("writer", fields)?;
     let count = fields.u8("leads").map_err(field_of)?;
     let leads = (0..count).map(|_| text("lead", fields));
+    let leads = leads.collect::<Result<_, _>>()?;
+    let rate_hz = match is_first {
+        true => None,
+        false => Some(fields.u32("rate").map_err(field_of)?).filter(|rate| *rate > 0),
+    };
     Ok(CaptureHead {
-        leads: leads.collect::<Result<_, _>>()?,
-        began: ClockReading {
-            box_instant: BoxInstant {
-                boot: BootId(boot),
-                micros: at_us,
-            },
-            utc: UtcMicros(utc),
-            quality,
-        },
+        leads,
+        rate_hz,
+        began,
         profile,
         writer,
         silent_after_ms,
@@ -200,8 +216,9 @@ fn head(at_us: u64, fields: &mut Fields<'_>) -> Result<CaptureHead, &'static str
     })
 }
 
-fn event(kind: u8, fields: &mut Fields<'_>) -> Result<CaptureEvent, &'static str> {
+fn event(kind: u8, at_us: u64, fields: &mut Fields<'_>) -> Result<CaptureEvent, &'static str> {
     Ok(match kind {
+        CLOCK => CaptureEvent::Clock(reading(at_us, fields)?),
         CONNECTED => CaptureEvent::Connected {
             via: text("way", fields)?,
         },

@@ -7,6 +7,7 @@ use super::{
     MAGIC,
 };
 use crate::gatt::{GattAction, Uuid};
+use crate::smp_records::crc32;
 
 fn head() -> CaptureHead {
     CaptureHead {
@@ -23,6 +24,7 @@ fn head() -> CaptureHead {
         leads: vec!["I".to_owned(), "-".to_owned()],
         silent_after_ms: 3000,
         resume_within_ms: 600_000,
+        rate_hz: Some(500),
     }
 }
 
@@ -92,11 +94,55 @@ fn what_is_no_log_or_a_later_one_is_told_apart_from_a_cut_one() {
     );
     assert_eq!(read(b"", 3).1, Err(CaptureError::NotACapture));
     let mut later = log(&[]);
-    later[7] = 2;
-    assert_eq!(read(&later, 100).1, Err(CaptureError::Version { found: 2 }));
+    later[7] = 3;
+    assert_eq!(read(&later, 100).1, Err(CaptureError::Version { found: 3 }));
     let cut = CaptureError::Cut { offset: 8 };
     assert_eq!(read(&log(&[])[..12], 100).1, Err(cut));
     assert_eq!(read(&MAGIC, 100).1, Err(cut));
+}
+
+#[test]
+fn a_log_of_the_first_version_is_read_and_asks_for_no_rate() {
+    let written = log(&[heard(1, b"abc")]);
+    let mut first = MAGIC[..7].to_vec();
+    first.push(1);
+    // the head without its last four bytes, which are the rate
+    let head_len = usize::from(u16::from_le_bytes([written[8], written[9]]));
+    let body = &written[14..14 + head_len - 4];
+    let len = u16::try_from(body.len()).unwrap().to_le_bytes();
+    first.extend(len);
+    first.extend(crc32(&[&len, body].concat()).to_le_bytes());
+    first.extend(body);
+    first.extend(&written[14 + head_len..]);
+    let (items, end) = read(&first, 5);
+    assert_eq!(end, Ok(()));
+    let head = CaptureHead {
+        rate_hz: None,
+        ..head()
+    };
+    let entry = CaptureItem::Entry(heard(1, b"abc"));
+    assert_eq!(items, [CaptureItem::Head(head), entry]);
+}
+
+#[test]
+fn what_a_session_was_told_of_the_time_is_kept_to_the_microsecond() {
+    let told = ClockReading {
+        box_instant: BoxInstant {
+            boot: BootId([7; 16]),
+            micros: 1_250_007,
+        },
+        utc: UtcMicros(1_790_000_000_250_009),
+        quality: ClockQuality::Synchronised { error_us: 1_500 },
+    };
+    let entry = CaptureEntry {
+        at_us: 1_250_007,
+        event: CaptureEvent::Clock(told),
+    };
+    let (items, end) = read(&log(std::slice::from_ref(&entry)), 9);
+    assert_eq!(
+        (items.last(), end),
+        (Some(&CaptureItem::Entry(entry)), Ok(()))
+    );
 }
 
 #[test]
@@ -173,9 +219,10 @@ fn heads() -> impl Strategy<Value = CaptureHead> {
     ];
     let leads = prop::collection::vec(texts(), 0..13);
     let times = (any::<[u8; 16]>(), any::<u64>(), any::<i64>(), quality);
-    let rest = (texts(), texts(), leads, any::<u32>(), any::<u32>());
+    let rate_hz = prop::option::of(1_u32..);
+    let rest = (texts(), texts(), leads, any::<u32>(), any::<u32>(), rate_hz);
     (times, rest).prop_map(|((boot, micros, utc, quality), rest)| {
-        let (profile, writer, leads, silent_after_ms, resume_within_ms) = rest;
+        let (profile, writer, leads, silent_after_ms, resume_within_ms, rate_hz) = rest;
         let boot = BootId(boot);
         CaptureHead {
             began: ClockReading {
@@ -188,6 +235,7 @@ fn heads() -> impl Strategy<Value = CaptureHead> {
             leads,
             silent_after_ms,
             resume_within_ms,
+            rate_hz,
         }
     })
 }

@@ -1,9 +1,9 @@
 //! Items as bytes.
 
-use cardio_core::clock::ClockQuality;
+use cardio_core::clock::{ClockQuality, ClockReading};
 
 use super::{
-    ANSWER, ASKED_READ, ASKED_SUBSCRIBE, ASKED_WRITE, BODY_MAX, CLOSED, CONNECTED, CROWDED,
+    ANSWER, ASKED_READ, ASKED_SUBSCRIBE, ASKED_WRITE, BODY_MAX, CLOCK, CLOSED, CONNECTED, CROWDED,
     CaptureEntry, CaptureError, CaptureEvent, CaptureHead, ENDED, HEAD, HEARD, MAGIC, SAID, VALUE,
 };
 use crate::gatt::{GattAction, Uuid};
@@ -16,15 +16,8 @@ impl CaptureHead {
     /// [`CaptureError::TooLong`]; then nothing is appended.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), CaptureError> {
         let mut body = vec![HEAD];
-        let began = &self.began;
-        body.extend(began.box_instant.micros.to_le_bytes());
-        body.extend(began.box_instant.boot.0);
-        body.extend(began.utc.0.to_le_bytes());
-        let error_us = match began.quality {
-            ClockQuality::Unsynchronised => u64::MAX,
-            ClockQuality::Synchronised { error_us } => error_us.min(u64::MAX - 1),
-        };
-        body.extend(error_us.to_le_bytes());
+        body.extend(self.began.box_instant.micros.to_le_bytes());
+        reading(&self.began, &mut body);
         body.extend(self.silent_after_ms.to_le_bytes());
         body.extend(self.resume_within_ms.to_le_bytes());
         text("the profile's name", &self.profile, &mut body)?;
@@ -34,6 +27,7 @@ impl CaptureHead {
         for lead in &self.leads {
             text("a lead's label", lead, &mut body)?;
         }
+        body.extend(self.rate_hz.unwrap_or(0).to_le_bytes());
         let mut whole = MAGIC.to_vec();
         item(&body, &mut whole)?;
         out.extend(whole);
@@ -70,6 +64,7 @@ impl CaptureEntry {
                 body.extend(value);
             }
             CaptureEvent::Crowded { values } => body.extend(values.to_le_bytes()),
+            CaptureEvent::Clock(at) => reading(at, &mut body),
             CaptureEvent::Ended => {}
         }
         item(&body, out)
@@ -90,8 +85,20 @@ impl CaptureEvent {
             Self::Asked(GattAction::Write { .. }) => ASKED_WRITE,
             Self::Crowded { .. } => CROWDED,
             Self::Ended => ENDED,
+            Self::Clock(_) => CLOCK,
         }
     }
+}
+
+/// A reading without its box time, which is the item's own.
+fn reading(at: &ClockReading, body: &mut Vec<u8>) {
+    body.extend(at.box_instant.boot.0);
+    body.extend(at.utc.0.to_le_bytes());
+    let error_us = match at.quality {
+        ClockQuality::Unsynchronised => u64::MAX,
+        ClockQuality::Synchronised { error_us } => error_us.min(u64::MAX - 1),
+    };
+    body.extend(error_us.to_le_bytes());
 }
 
 const fn uuid(uuid: Uuid) -> [u8; 16] {

@@ -14,7 +14,7 @@ pub mod polar_pmd;
 pub mod sig_hrs;
 pub mod viatom_er1;
 
-use cardio_core::clock::BoxInstant;
+use cardio_core::clock::{BoxInstant, ClockReading};
 use cardio_core::rate::SamplingRate;
 
 use crate::decoder::{DecoderEvent, FrameRows};
@@ -47,6 +47,14 @@ pub enum GattAction {
 
 /// The box's side of one connection, from service discovery on.
 pub trait GattSession: Send {
+    /// Asks for a rate of the profile's ([`SignalSpec::rates_hz`]) instead of its usual one, before
+    /// [`Self::start`]. Nothing to do for a device that has one rate.
+    fn ask_for_rate(&mut self, _rate_hz: u32) {}
+
+    /// Tells the time of day as the box has it, before [`Self::start`]. Nothing to do for a device
+    /// without a clock that can be set.
+    fn tell_time(&mut self, _now: ClockReading) {}
+
     /// Begins: brings a device of unknown state to streaming.
     fn start(&mut self, now: BoxInstant) -> Vec<GattAction>;
 
@@ -120,6 +128,9 @@ pub trait GattPeripheral: Send {
 
     /// Lets frames that were made but never sent count.
     fn skip(&mut self, frames: u64);
+
+    /// It samples at this rate of its profile's. Nothing to do for a device that has one rate.
+    fn set_rate(&mut self, _rate_hz: u32) {}
 
     /// The link has this MTU from now on. Nothing to do for a device whose values are short.
     fn set_mtu(&mut self, _mtu: u16) {}

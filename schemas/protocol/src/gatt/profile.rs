@@ -60,8 +60,10 @@ pub struct Advertisement<'a> {
 /// The waveform that a device sends.
 #[derive(Clone, Copy, Debug)]
 pub struct SignalSpec {
-    /// Samples per second.
+    /// Samples per second, unless it is asked for others.
     pub rate_hz: u32,
+    /// The samples per second that it can be asked for; none where it has only one rate.
+    pub rates_hz: &'static [u32],
     /// Samples of each row in a usual frame.
     pub samples_per_frame: usize,
     /// How a loss can be noticed.

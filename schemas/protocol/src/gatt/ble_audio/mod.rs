@@ -39,6 +39,7 @@ pub static PROFILE: GattProfile = GattProfile {
     model: "stethoscope",
     signal: Some(SignalSpec {
         rate_hz: 8000,
+        rates_hz: &[],
         samples_per_frame: FRAME_SAMPLES,
         integrity: IntegrityClass::Counted,
         modulus: Some(65_536),

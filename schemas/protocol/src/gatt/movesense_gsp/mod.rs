@@ -42,10 +42,16 @@ pub const COMMAND: Uuid = Uuid(0x3480_0001_7185_4D5D_B431_630E_7050_E8F0);
 /// Answers and data: notify.
 pub const DATA: Uuid = Uuid(0x3480_0002_7185_4D5D_B431_630E_7050_E8F0);
 
-/// Rate of the live ECG. The sensor has 125, 128, 200, 250, 256, 500 and 512 Hz.
+/// Rate of the live ECG, unless another of [`HOLTER_RATES_HZ`] is asked for.
 pub const RATE_HZ: u32 = 250;
-/// Resource of the live ECG.
-pub const ECG_PATH: &str = "/Meas/ECG/250";
+
+/// Resource of the live ECG at a rate.
+pub fn ecg_path(rate_hz: u32) -> String {
+    format!("{ECG_PATH}{rate_hz}")
+}
+
+/// What the resources of the ECG begin with; the rate follows.
+const ECG_PATH: &str = "/Meas/ECG/";
 
 /// Resource of the list of recordings.
 pub const LOGBOOK_PATH: &str = "/Mem/Logbook/entries";
@@ -57,6 +63,7 @@ pub static PROFILE: GattProfile = GattProfile {
     model: "Movesense",
     signal: Some(SignalSpec {
         rate_hz: RATE_HZ,
+        rates_hz: &HOLTER_RATES_HZ,
         samples_per_frame: BODY_SAMPLES,
         integrity: IntegrityClass::TimeStamped,
         modulus: None,

@@ -9,7 +9,7 @@ use crate::gatt::{GattPeripheral, Notification, Uuid};
 use super::sbem;
 use super::{
     BODY_SAMPLES, COMMAND, Command, DATA, ECG_PATH, EcgBody, Identity, LOGBOOK_PATH, LogPiece,
-    Notice, RATE_HZ,
+    Notice, RATE_HZ, ecg_path,
 };
 
 /// Bytes of an ATT notification beside its value.
@@ -26,6 +26,8 @@ pub struct MovesensePeripheral {
     notify: bool,
     subscription: Option<u8>,
     refusal: Option<u16>,
+    /// Samples per second.
+    rate_hz: u32,
     /// Samples taken since the sensor started.
     taken: u64,
     /// How far the clock was set since the sensor started.
@@ -50,6 +52,7 @@ impl MovesensePeripheral {
             notify: false,
             subscription: None,
             refusal: None,
+            rate_hz: RATE_HZ,
             taken: 0,
             shift_ms: 0,
             logs: BTreeMap::new(),
@@ -70,7 +73,7 @@ impl MovesensePeripheral {
 
     /// Milliseconds since it started.
     fn millis(&self) -> u32 {
-        let millis = self.taken.saturating_mul(1000) / u64::from(RATE_HZ);
+        let millis = self.taken.saturating_mul(1000) / u64::from(self.rate_hz).max(1);
         let millis = millis.wrapping_add_signed(self.shift_ms);
         u32::try_from(millis & u64::from(u32::MAX)).unwrap_or(0)
     }
@@ -138,8 +141,7 @@ impl MovesensePeripheral {
                 self.notify(identity.encode(reference), out);
             }
             Command::Subscribe(path) => {
-                let known = path == ECG_PATH;
-                let status = self.refusal.unwrap_or(if known { 200 } else { 404 });
+                let status = self.refusal.unwrap_or_else(|| self.status_of(&path));
                 if status == 200 {
                     self.subscription = Some(reference);
                 }
@@ -183,12 +185,24 @@ impl MovesensePeripheral {
         }
     }
 
+    /// The status of a subscription: the ECG is measured at one rate here.
+    fn status_of(&self, path: &str) -> u16 {
+        if path == ecg_path(self.rate_hz) {
+            200
+        } else if path.starts_with(ECG_PATH) {
+            501
+        } else {
+            404
+        }
+    }
+
     /// Whether these resources can be recorded: the ECG at the rate at which it is measured here,
     /// and the time of day.
     fn configured(&self, paths: &[String]) -> u16 {
-        let is_ecg = |path: &str| path == ECG_PATH || path == format!("{ECG_PATH}/mV");
+        let own = ecg_path(self.rate_hz);
+        let is_ecg = |path: &str| path == own || path == format!("{own}/mV");
         let is_known = |path: &str| is_ecg(path) || path == "/Time/Detailed";
-        let rate = |path: &str| path.starts_with("/Meas/ECG/");
+        let rate = |path: &str| path.starts_with(ECG_PATH);
         match paths.iter().find(|path| !is_known(path)) {
             _ if self.recording => 409,
             _ if self.refusal.is_some() => self.refusal.unwrap_or(400),
@@ -287,6 +301,10 @@ impl GattPeripheral for MovesensePeripheral {
         self.taken = self.taken.saturating_add(frames.saturating_mul(samples));
     }
 
+    fn set_rate(&mut self, rate_hz: u32) {
+        self.rate_hz = rate_hz;
+    }
+
     fn set_mtu(&mut self, mtu: u16) {
         self.mtu = usize::from(mtu);
     }
@@ -302,7 +320,10 @@ impl GattPeripheral for MovesensePeripheral {
 
     fn power_cycle(&mut self) {
         let logs = std::mem::take(&mut self.logs);
-        *self = Self::with_mtu(self.mtu);
+        *self = Self {
+            rate_hz: self.rate_hz,
+            ..Self::with_mtu(self.mtu)
+        };
         self.logs = logs;
     }
 }

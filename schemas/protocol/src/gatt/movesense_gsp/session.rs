@@ -1,6 +1,11 @@
-//! The box's side of the live ECG: hello, subscribe, listen.
+//! The box's side of the live ECG: hello, set the clock, subscribe, listen.
+//!
+//! The sensor's clock is set where the box's own is known to be right, because what the sensor
+//! records by itself is dated by it. One that cannot be set streams all the same.
 
-use cardio_core::clock::BoxInstant;
+use std::time::Duration;
+
+use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading};
 
 use crate::decoder::{Aside, DecoderEvent};
 use crate::gatt::sig_hrs::{ask_common, on_common_value};
@@ -8,12 +13,13 @@ use crate::gatt::{GattAction, GattSession, Uuid};
 use crate::session::{SessionError, SessionState, SessionTiming, has_passed};
 
 use super::ecg::Millis;
-use super::{COMMAND, Command, DATA, ECG_PATH, EcgBody, Identity, Notice};
+use super::{COMMAND, Command, DATA, EcgBody, Identity, Notice, RATE_HZ, ecg_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
     Hello,
+    SettingTime,
     Subscribing,
     FirstBody,
     Streaming,
@@ -25,6 +31,12 @@ enum Phase {
 pub struct MovesenseSession {
     timing: SessionTiming,
     phase: Phase,
+    /// Samples per second that are asked for.
+    rate_hz: u32,
+    /// The time of day, if it is known to be right.
+    time: Option<ClockReading>,
+    /// When the sensor said who it is.
+    greeted_at: Option<BoxInstant>,
     since: Option<BoxInstant>,
     /// When the subscription whose reference the data bear was sent.
     asked_at: Option<BoxInstant>,
@@ -42,6 +54,9 @@ impl MovesenseSession {
         Self {
             timing,
             phase: Phase::Idle,
+            rate_hz: RATE_HZ,
+            time: None,
+            greeted_at: None,
             since: None,
             asked_at: None,
             tries: 0,
@@ -67,9 +82,30 @@ impl MovesenseSession {
         self.send(Phase::Hello, now, &Command::Hello)
     }
 
+    /// Sets the sensor's clock, if the box's own is right; then asks for the ECG.
+    fn set_time(&mut self, now: BoxInstant) -> Vec<GattAction> {
+        // what is repeated follows from what was said before, so that a replay says the same
+        let waited = if self.phase == Phase::SettingTime {
+            self.timing.answer.saturating_mul(self.tries)
+        } else {
+            self.greeted_at = Some(now);
+            Duration::ZERO
+        };
+        let micros = self.time.and_then(|time| {
+            let passed = self.greeted_at?.micros_since(&time.box_instant)?;
+            let waited = u64::try_from(waited.as_micros()).ok()?;
+            let begun = u64::try_from(time.utc.0).ok()?;
+            begun.checked_add(passed)?.checked_add(waited)
+        });
+        match micros {
+            Some(micros) => self.send(Phase::SettingTime, now, &Command::SetTime(micros)),
+            None => self.subscribe(now),
+        }
+    }
+
     fn subscribe(&mut self, now: BoxInstant) -> Vec<GattAction> {
         self.asked_at = Some(now);
-        let command = Command::Subscribe(ECG_PATH.to_owned());
+        let command = Command::Subscribe(ecg_path(self.rate_hz));
         self.send(Phase::Subscribing, now, &command)
     }
 
@@ -90,7 +126,7 @@ impl MovesenseSession {
                 out.push(DecoderEvent::Aside(Aside::Identity { field, text }));
             }
         }
-        self.subscribe(now)
+        self.set_time(now)
     }
 
     fn on_notice(
@@ -111,6 +147,7 @@ impl MovesenseSession {
             return Vec::new();
         }
         match (self.phase, notice) {
+            (Phase::SettingTime, Notice::Answer { .. }) => return self.subscribe(now),
             (Phase::Subscribing, Notice::Answer { status, .. }) => match status {
                 200..=299 => {
                     self.phase = Phase::FirstBody;
@@ -158,6 +195,15 @@ fn write(value: Vec<u8>) -> GattAction {
 }
 
 impl GattSession for MovesenseSession {
+    fn ask_for_rate(&mut self, rate_hz: u32) {
+        self.rate_hz = rate_hz;
+    }
+
+    fn tell_time(&mut self, now: ClockReading) {
+        let is_right = matches!(now.quality, ClockQuality::Synchronised { .. });
+        self.time = is_right.then_some(now);
+    }
+
     fn start(&mut self, now: BoxInstant) -> Vec<GattAction> {
         self.phase = Phase::Idle;
         self.part.clear();
@@ -187,6 +233,7 @@ impl GattSession for MovesenseSession {
     fn on_tick(&mut self, now: BoxInstant) -> Vec<GattAction> {
         let (limit, command) = match self.phase {
             Phase::Hello => (self.timing.answer, "hello"),
+            Phase::SettingTime => (self.timing.answer, "the time of day"),
             Phase::Subscribing => (self.timing.answer, "subscription to the ECG"),
             Phase::FirstBody => (self.timing.first_frame, "subscription to the ECG"),
             _ => return Vec::new(),
@@ -200,6 +247,9 @@ impl GattSession for MovesenseSession {
         let tries = self.tries;
         match self.phase {
             Phase::Hello if tries < self.timing.tries => self.hello(now),
+            Phase::SettingTime if tries < self.timing.tries => self.set_time(now),
+            // early firmware does not know the command, and may say nothing
+            Phase::SettingTime => self.subscribe(now),
             Phase::Subscribing if tries < self.timing.tries => self.subscribe(now),
             Phase::FirstBody => {
                 self.phase = Phase::Failed(SessionError::NoStream { command, tries });
@@ -233,14 +283,129 @@ impl GattSession for MovesenseSession {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MovesensePeripheral;
+    use super::super::{HOLTER_RATES_HZ, MovesensePeripheral};
     use super::MovesenseSession;
     use crate::decoder::{DecoderEvent, FrameRows};
     use crate::gatt::test_support::converse;
-    use crate::gatt::{GattPeripheral, GattSession};
+    use crate::gatt::{GattAction, GattPeripheral, GattSession};
     use crate::session::{SessionState, SessionTiming};
-    use cardio_core::clock::BoxInstant;
+    use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, UtcMicros};
+    use cardio_core::device::IntegrityClass;
     use cardio_core::ids::BootId;
+    use cardio_core::index::{SampleCount, SampleIndex};
+    use cardio_core::rate::SamplingRate;
+    use cardio_core::timeline::{Placement, Timeline};
+
+    /// What is written to the sensor, in its order.
+    fn written(actions: &[GattAction]) -> Vec<Vec<u8>> {
+        let value = |action: &GattAction| match action {
+            GattAction::Write { value, .. } => Some(value.clone()),
+            _ => None,
+        };
+        actions.iter().filter_map(value).collect()
+    }
+
+    fn synchronised(quality: ClockQuality) -> ClockReading {
+        ClockReading {
+            box_instant: at(0),
+            utc: UtcMicros(1_790_000_000_000_000),
+            quality,
+        }
+    }
+
+    /// The answer to the hello of that reference.
+    fn greeted(session: &mut MovesenseSession, reference: u8, now: BoxInstant) -> Vec<Vec<u8>> {
+        let mut hello = vec![1, reference, 1];
+        hello.extend(b"1\x00M\x002\x00A\x002.3\x00");
+        let actions = session.on_value(super::DATA, &hello, now, &mut Vec::new());
+        written(&actions)
+    }
+
+    #[test]
+    fn the_clock_is_set_before_an_ecg_of_500_hz_is_asked_for_in_these_bytes() {
+        let mut session = MovesenseSession::new(SessionTiming::default());
+        session.ask_for_rate(500);
+        session.tell_time(synchronised(ClockQuality::Synchronised { error_us: 9 }));
+        let actions = session.start(at(0));
+        assert_eq!(written(&actions), [[0, 1]], "hello");
+        // 1 790 000 000 s and 250 ms since 1970, in microseconds
+        let time = 1_790_000_000_250_000_u64.to_le_bytes();
+        let put_utctime = [&[8, 2][..], &time].concat();
+        assert_eq!(greeted(&mut session, 1, at(250)), [put_utctime]);
+        let answer = [1, 2, 200, 0];
+        let actions = session.on_value(super::DATA, &answer, at(260), &mut Vec::new());
+        let subscribe = [&[1, 3][..], b"/Meas/ECG/500"].concat();
+        assert_eq!(written(&actions), [subscribe]);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_vouches_for_is_not_handed_on() {
+        let mut session = MovesenseSession::new(SessionTiming::default());
+        session.tell_time(synchronised(ClockQuality::Unsynchronised));
+        session.start(at(0));
+        let subscribe = [&[1, 2][..], b"/Meas/ECG/250"].concat();
+        assert_eq!(greeted(&mut session, 1, at(5)), [subscribe]);
+    }
+
+    #[test]
+    fn a_sensor_that_does_not_know_the_time_command_streams_all_the_same() {
+        let mut session = MovesenseSession::new(SessionTiming::default());
+        session.tell_time(synchronised(ClockQuality::Synchronised { error_us: 9 }));
+        session.start(at(0));
+        greeted(&mut session, 1, at(5));
+        let refused = [1, 2, 0x94, 1];
+        let actions = session.on_value(super::DATA, &refused, at(9), &mut Vec::new());
+        assert_eq!(written(&actions)[0][0], 1, "subscribe after status 404");
+        let mut silent = MovesenseSession::new(SessionTiming::default());
+        silent.tell_time(synchronised(ClockQuality::Synchronised { error_us: 9 }));
+        silent.start(at(0));
+        greeted(&mut silent, 1, at(5));
+        let mut said = Vec::new();
+        for second in (0..60).step_by(2) {
+            said.extend(written(&silent.on_tick(at(10_000 + second * 1000))));
+            if said.iter().any(|command| command[0] == 1) {
+                break;
+            }
+        }
+        assert!(said.len() > 1, "it is asked again before that: {said:?}");
+        assert_eq!(said.last().unwrap()[0], 1, "then the ECG is asked for");
+    }
+
+    #[test]
+    fn every_rate_of_the_sensor_is_heard_as_that_rate_without_a_gap() {
+        for rate_hz in HOLTER_RATES_HZ {
+            let mut session = MovesenseSession::new(SessionTiming::default());
+            let mut sensor = MovesensePeripheral::default();
+            session.ask_for_rate(rate_hz);
+            sensor.set_rate(rate_hz);
+            let actions = session.start(at(0));
+            converse(&mut session, &mut sensor, actions, at(1));
+            let rate = SamplingRate::hz(rate_hz).unwrap();
+            let time_stamped = IntegrityClass::TimeStamped;
+            let mut timeline = Timeline::new(rate, time_stamped, None, SampleIndex(0));
+            let mut next = 0;
+            // a minute and more: steps of milliseconds that are not whole must not add up
+            for _ in 0..4 * rate_hz {
+                let heard = hear(&mut session, &mut sensor);
+                let [DecoderEvent::Frame(frame)] = &heard[..] else {
+                    panic!("{heard:?}");
+                };
+                let arrival = BoxInstant {
+                    micros: 1_000_000 + rate.micros_at(SampleIndex(next + 16)),
+                    ..at(0)
+                };
+                let nanos = frame.ticks.unwrap().nanos;
+                let placed = timeline.place_ticks(nanos, SampleCount(16), arrival);
+                let want = Placement::Block {
+                    first: SampleIndex(next),
+                    gap: None,
+                };
+                assert_eq!(placed, want, "{rate_hz} Hz");
+                next += 16;
+            }
+            assert_eq!(session.state(), SessionState::Streaming, "{rate_hz} Hz");
+        }
+    }
 
     fn at(millis: u64) -> BoxInstant {
         BoxInstant {

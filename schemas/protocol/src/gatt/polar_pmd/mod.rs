@@ -38,6 +38,7 @@ pub static PROFILE: GattProfile = GattProfile {
     model: "H10",
     signal: Some(SignalSpec {
         rate_hz: 130,
+        rates_hz: &[],
         samples_per_frame: 73,
         integrity: IntegrityClass::TimeStamped,
         modulus: None,

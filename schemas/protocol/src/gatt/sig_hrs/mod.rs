@@ -50,6 +50,7 @@ pub static PROFILE: GattProfile = GattProfile {
     model: "heart rate sensor",
     signal: Some(SignalSpec {
         rate_hz: RR_UNITS_PER_S,
+        rates_hz: &[],
         samples_per_frame: 1024,
         integrity: IntegrityClass::Uncounted,
         modulus: None,

@@ -40,6 +40,7 @@ pub static PROFILE: GattProfile = GattProfile {
     model: "ER1",
     signal: Some(SignalSpec {
         rate_hz: 125,
+        rates_hz: &[],
         samples_per_frame: 62,
         integrity: IntegrityClass::Uncounted,
         modulus: None,
