@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use cardio_agent::ids::RandomIds;
 use cardio_agent::import::{Import, ImportPlan, Keep};
+use cardio_agent::worklist::{Assigned, Choice};
 use cardio_core::acquisition::WaveformKind;
 use cardio_core::calibration::Calibration;
 use cardio_core::clock::{BoxInstant, ClockQuality, ClockReading, ManualClock, UtcMicros};
@@ -22,6 +23,8 @@ use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::lead::Lead;
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::{Recording, Run, StatedStart, Waveform};
+use cardio_core::request::RequestRef;
+use cardio_core::subject::SubjectRef;
 use cardio_formats::fsource::save;
 use cardio_formats::sniff::FormatId;
 use cardio_formats::write::{WRITABLE, WriteOptions, write};
@@ -29,6 +32,9 @@ use cardio_formats::{ReadOptions, read_path};
 use cardio_store::{OpenAcquisition, OutboxError, SubjectMark};
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{EndReason, OriginalPartV1, Record};
+use tokio::sync::watch;
+
+const CONFIGURED: &str = "p-configured";
 
 /// An outbox of this test: it keeps what the real one would, refuses after so many records,
 /// and keeps the real one's notes.
@@ -103,6 +109,7 @@ struct Bench {
     dir: tempfile::TempDir,
     shelf: Shelf,
     clock: Arc<ManualClock>,
+    choice: watch::Sender<Choice>,
 }
 
 impl Bench {
@@ -113,6 +120,7 @@ impl Bench {
         Self {
             dir,
             shelf: Shelf::default(),
+            choice: watch::Sender::new(Choice::default()),
             clock: Arc::new(ManualClock::at(ClockReading {
                 box_instant: BoxInstant {
                     boot: BootId([7; 16]),
@@ -137,7 +145,8 @@ impl Bench {
             resume_within: Duration::from_secs(600),
             device: BoxId([3; 16]),
             source: SourceId::new("import").unwrap(),
-            subject: None,
+            subject: SubjectRef::new(CONFIGURED).ok(),
+            choice: self.choice.subscribe(),
         };
         let ids = Box::new(RandomIds::new());
         Import::new(plan, self.shelf.clone(), self.clock.clone(), ids).unwrap()
@@ -448,6 +457,94 @@ fn a_cut_after_any_record_loses_and_doubles_nothing() {
             "cut after {room}"
         );
         assert_eq!(names(&bench.drop_folder()), ["done"], "cut after {room}");
+    }
+}
+
+/// Whose each acquisition is, and what it was made for.
+fn owners(records: &[(Lane, Record)]) -> Vec<(Option<String>, Option<String>)> {
+    let of = |(_, record): &(Lane, Record)| match record {
+        Record::AcquisitionStarted(started) => {
+            let acquisition = &started.acquisition;
+            let subject = acquisition
+                .subject
+                .as_ref()
+                .map(|one| one.as_str().to_owned());
+            let request = acquisition
+                .request
+                .as_ref()
+                .map(|one| one.as_str().to_owned());
+            Some((subject, request))
+        }
+        _ => None,
+    };
+    records.iter().filter_map(of).collect()
+}
+
+/// A file of two rows with other gaps, which become two acquisitions.
+fn drop_two_parts(bench: &Bench, name: &str) {
+    let rows: String = (0..600).map(|at| format!("{at},{}\n", at % 7)).collect();
+    let text = format!("# rate_hz: 250\nI,II\n{rows}5,\n");
+    std::fs::write(bench.drop_folder().join(name), text).unwrap();
+}
+
+fn chosen(who: &str) -> Choice {
+    Choice {
+        assigned: Some(Assigned {
+            subject: SubjectRef::new(who).unwrap(),
+            request: RequestRef::new(&format!("req-{who}")).unwrap(),
+        }),
+        at_once: true,
+    }
+}
+
+#[test]
+fn a_file_belongs_to_the_visit_that_is_chosen_else_to_whom_the_configuration_names() {
+    let bench = Bench::new();
+    let mut import = bench.import();
+    bench.choice.send_replace(chosen("p-visited"));
+    bench.write("day", FormatId::Edf);
+    bench.settle(&mut import);
+    bench.choice.send_replace(Choice::default());
+    let mut gapless = recording();
+    for row in &mut gapless.waveforms {
+        row.runs.truncate(1);
+    }
+    bench.write_as("night", FormatId::Edf, &gapless);
+    bench.settle(&mut import);
+    let visited = (
+        Some("p-visited".to_owned()),
+        Some("req-p-visited".to_owned()),
+    );
+    let configured = (Some(CONFIGURED.to_owned()), None);
+    assert_eq!(owners(&bench.records()), [visited, configured]);
+}
+
+#[test]
+fn a_file_that_was_begun_is_not_divided_between_two_patients() {
+    let configured = Some(CONFIGURED.to_owned());
+    let visited = Some("p-visited".to_owned());
+    for (first, then, want) in [
+        (chosen("p-visited"), chosen("p-visited"), visited),
+        (chosen("p-visited"), chosen("p-other"), None),
+        (chosen("p-visited"), Choice::default(), None),
+        (Choice::default(), chosen("p-other"), configured),
+    ] {
+        let bench = Bench::new();
+        drop_two_parts(&bench, "two.csv");
+        bench.choice.send_replace(first);
+        bench.room(Some(1));
+        bench.settle(&mut bench.import());
+        let begun = owners(&bench.records());
+        assert_eq!(begun.len(), 1, "the outbox was full after the first");
+        bench.room(None);
+        bench.choice.send_replace(then);
+        bench.settle(&mut bench.import());
+        let owners: Vec<Option<String>> = owners(&bench.records())
+            .into_iter()
+            .map(|one| one.0)
+            .collect();
+        assert_eq!(owners, [begun[0].0.clone(), want]);
+        assert_eq!(names(&bench.drop_folder()), ["done"]);
     }
 }
 

@@ -33,9 +33,10 @@ fn the_commented_sources_of_the_default_are_sources() {
         .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
         .collect();
     let config = parse(&commented).unwrap();
-    assert_eq!(config.sources.len(), 3);
+    assert_eq!(config.sources.len(), 4);
     assert_eq!(config.sources[0].subject.as_deref(), Some("p-0001"));
-    assert_eq!(config.sources[2].recordings, super::RecordingsName::Fetch);
+    assert_eq!(config.sources[2].rate_hz, Some(500));
+    assert_eq!(config.sources[3].recordings, super::RecordingsName::Fetch);
 }
 
 #[test]

@@ -11,9 +11,7 @@ use cardio_formats::RecordingReader;
 use cardio_formats::parts::{Part, PartSamples, Piece, anchor};
 use cardio_store::OpenAcquisition;
 use cardio_wire::lane::Lane;
-use cardio_wire::record::{
-    AcquisitionEndedV1, AcquisitionStartedV1, EndReason, GapV1, Record, RecordHead, SegmentV1,
-};
+use cardio_wire::record::{AcquisitionEndedV1, EndReason, GapV1, Record, RecordHead, SegmentV1};
 
 use super::ledger::Ledger;
 use super::{ImportError, Keep};
@@ -37,21 +35,15 @@ pub(super) struct Carrier<'a, K> {
 }
 
 impl<K: Keep> Carrier<'_, K> {
-    /// Keeps everything of the part that `note` does not say to be kept already.
+    /// Keeps everything of a part that has begun and of which `note` says how far it is kept.
     pub(super) fn carry(
         mut self,
         reader: Box<dyn RecordingReader>,
-        note: Option<&OpenAcquisition>,
+        note: &OpenAcquisition,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), ImportError> {
-        let mut tally = note.map(Tally::of).unwrap_or_default();
-        let from = note.map_or(SampleIndex(0), |note| note.next_sample);
-        if note.is_none() {
-            let head = self.head();
-            let acquisition = self.acquisition.clone();
-            let started = AcquisitionStartedV1 { head, acquisition };
-            self.append(Record::AcquisitionStarted(started))?;
-        }
+        let mut tally = Tally::of(note);
+        let from = note.next_sample;
         let mut samples = PartSamples::new(self.part, reader);
         for piece in self.part.pieces() {
             if stopped() {

@@ -18,6 +18,7 @@
 //! Deliberately absent: what the file says of the patient. Whose it is says who configured the
 //! box, or chose the visit.
 
+mod begin;
 mod carry;
 mod delivery;
 mod folder;
@@ -44,9 +45,10 @@ use cardio_formats::{FormatError, ReadOptions, read};
 use cardio_store::{OpenAcquisition, Outbox, OutboxError};
 use cardio_wire::lane::Lane;
 use cardio_wire::record::{BoxEventV1, EndReason, ORIGINAL_MAX_BYTES, Record, RecordHead};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::ids::Ids;
+use crate::worklist::Choice;
 use carry::Carrier;
 pub use delivery::{Delivered, Delivery, Mark};
 use folder::{Candidate, Folder};
@@ -79,8 +81,10 @@ pub struct ImportPlan {
     pub device: BoxId,
     /// What the acquisitions' source is called.
     pub source: SourceId,
-    /// The patient, as an opaque reference.
+    /// The patient, as an opaque reference, while no visit is chosen.
     pub subject: Option<SubjectRef>,
+    /// The visit that a person has chosen.
+    pub choice: watch::Receiver<Choice>,
 }
 
 impl ImportPlan {
@@ -97,6 +101,7 @@ impl ImportPlan {
 fn told(source: &SourceId, subject: Option<&SubjectRef>) -> Told {
     Told {
         subject: subject.cloned(),
+        request: None,
         source: source.clone(),
         attendance: Attendance::Unattended,
     }
@@ -363,9 +368,9 @@ impl<K: Keep> Import<K> {
             tracing::info!(event = "ImportFileRepeated");
             return Ok(samples);
         }
-        let mut acquisitions = Vec::new();
-        for (place, part) in parts.iter().enumerate() {
-            acquisitions.push(self.carry(file, place, part, stopped)?);
+        let acquisitions = self.begin(file, &parts)?;
+        for (id, part) in acquisitions.iter().zip(&parts) {
+            self.carry(file, *id, part, stopped)?;
         }
         for name in file.names {
             self.send_original(file, name, &acquisitions, stopped)?;
@@ -388,21 +393,19 @@ impl<K: Keep> Import<K> {
         Ok(samples)
     }
 
+    /// Keeps the samples of one part, from where an earlier try ended.
     fn carry(
         &mut self,
         file: &OneFile<'_>,
-        place: usize,
+        id: AcquisitionId,
         part: &Part,
         stopped: &dyn Fn() -> bool,
-    ) -> Result<AcquisitionId, ImportError> {
-        let id = self
-            .ledger
-            .next_name(&self.plan.device, &file.content, place);
+    ) -> Result<(), ImportError> {
         let notes = self.keep.open().map_err(ImportError::Outbox)?;
-        let note = notes.into_iter().find(|note| note.acquisition == id);
-        if note.is_none() && self.ledger.is_ending(id) {
-            return Ok(id);
-        }
+        // what has begun and is not open has ended
+        let Some(note) = notes.into_iter().find(|note| note.acquisition == id) else {
+            return Ok(());
+        };
         let reader = read::open(file.files.clone(), file.name, ReadOptions::default());
         Carrier {
             keep: &self.keep,
@@ -414,8 +417,7 @@ impl<K: Keep> Import<K> {
             acquisition: part.acquisition(id, &file.told, &file.found.recording),
             made: Vec::new(),
         }
-        .carry(reader.map_err(PartError::Format)?, note.as_ref(), stopped)
-        .map(|()| id)
+        .carry(reader.map_err(PartError::Format)?, &note, stopped)
     }
 
     /// Makes the bytes of a file durable in the outbox, as they are.

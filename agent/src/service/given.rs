@@ -6,6 +6,7 @@ use std::time::Duration;
 use cardio_core::ids::SourceId;
 use cardio_core::subject::SubjectRef;
 use cardio_protocol::gatt::GattProfile;
+use tokio::sync::watch;
 
 use crate::adapters::ble::Radio;
 use crate::capture::{BleReach, PortName, Reach, SerialReach};
@@ -15,9 +16,14 @@ use crate::enrolment::Enrolment;
 use crate::import::ImportPlan;
 use crate::pipeline::SourcePlan;
 use crate::status::{SourceLine, SourceStatus};
+use crate::worklist::Choice;
 
 /// What the import is told; `None` without a folder and without a sensor that gives recordings.
-pub(super) fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<ImportPlan> {
+pub(super) fn import_plan(
+    config: &Config,
+    enrolment: &Enrolment,
+    choice: watch::Receiver<Choice>,
+) -> Option<ImportPlan> {
     let import = &config.import;
     let subject = import.subject.as_deref();
     let mut sources = config.sources.iter();
@@ -37,6 +43,7 @@ pub(super) fn import_plan(config: &Config, enrolment: &Enrolment) -> Option<Impo
         device: enrolment.id,
         source: SourceId::new(&import.name).ok()?,
         subject: subject.and_then(|subject| SubjectRef::new(subject).ok()),
+        choice,
     })
 }
 

@@ -155,7 +155,7 @@ impl Service<'_> {
     /// Starts the thread that imports files, if there is a folder for them or a sensor whose
     /// recordings are fetched.
     pub(super) fn start_import(&self) -> Result<Option<ImportThread>, RunError> {
-        let Some(plan) = import_plan(self.config, self.enrolment) else {
+        let Some(plan) = import_plan(self.config, self.enrolment, self.worklist.choice()) else {
             return Ok(None);
         };
         let keep = OutboxKeep {

@@ -110,6 +110,7 @@ pub(super) fn plan(
     };
     let told = Told {
         subject: Some(subject.clone()),
+        request: None,
         source: SourceId::new(SOURCE).expect("invariant: the name is a source's"),
         attendance,
     };

@@ -15,6 +15,7 @@ use cardio_core::ids::{AcquisitionId, BootId, SourceId};
 use cardio_core::index::{SampleCount, SampleIndex};
 use cardio_core::rate::SamplingRate;
 use cardio_core::recording::Recording;
+use cardio_core::request::RequestRef;
 use cardio_core::sample::{Adu, SampleBlock};
 use cardio_core::subject::SubjectRef;
 
@@ -103,6 +104,8 @@ impl Piece {
 pub struct Told {
     /// The patient, if known.
     pub subject: Option<SubjectRef>,
+    /// The request that the recording was made for, if it is known.
+    pub request: Option<RequestRef>,
     /// What the source is called.
     pub source: SourceId,
     /// Whether somebody watched the recording.
@@ -193,7 +196,7 @@ impl Part {
         Acquisition {
             id,
             subject: told.subject.clone(),
-            request: None,
+            request: told.request.clone(),
             source: told.source.clone(),
             device: recording.device.clone(),
             integrity: IntegrityClass::File,
