@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod mosquitto;
 mod openid;
+mod originals;
 mod out;
 mod peers;
 mod ports;
@@ -107,6 +108,8 @@ enum Rig {
     Duts(duts::Options),
     /// Measures what the box costs while four sensors stream.
     Sensors(sensors::Options),
+    /// Lets files of a recorder and of a sensor travel, and reads them back byte for byte.
+    Originals(originals::Options),
     /// Runs sensors and box in an emulated machine with a Bluetooth stack of its own.
     BleMachine(machine::Options),
     /// Lets a box gather a week of visits and Holters without its gateway, and watches it drain.
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Rig::Week(options) => week::run(&options),
         Rig::Duts(options) => duts::run(&options),
         Rig::Sensors(options) => sensors::run(&options),
+        Rig::Originals(options) => originals::run(&options),
         Rig::BleMachine(options) => machine::run(&options),
         Rig::Power(args) => disk::own_mounts().and_then(|()| cuts::run(&args)),
         Rig::Stolen(args) => disk::own_mounts().and_then(|()| stolen::run(&args)),
@@ -169,6 +173,7 @@ impl Rig {
             | Self::Load(_)
             | Self::Delays(_)
             | Self::Sensors(_)
+            | Self::Originals(_)
             | Self::Duts(_) => None,
         }
     }

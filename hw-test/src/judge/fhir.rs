@@ -17,6 +17,9 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 /// The longest list that one search may give before something is wrong.
 const MAX_PAGES: usize = 10_000;
 
+/// The longest answer that is read, in bytes.
+const ANSWER_MAX: u64 = 256 * 1024 * 1024;
+
 /// A FHIR server, and the right to ask it.
 pub(crate) struct FhirServer {
     agent: ureq::Agent,
@@ -104,6 +107,25 @@ impl FhirServer {
         Ok(())
     }
 
+    /// The bytes of a Binary, as they are.
+    pub(crate) fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let url = self.address(path);
+        let mut response = self
+            .agent
+            .get(&url)
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("Accept", "application/octet-stream")
+            .call()
+            .with_context(|| format!("cannot reach {url}"))?;
+        let status = response.status();
+        if !status.is_success() {
+            bail!("GET {url} answered {status}");
+        }
+        let body = response.body_mut().with_config().limit(ANSWER_MAX);
+        body.read_to_vec()
+            .with_context(|| format!("cannot read the answer of {url}"))
+    }
+
     /// The status of a read without the right to read.
     pub(crate) fn status_without_token(&self, path: &str) -> anyhow::Result<u16> {
         let url = format!("{}/{path}", self.base);
@@ -127,7 +149,7 @@ impl FhirServer {
         let text = response
             .body_mut()
             .with_config()
-            .limit(256 * 1024 * 1024)
+            .limit(ANSWER_MAX)
             .read_to_string()
             .with_context(|| format!("cannot read the answer of {url}"))?;
         if !status.is_success() {

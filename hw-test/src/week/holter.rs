@@ -24,18 +24,18 @@ const WANDER: i32 = 1_000;
 
 /// One recording.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Holter {
+pub(crate) struct Holter {
     /// Its length.
-    pub(super) hours: u64,
+    pub(crate) hours: u64,
     /// Where chance starts: no two recordings are the same.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
     /// How long ago it ended, in seconds.
-    pub(super) ended_s_ago: i64,
+    pub(crate) ended_s_ago: i64,
 }
 
 impl Holter {
     /// Puts the recording into a drop folder, its two files at once.
-    pub(super) fn lie_in(self, folder: &Path, name: &str) -> anyhow::Result<()> {
+    pub(crate) fn lie_in(self, folder: &Path, name: &str) -> anyhow::Result<()> {
         let failed = || format!("cannot make the recording {name}");
         let aside = folder.with_extension("new");
         std::fs::create_dir_all(&aside).with_context(failed)?;

@@ -10,7 +10,7 @@
 //! Deliberately absent: faults, which the soak plays, and samples, which visits compare.
 
 mod drain;
-mod holter;
+pub(crate) mod holter;
 mod table;
 
 use std::path::{Path, PathBuf};
