@@ -34,7 +34,7 @@ const SENSOR: &str = "viatom-er1";
 const ADDRESS: &str = "C0:DE:CA:FE:00:01";
 const LIMIT: Duration = Duration::from_secs(300);
 /// What the sensor kept before the visit.
-const KEPT: [&str; 2] = ["10m", "3m"];
+const KEPT: [&str; 2] = ["10min", "3min"];
 /// So many records are filed when the box is killed: among the samples, among the parts, near
 /// the end.
 const KILLS: [u64; 4] = [200, 800, 1_100, 1_300];
@@ -125,8 +125,11 @@ fn sensor(stage: &Stage, programs: &Programs, seed: u64, bus: &Path) -> anyhow::
     for span in KEPT {
         command.args(["--keep", span]);
     }
-    let sensor = Program::start("sim-air", command, stage.folder())?;
-    wait_for("the sensor", LIMIT, || Ok(bus.exists().then_some(())))?;
+    let mut sensor = Program::start("sim-air", command, stage.folder())?;
+    wait_for("the sensor", LIMIT, || {
+        sensor.must_run()?;
+        Ok(bus.exists().then_some(()))
+    })?;
     Ok(sensor)
 }
 
