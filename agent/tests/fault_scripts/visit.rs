@@ -15,6 +15,7 @@ use cardio_firmware_sim::player::{Line, LinkFault, Next, Outgoing, Pacing, Playe
 use cardio_firmware_sim::scenario::Scenario;
 use cardio_firmware_sim::source::{BeatSource, SignalSource, SoundSource, SynthSource};
 use cardio_protocol::capture::{CaptureEntry, CaptureEvent, CaptureHead};
+use cardio_protocol::gatt::sig_hrs::BATTERY_LEVEL;
 use cardio_protocol::gatt::{GattAction, Notification};
 use cardio_protocol::profile::WaveKind;
 use cardio_signal::pcg::synth::SoundSynthConfig;
@@ -197,6 +198,11 @@ impl Visit {
             GattAction::Subscribe(to) => self.player.subscribe(to, true),
             GattAction::Read(from) => {
                 if let Some(value) = self.player.read(from) {
+                    if let (BATTERY_LEVEL, [percent]) = (from, &*value) {
+                        // what a charge became while nobody was connected is read then
+                        let (i, percent) = (0, *percent);
+                        self.told.push(Entry::Battery { i, percent });
+                    }
                     self.note(CaptureEvent::Answer { from, value });
                 }
             }
@@ -223,8 +229,11 @@ impl Visit {
 
     fn deliver_one(&mut self, out: Outgoing) {
         match out.change {
-            Some(LinkFault::Drop | LinkFault::Away(true)) if self.connected => {
-                self.lose("ble.disconnected");
+            Some(LinkFault::Drop | LinkFault::Away(true)) => {
+                if self.connected {
+                    self.lose("ble.disconnected");
+                }
+                // nobody connects to a device that is out of reach
                 if out.change == Some(LinkFault::Away(true)) {
                     self.connect_at = None;
                 }

@@ -75,8 +75,9 @@ pub(crate) fn ask_common() -> impl Iterator<Item = GattAction> {
         .map(|(uuid, _)| GattAction::Read(*uuid))
         .chain([
             GattAction::Read(SYSTEM_ID),
-            GattAction::Read(BATTERY_LEVEL),
+            // in this order: what changes in between is told
             GattAction::Subscribe(BATTERY_LEVEL),
+            GattAction::Read(BATTERY_LEVEL),
         ])
 }
 
