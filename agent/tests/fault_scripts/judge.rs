@@ -3,6 +3,7 @@
 use cardio_agent::pipeline::Captured;
 use cardio_core::device::IntegrityClass;
 use cardio_core::gap::GapCause;
+use cardio_core::index::SampleIndex;
 use cardio_core::quality::QualityCause;
 use cardio_firmware_sim::ledger::Entry;
 
@@ -210,11 +211,20 @@ fn causes(visit: &Visit, end: u64, at: u64) -> Option<bool> {
         return Some(true);
     }
     let not_understood = deaf.any(|one| meets(&one));
-    match at - end {
-        // to a device that must be asked, the answers to two questions that are lost are a silence
-        _ if !not_understood && !visit.device.must_be_asked() => Some(false),
-        long if long >= span(visit, SILENT_US + BESIDE_US) => Some(true),
-        long if long >= span(visit, SILENT_US - BESIDE_US) => None,
+    // a device that must be asked is silent until it answers, whatever it then still has
+    let silent_us = if visit.device.must_be_asked() {
+        let mut heard = visit.heard_us.range(..end).rev().map(|(_, us)| *us);
+        let behind = visit.heard_us.range(at..).next();
+        let before = heard.next();
+        behind.zip(before).map_or(0, |((_, to), from)| to - from)
+    } else if not_understood {
+        visit.device.rate().micros_at(SampleIndex(at - end))
+    } else {
+        0
+    };
+    match silent_us {
+        long if long >= SILENT_US + BESIDE_US => Some(true),
+        long if long >= SILENT_US - BESIDE_US => None,
         _ => Some(false),
     }
 }

@@ -48,6 +48,8 @@ pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
     let heard = heard(visit);
     let mut pairs = Vec::new();
     let mut left = kept.iter().peekable();
+    // whether noise that looks like a value ended a gap since the last value
+    let mut is_split = false;
     for one in &heard {
         match one {
             Heard::Second(from) => {
@@ -57,16 +59,18 @@ pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
                 if let Err(why) = holds(visit, *from, &kept.told) {
                     return Some(why);
                 }
-                pairs.push((*from, kept));
+                pairs.push((*from, kept, std::mem::take(&mut is_split)));
             }
-            // noise counts where it is not what the ledger says comes next
+            // noise counts where it is not what the ledger says comes next, or where that comes again
+            // behind it and there is more than was sent
             Heard::Noise => {
-                let next = heard_behind(&heard, one);
+                let next = behind(&heard, one).next();
                 let is_next =
                     |kept: &&Kept| next.is_some_and(|from| holds(visit, from, &kept.told).is_ok());
-                if left.peek().is_some_and(|kept| !is_next(kept)) {
-                    left.next();
-                }
+                let is_more = left.len() > behind(&heard, one).count();
+                let comes_again = is_more && left.clone().nth(1).is_some_and(|kept| is_next(&kept));
+                let noise = left.next_if(|kept| comes_again || !is_next(kept));
+                is_split |= noise.is_some_and(|noise| noise.gap.is_some());
             }
         }
     }
@@ -82,10 +86,10 @@ pub(crate) fn disagreement(visit: &Visit) -> Option<String> {
         .or_else(|| of_contact(visit, &kept))
 }
 
-/// The second that follows noise.
-fn heard_behind(heard: &[Heard], noise: &Heard) -> Option<u64> {
+/// The seconds that follow noise.
+fn behind(heard: &[Heard], noise: &Heard) -> impl Iterator<Item = u64> {
     let behind = heard.iter().skip_while(|one| !std::ptr::eq(*one, noise));
-    behind.skip(1).find_map(|one| match one {
+    behind.filter_map(|one| match one {
         Heard::Second(from) => Some(*from),
         Heard::Noise => None,
     })
@@ -184,8 +188,8 @@ fn is_off(visit: &Visit, second: u64) -> bool {
 /// Whether anything was said to be missing between two tellings, and rightly.
 fn of_silence(
     visit: &Visit,
-    (before, kept_before): &(u64, &Kept),
-    (after, kept): &(u64, &Kept),
+    (before, kept_before, _): &(u64, &Kept, bool),
+    (after, kept, is_split): &(u64, &Kept, bool),
 ) -> Option<String> {
     let silent = after - before;
     let moved = kept.at - kept_before.at;
@@ -193,6 +197,10 @@ fn of_silence(
     // late as a stall lets them be, and the second that is not known
     if wrong > 2 * SECOND {
         return Some(format!("{after} is {moved} behind {before}"));
+    }
+    if *is_split {
+        // the gap before the noise says so; what lies behind it may be too short for another
+        return None;
     }
     let meets = |one: &&crate::visit::Deaf| one.is_away && (*before..*after).contains(&one.from);
     let was_away = visit.deaf.iter().any(|one| meets(&one));

@@ -41,6 +41,8 @@ pub(crate) struct Visit {
     pub(crate) captured: Vec<Captured>,
     /// By index on the device's time line: what was sent and heard, all leads folded into one.
     pub(crate) sent: BTreeMap<u64, i32>,
+    /// When each frame was heard, in microseconds, by its first index.
+    pub(crate) heard_us: BTreeMap<u64, u64>,
     /// Where the heart beat, whether that was heard or not.
     pub(crate) beats: BTreeSet<u64>,
     /// Where nothing can have been heard, and why.
@@ -99,6 +101,7 @@ impl Visit {
             captured: Vec::new(),
             mtu: MTU,
             sent: BTreeMap::new(),
+            heard_us: BTreeMap::new(),
             beats: BTreeSet::new(),
             deaf: Vec::new(),
             told: Vec::new(),
@@ -254,6 +257,7 @@ impl Visit {
         match out.entry {
             Some(Entry::Frame { i, rows, .. }) if is_heard => {
                 self.sent.extend((i..).zip(folded(&rows)));
+                self.heard_us.insert(i, self.now_us);
             }
             Some(Entry::Frame { i, rows, .. }) => self.deaf.push(Deaf {
                 from: i,
