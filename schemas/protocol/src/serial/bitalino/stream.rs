@@ -105,15 +105,18 @@ impl BitalinoGrammar {
 }
 
 /// Whether what is behind a frame makes it one: frames that go on counting, be it that one is
-/// damaged or comes again between.
+/// damaged or comes again between. One that comes again behind a damaged one does not: it is the
+/// true one then, and this is noise.
 fn goes_on(input: &[u8], count: u8) -> Option<bool> {
-    let mut going_on = 0;
+    let (mut going_on, mut is_again) = (0, true);
     for place in 1..AGREEING {
-        let ahead = count_at(input, place)?.map(|found| after(found, 16 - count));
-        going_on += u8::from(ahead.is_some_and(|ahead| usize::from(ahead) < AGREEING));
+        let ahead = count_at(input, place)?.map(|found| usize::from(after(found, 16 - count)));
+        let is_due = |ahead| ahead < AGREEING && (ahead + 1 >= place || is_again);
+        going_on += u8::from(ahead.is_some_and(is_due));
         if going_on == 2 || (place == 1 && ahead == Some(1)) {
             return Some(true);
         }
+        is_again &= ahead == Some(0);
     }
     agree(input, 1..AGREEING)
 }
@@ -205,7 +208,7 @@ impl Encoder for BitalinoEncoder {
 
 #[cfg(test)]
 mod tests {
-    use super::{BitalinoDecoder, BitalinoEncoder};
+    use super::{BitalinoDecoder, BitalinoEncoder, BitalinoFrame};
     use crate::decoder::{Decoder, DecoderEvent, Encoder, FrameRows};
     use crate::serial::framing::test_support::{frames, split_feed};
     use proptest::prelude::*;
@@ -250,6 +253,18 @@ mod tests {
             .map(|n| n * 37 % 1024)
             .collect();
         assert_eq!(decode(&bytes), want);
+    }
+
+    #[test]
+    fn noise_that_has_the_next_count_by_chance_is_no_frame() {
+        let bytes = stream(&[505; 20]);
+        let noise = [109, 205, 146, 38, 226, 71];
+        // the last byte of each three holds the count and the checksum: this one says 9
+        assert_eq!(BitalinoFrame::decode(&noise[..3], 1).unwrap().sequence, 9);
+        let (before, behind) = bytes.split_at(3 * 9);
+        let found = decode(&[before, &noise, behind].concat());
+        assert!(found.len() >= 15, "{found:?}");
+        assert!(found.iter().all(|count| *count == 505), "{found:?}");
     }
 
     #[test]
